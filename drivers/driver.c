@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The table of drivers: a new one is one line here. */
+#include "driver.h"
+
+#include <string.h>
+
+static const struct outbox_driver *const drivers[] = {
+    &outbox_driver__postgresql,
+    &outbox_driver__sqlite,
+    &outbox_driver__generic,
+};
+
+#define COUNT (sizeof(drivers) / sizeof(drivers[0]))
+
+const struct outbox_driver *outbox_driver__find(const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < COUNT; i++)
+        if (strcmp(drivers[i]->name, name) == 0)
+            return drivers[i];
+    return NULL;
+}
+
+const struct outbox_driver *outbox_driver__of_dbms(const char *dbms)
+{
+    const char *const *start;
+    size_t i;
+
+    for (i = 0; i < COUNT; i++)
+        for (start = drivers[i]->dbms; *start != NULL; start++)
+            if (strncmp(dbms, *start, strlen(*start)) == 0)
+                return drivers[i];
+    return &outbox_driver__generic;
+}
+
+const char *outbox_driver__sql(const struct outbox_driver *driver, enum outbox_query query)
+{
+    return driver->sql[query] != NULL ? driver->sql[query] : outbox_driver__generic.sql[query];
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a driver is: the statements of one database, as data. A dialect overrides what is better or different; a
+ * statement that it leaves NULL is the generic one. Templates are explained in sqltext.h. */
+#ifndef OUTBOX_DRIVER_H
+#define OUTBOX_DRIVER_H
+
+#include "odbc.h"
+
+/* Statements. P: used in position mode instead of the one before. Columns of results are given as fetch types. */
+enum outbox_query {
+    Q_META,             /* name, value: tt */
+    Q_CLOCK,            /* the server's time: i */
+    Q_INSERT,           /* enqueue rows */
+    Q_DEDUP,            /* note ids and keys that must be unique */
+    Q_CLAIM,            /* lease a lane that has work; Q_CLAIM columns; NULL: Q_CANDIDATES and Q_TAKE */
+    Q_CLAIM_POSITION,
+    Q_CANDIDATES,       /* lane, token of free lanes with work: ii */
+    Q_CANDIDATES_POSITION,
+    Q_TAKE,             /* lease one of them if its token is still that */
+    Q_LANE,             /* what Q_CLAIM returns, of one lane */
+    Q_READ,             /* a batch of a lane */
+    Q_READ_POSITION,
+    Q_SIZES,            /* seq, bytes of a batch to come: ii; NULL: Q_READ bounds its bytes itself */
+    Q_RENEW,            /* one lane */
+    Q_RENEW_ALL,        /* all lanes of an owner */
+    Q_RELEASE_ALL,      /* the same, let go */
+    Q_SETTLE,           /* fence; keep or release */
+    Q_SETTLE_POSITION,  /* the same, and move the position */
+    Q_DELETE,           /* messages by seq */
+    Q_ARCHIVE,          /* copy messages by seq to the published ones */
+    Q_ARCHIVE_DEFERRED,
+    Q_JOURNAL,          /* note where a lane's position is now */
+    Q_DEFER,            /* copy messages by seq to the deferred ones */
+    Q_DEFER_SCHEDULED,  /* the same, with their own available_at */
+    Q_DUE,              /* seq, key_hash, bytes, min held, min retry, min dead: iiiiii */
+    Q_FOLLOWERS,        /* seq, bytes of a key's held ones: ii */
+    Q_WAITING,          /* keys of a list that wait: i */
+    Q_DEFERRED_READ,    /* deferred ones by seq */
+    Q_DEFERRED_UPDATE,  /* state, attempts, wait and error of one */
+    Q_DEFERRED_PARK,    /* back to held, by seq */
+    Q_DEFERRED_DELETE,  /* by seq */
+    Q_PROMOTE,          /* let the first held one of a key go, when nothing holds it */
+    Q_LOCK_LANE,        /* for administration: waits for whoever settles the lane */
+    Q_CLEANER_TAKE,
+    Q_CLEANER_RELEASE,
+    Q_LANES,            /* lane, pos, snap, xbound, low, cleaned: iittii */
+    Q_CLEAN,            /* remove what lies behind a position */
+    Q_JOURNAL_BEFORE,   /* pos, snap, low, published_at of the last journal row that is old enough: itii */
+    Q_JOURNAL_DELETE,
+    Q_LOW,              /* 1 when nothing can appear at or below a position any more: i */
+    Q_LOW_SET,
+    Q_ARCHIVE_OLD,      /* lane, seq: ii */
+    Q_ARCHIVE_DELETE,
+    Q_DEAD_OLD,         /* lane, seq, key_hash: iii */
+    Q_DEDUP_OLD,        /* dedup_key: t */
+    Q_DEDUP_DELETE,
+    Q_COUNT_PENDING,    /* count, oldest created_at: ii */
+    Q_COUNT_PENDING_POSITION,
+    Q_COUNT_DEFERRED,   /* state, count: ii */
+    Q_COUNT_DELIVERED,  /* count: i */
+    Q_COUNT_DELIVERED_POSITION,
+    Q_COUNT_LANES,      /* all, held: ii */
+    Q_LIST_PENDING,     /* record columns; a filter follows */
+    Q_LIST_PENDING_POSITION,
+    Q_LIST_DEFERRED,
+    Q_LIST_DELIVERED,
+    Q_LIST_DELIVERED_POSITION,
+    Q_SYSTEM,           /* which cluster this is: t; NULL: not asked */
+    Q_PICK_PENDING,     /* lane, seq, key_hash, for administration: iii; a filter follows */
+    Q_PICK_PENDING_POSITION,
+    Q_PICK_DEFERRED,
+    Q_REDRIVE,          /* dead ones by seq */
+    Q_META_SET,
+    Q_REBASE_LATE,      /* after a restore: seq of late rows of a lane: i */
+    Q__COUNT
+};
+
+#define OUTBOX_DRIVER_POSITION 1u        /* can settle by position */
+#define OUTBOX_DRIVER_SETTLE_RETURNS 2u  /* Q_SETTLE_POSITION answers with a row: the new xbound */
+
+struct outbox_driver {
+    const char *name;
+    const char *dialect;        /* folder of migrations */
+    const char *const *dbms;    /* what SQL_DBMS_NAME starts with; ends with NULL */
+    unsigned flags;
+    const char *now;            /* microseconds since 1970 UTC, by the server's clock, of this statement */
+    const char *bytes;          /* size of the column `payload` in bytes, without reading it */
+    const char *limit;          /* what follows ORDER BY */
+    const char *text;           /* type for CAST of an error text */
+    const char *id;             /* how the parameter :id is written into the column id */
+    const char *begin, *commit, *rollback; /* SQL; NULL: the ODBC calls */
+    const char *migrate_lock;   /* first statement of the migrating transaction; NULL: none */
+    const char *create_schema;  /* NULL: schemas are not made here */
+    const char *const *setup;   /* run on connections of the library's own; ends with NULL */
+    const struct outbox_errclass *errors;
+    const char *sql[Q__COUNT];
+};
+
+/* Record columns, in the order in which every reading statement gives them; see record.c. */
+#define OUTBOX_RECORD_TYPES "iitttbtttiiiittii"
+
+extern const struct outbox_driver outbox_driver__generic;
+extern const struct outbox_driver outbox_driver__postgresql;
+extern const struct outbox_driver outbox_driver__sqlite;
+
+/* By name, or by what the server calls itself; "generic" on a known server speaks with that server's expressions.
+ * NULL: no driver of that name. */
+const struct outbox_driver *outbox_driver__find(const char *name);
+const struct outbox_driver *outbox_driver__of_dbms(const char *dbms);
+
+/* A statement: the driver's, or the generic one. NULL: it does without. */
+const char *outbox_driver__sql(const struct outbox_driver *driver, enum outbox_query query);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Portable SQL for any database with transactions: conditional updates with row counts, settled by delete. Also what
+ * every dialect falls back to.
+ *
+ * State numbers are those of enum outbox_state: 2 scheduled, 3 retry, 4 held, 5 dead. */
+#include "driver.h"
+
+#define COPIED "id, topic, partition_key, payload, headers, content_type, message_type, max_attempts, created_at"
+
+/* Record columns; the fetch types stand in OUTBOX_RECORD_TYPES. m is whatever is read. */
+#define COLUMNS                                                                                                         \
+    "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "             \
+    "m.max_attempts, m.created_at, m.available_at, "
+#define RAW COLUMNS "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, CAST(NULL AS {text}), CAST(NULL AS {text}), "  \
+    "CAST(0 AS INTEGER), CAST(0 AS INTEGER)"
+#define DEFERRED COLUMNS "m.state, m.last_error, CAST(NULL AS {text}), m.attempts, CAST(0 AS INTEGER)"
+#define DELIVERED "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "\
+    "m.max_attempts, m.created_at, CAST(NULL AS INTEGER), CAST(6 AS INTEGER), m.last_error, CAST(NULL AS {text}), "     \
+    "m.attempts, m.published_at"
+
+static const char *const dbms[] = { NULL };
+
+static const struct outbox_errclass errors[] = {
+    { "08", 0, NULL, OUTBOX_ERR_LOST },
+    { "57P", 0, NULL, OUTBOX_ERR_LOST },
+    { "40", 0, NULL, OUTBOX_ERR_CONFLICT },
+    { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT },
+    { "25006", 0, NULL, OUTBOX_ERR_READONLY },
+    { "23", 0, NULL, OUTBOX_ERR_DUPLICATE },
+    { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA },
+    { "42S22", 0, NULL, OUTBOX_ERR_SCHEMA },
+    { "42P01", 0, NULL, OUTBOX_ERR_SCHEMA },
+    { "3F000", 0, NULL, OUTBOX_ERR_SCHEMA },
+    { "HY000", 5, "lock", OUTBOX_ERR_CONFLICT },
+    { "HY000", 19, "constraint", OUTBOX_ERR_DUPLICATE },
+    { "HY000", 1, "no such table", OUTBOX_ERR_SCHEMA },
+    { "HY000", 8, "readonly", OUTBOX_ERR_READONLY },
+    { "", 0, NULL, 0 },
+};
+
+const struct outbox_driver outbox_driver__generic = {
+    .name = "generic",
+    .dialect = "generic",
+    .dbms = dbms,
+    /* Standard SQL as far as it goes; a server that wants it otherwise gets a driver of its own. */
+    .now = "CAST(EXTRACT(EPOCH FROM CURRENT_TIMESTAMP) * 1000000 AS BIGINT)",
+    .bytes = "OCTET_LENGTH(m.payload)",
+    .limit = "FETCH FIRST :limit ROWS ONLY",
+    .text = "VARCHAR(1000)",
+    .id = ":id",
+    .errors = errors,
+    .sql = {
+        [Q_META] = "SELECT name, value FROM {meta}",
+        [Q_CLOCK] = "SELECT {now} FROM {meta} WHERE name = 'version'",
+        [Q_INSERT] = "INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, "
+                     "message_type, max_attempts, available_at) VALUES [[(:lane, {id}, :topic, :key, :payload, "
+                     ":headers, :content_type, :message_type, :max_attempts, :available)]]",
+        [Q_DEDUP] = "INSERT INTO {dedup} (dedup_key) VALUES [[(:dedup)]]",
+        [Q_CANDIDATES] =
+            "SELECT l.lane, l.token FROM {lanes} l WHERE l.lane >= 0 AND (l.owner IS NULL OR l.lease_until < {now}) AND "
+            "((SELECT MIN(m.seq) FROM {messages} m WHERE m.lane = l.lane) IS NOT NULL OR "
+            "(SELECT MIN(d.available_at) FROM {deferred} d WHERE d.lane = l.lane) <= {now}) "
+            "ORDER BY l.lease_until, l.lane",
+        [Q_CANDIDATES_POSITION] =
+            "SELECT l.lane, l.token FROM {lanes} l WHERE l.lane >= 0 AND (l.owner IS NULL OR l.lease_until < {now}) AND "
+            "((SELECT MIN(m.seq) FROM {messages} m WHERE m.lane = l.lane AND m.seq > l.pos) IS NOT NULL OR "
+            "(SELECT MIN(d.available_at) FROM {deferred} d WHERE d.lane = l.lane) <= {now}) "
+            "ORDER BY l.lease_until, l.lane",
+        /* An owner that is still there held the lane when its lease ran out: it crashed, or hangs. */
+        [Q_TAKE] = "UPDATE {lanes} SET token = token + 1, lease_until = {now} + :lease, "
+                   "suspect = CASE WHEN owner IS NULL THEN suspect WHEN batch > suspect THEN batch ELSE suspect END, "
+                   "owner = :owner, batch = :batch "
+                   "WHERE lane = :lane AND token = :token AND (owner IS NULL OR lease_until < {now})",
+        [Q_LANE] = "SELECT l.lane, l.token, l.pos, CAST(NULL AS {text}), CAST(NULL AS {text}), l.low, l.suspect, "
+                   "(SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = l.lane) FROM {lanes} l WHERE l.lane = :lane",
+        [Q_READ] = "SELECT " RAW ", CAST(NULL AS {text}) FROM {messages} m WHERE m.lane = :lane AND m.seq <= :seq "
+                   "ORDER BY m.lane, m.seq {limit}",
+        [Q_SIZES] = "SELECT m.seq, {bytes} FROM {messages} m WHERE m.lane = :lane ORDER BY m.lane, m.seq {limit}",
+        [Q_RENEW] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE lane = :lane AND token = :token",
+        [Q_RENEW_ALL] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE owner = :owner",
+        [Q_RELEASE_ALL] = "UPDATE {lanes} SET owner = NULL, lease_until = {now} WHERE owner = :owner",
+        [Q_SETTLE] = "UPDATE {lanes} SET owner = :owner, lease_until = {now} + :lease, suspect = :suspect "
+                     "WHERE lane = :lane AND token = :token",
+        [Q_SETTLE_POSITION] = "UPDATE {lanes} SET pos = :pos, low = :pos, owner = :owner, lease_until = {now} + :lease, "
+                              "suspect = :suspect WHERE lane = :lane AND token = :token",
+        [Q_DELETE] = "DELETE FROM {messages} WHERE lane = :lane AND seq IN ([[:seq]])",
+        [Q_ARCHIVE] = "INSERT INTO {published} (lane, seq, " COPIED ", attempts, published_at) SELECT lane, seq, " COPIED
+                      ", 0, {now} FROM {messages} WHERE lane = :lane AND seq IN ([[:seq]])",
+        [Q_ARCHIVE_DEFERRED] = "INSERT INTO {published} (lane, seq, " COPIED ", attempts, last_error, published_at) "
+                               "SELECT lane, seq, " COPIED ", attempts, last_error, {now} FROM {deferred} "
+                               "WHERE lane = :lane AND seq IN ([[:seq]])",
+        [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, published_at) SELECT lane, pos, low, {now} FROM {lanes} "
+                      "WHERE lane = :lane",
+        [Q_DEFER] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, key_hash, "
+                    "deferred_at) SELECT lane, seq, " COPIED ", CAST(:state AS INTEGER), CAST(:attempts AS INTEGER), "
+                    "{now} + CAST(:delay AS BIGINT), CAST(:error AS {text}), CAST(:key_hash AS BIGINT), {now} "
+                    "FROM {messages} WHERE lane = :lane AND seq IN ([[:seq]])",
+        [Q_DEFER_SCHEDULED] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, "
+                              "key_hash, deferred_at) SELECT lane, seq, " COPIED ", 2, 0, available_at, NULL, "
+                              "CAST(:key_hash AS BIGINT), {now} FROM {messages} "
+                              "WHERE lane = :lane AND seq IN ([[:seq]])",
+        [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, "
+                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4 "
+                  "AND m.key_hash <> 0), "
+                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 3 "
+                  "AND m.key_hash <> 0), "
+                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 5 "
+                  "AND m.key_hash <> 0) "
+                  "FROM {deferred} m WHERE m.lane = :lane AND m.available_at <= {now} "
+                  "ORDER BY m.lane, m.available_at, m.seq {limit}",
+        [Q_FOLLOWERS] = "SELECT m.seq, {bytes} FROM {deferred} m WHERE m.lane = :lane AND m.key_hash = :key_hash AND "
+                        "m.state = 4 ORDER BY m.seq {limit}",
+        [Q_WAITING] = "SELECT DISTINCT key_hash FROM {deferred} WHERE lane = :lane AND state IN (3, :dead) AND key_hash "
+                      "IN ([[:key_hash]])",
+        [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND m.seq IN ([[:seq]])",
+        [Q_DEFERRED_UPDATE] = "UPDATE {deferred} SET state = :state, attempts = :attempts, available_at = {now} + :delay, "
+                              "last_error = :error, deferred_at = {now} WHERE lane = :lane AND seq = :seq",
+        [Q_DEFERRED_PARK] = "UPDATE {deferred} SET state = 4, available_at = NULL WHERE lane = :lane AND state IN (2, 3) "
+                            "AND seq IN ([[:seq]])",
+        [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq IN ([[:seq]])",
+        [Q_PROMOTE] =
+            "UPDATE {deferred} SET state = 3, available_at = {now} WHERE lane = :lane AND key_hash = :key_hash AND "
+            "state = 4 AND seq = (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = :lane AND f.key_hash = :key_hash "
+            "AND f.state = 4) AND NOT EXISTS (SELECT 1 FROM {deferred} h WHERE h.lane = :lane AND "
+            "h.key_hash = :key_hash AND h.state IN (3, :dead))",
+        [Q_LOCK_LANE] = "UPDATE {lanes} SET lane = lane WHERE lane = :lane",
+        [Q_CLEANER_TAKE] = "UPDATE {lanes} SET owner = :owner, token = token + 1, lease_until = {now} + :lease "
+                           "WHERE lane = -1 AND (owner IS NULL OR owner = :owner OR lease_until < {now})",
+        [Q_CLEANER_RELEASE] = "UPDATE {lanes} SET owner = NULL, lease_until = {now} WHERE lane = -1 AND owner = :owner",
+        [Q_LANES] = "SELECT lane, pos, CAST(NULL AS {text}), CAST(NULL AS {text}), low, cleaned FROM {lanes} "
+                    "WHERE lane >= 0 ORDER BY lane",
+        [Q_CLEAN] = "DELETE FROM {messages} WHERE lane = :lane AND seq IN (SELECT m.seq FROM {messages} m WHERE "
+                    "m.lane = :lane AND m.seq <= :pos ORDER BY m.lane, m.seq {limit})",
+        [Q_JOURNAL_BEFORE] = "SELECT m.pos, CAST(NULL AS {text}), m.low, m.published_at FROM {positions} m WHERE "
+                             "m.lane = :lane AND m.published_at <= {now} - :age ORDER BY m.published_at DESC, m.pos DESC "
+                             "{limit}",
+        [Q_JOURNAL_DELETE] = "DELETE FROM {positions} WHERE lane = :lane AND published_at <= :available",
+        [Q_LOW_SET] = "UPDATE {lanes} SET cleaned = :cleaned WHERE lane = :lane AND cleaned < :cleaned",
+        [Q_ARCHIVE_OLD] = "SELECT m.lane, m.seq FROM {published} m WHERE m.published_at <= {now} - :age "
+                          "ORDER BY m.published_at {limit}",
+        [Q_ARCHIVE_DELETE] = "DELETE FROM {published} WHERE lane = :lane AND seq IN ([[:seq]])",
+        [Q_DEAD_OLD] = "SELECT m.lane, m.seq, m.key_hash FROM {deferred} m WHERE m.state = 5 AND "
+                       "m.deferred_at <= {now} - :age ORDER BY m.lane, m.seq {limit}",
+        [Q_DEDUP_OLD] = "SELECT m.dedup_key FROM {dedup} m WHERE m.created_at <= {now} - :age "
+                        "ORDER BY m.created_at {limit}",
+        [Q_DEDUP_DELETE] = "DELETE FROM {dedup} WHERE dedup_key IN ([[:dedup]])",
+        [Q_COUNT_PENDING] = "SELECT COUNT(*), MIN(m.created_at) FROM {messages} m",
+        [Q_COUNT_PENDING_POSITION] = "SELECT COUNT(*), MIN(m.created_at) FROM {messages} m JOIN {lanes} l "
+                                     "ON l.lane = m.lane WHERE m.seq > l.pos",
+        [Q_COUNT_DEFERRED] = "SELECT state, COUNT(*) FROM {deferred} GROUP BY state",
+        [Q_COUNT_DELIVERED] = "SELECT COUNT(*) FROM {published}",
+        [Q_COUNT_DELIVERED_POSITION] =
+            "SELECT (SELECT COUNT(*) FROM {published}) + (SELECT COUNT(*) FROM {messages} m JOIN {lanes} l "
+            "ON l.lane = m.lane WHERE m.seq <= l.pos) FROM {meta} WHERE name = 'version'",
+        [Q_COUNT_LANES] = "SELECT COUNT(*), SUM(CASE WHEN owner IS NOT NULL AND lease_until >= {now} THEN 1 ELSE 0 END) "
+                          "FROM {lanes} WHERE lane >= 0",
+        [Q_LIST_PENDING] = "SELECT " RAW " FROM {messages} m WHERE 1 = 1",
+        [Q_LIST_PENDING_POSITION] = "SELECT " RAW " FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
+                                    "WHERE m.seq > l.pos",
+        [Q_LIST_DEFERRED] = "SELECT " DEFERRED " FROM {deferred} m WHERE 1 = 1",
+        [Q_LIST_DELIVERED] = "SELECT " DELIVERED " FROM {published} m WHERE 1 = 1",
+        [Q_LIST_DELIVERED_POSITION] =
+            "SELECT " COLUMNS "CAST(6 AS INTEGER), CAST(NULL AS {text}), CAST(NULL AS {text}), CAST(0 AS INTEGER), "
+            "(SELECT MIN(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq) "
+            "FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE m.seq <= l.pos",
+        [Q_PICK_PENDING] = "SELECT m.lane, m.seq, 0 FROM {messages} m WHERE 1 = 1",
+        [Q_PICK_PENDING_POSITION] = "SELECT m.lane, m.seq, 0 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
+                                    "WHERE m.seq > l.pos",
+        [Q_PICK_DEFERRED] = "SELECT m.lane, m.seq, m.key_hash FROM {deferred} m WHERE 1 = 1",
+        [Q_REDRIVE] = "UPDATE {deferred} SET state = 3, attempts = 0, available_at = {now} WHERE lane = :lane AND "
+                      "state = 5 AND seq IN ([[:seq]])",
+        [Q_META_SET] = "UPDATE {meta} SET value = :value WHERE name = :name",
+    },
+};

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# One file a dialect, all built in: they need nothing but ODBC.
+
+lib_liboutbox_core_la_SOURCES += \
+	%D%/driver.c \
+	%D%/generic.c \
+	%D%/postgresql.c \
+	%D%/sqlite.c
+
+# Internal headers: only listed so that they are in the tarball.
+lib_liboutbox_core_la_SOURCES += \
+	%D%/driver.h
+
+# A wake-up module that needs a client library of its own is loadable:
+#
+#   if WITH_LIBPQ
+#   outboxmodule_LTLIBRARIES += %D%/outbox-wake-postgresql.la
+#   %C%_outbox_wake_postgresql_la_SOURCES = %D%/wake_postgresql.c
+#   %C%_outbox_wake_postgresql_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBPQ_CFLAGS)
+#   %C%_outbox_wake_postgresql_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+#   %C%_outbox_wake_postgresql_la_LIBADD = lib/liboutbox.la $(LIBPQ_LIBS)
+#   endif

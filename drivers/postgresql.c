@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* PostgreSQL through psqlODBC.
+ *
+ * Position settling. Each row carries the xid of its transaction, drawn before its seq (tx is the first column).
+ * A lane remembers (pos, snap, xbound): the snapshot of the read and the xid of the settling transaction.
+ *
+ *   Every row of the lane with seq <= pos that is visible in snap is settled; any other row with seq <= pos that may
+ *   yet appear belongs to a transaction that is in progress in snap and got its xid before xbound.
+ *
+ * For: a transaction whose xid was assigned after the read's snapshot draws its numbers after that too, so they are
+ * greater than the last one that was read. What the snapshot cannot see at or below pos had its xid before and was not
+ * finished: it is in pg_snapshot_xip(snap), or not below pg_snapshot_xmax(snap) and below the settling xid, which is
+ * later. Such rows are "late" and are looked for beside the new ones.
+ *
+ * low: no row at or below it is unsettled or can still appear; raised by the cleaner, and after a restore, when the
+ * xids of old rows mean nothing.
+ *
+ * The probes for work are scalar subqueries with ORDER BY … LIMIT 1: as EXISTS they become a join over everything. */
+#include "driver.h"
+
+#define COLUMNS                                                                                                         \
+    "m.lane, m.seq, m.id::text, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "       \
+    "m.max_attempts, m.created_at, m.available_at, "
+#define RAW COLUMNS "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, NULL::text, NULL::text, 0, 0"
+#define DEFERRED COLUMNS "m.state, m.last_error, NULL::text, m.attempts, 0"
+#define DELIVERED "m.lane, m.seq, m.id::text, m.topic, m.partition_key, m.payload, m.headers, m.content_type, "         \
+    "m.message_type, m.max_attempts, m.created_at, NULL::bigint, 6, m.last_error, NULL::text, m.attempts, m.published_at"
+
+#define FREE "l.lane >= 0 AND (l.owner IS NULL OR l.lease_until < {now})"
+#define NEW "(SELECT m.seq FROM {messages} m WHERE m.lane = l.lane ORDER BY m.lane, m.seq LIMIT 1)"
+#define NEW_BEYOND                                                                                                      \
+    "(SELECT m.seq FROM {messages} m WHERE m.lane = l.lane AND m.seq > l.pos ORDER BY m.lane, m.seq LIMIT 1)"
+/* OFFSET 0 keeps the planner from turning the probes per transaction into a scan of the lane. */
+#define LATE_LISTED                                                                                                     \
+    "(SELECT q.seq FROM pg_snapshot_xip(l.snap) x CROSS JOIN LATERAL (SELECT m.seq FROM {messages} m WHERE "            \
+    "m.lane = l.lane AND m.tx = x AND m.seq <= l.pos AND m.seq > l.low ORDER BY m.lane, m.tx, m.seq LIMIT 1) q LIMIT 1)"
+#define LATE_BEYOND                                                                                                     \
+    "(SELECT m.seq FROM {messages} m WHERE m.lane = l.lane AND m.tx >= pg_snapshot_xmax(l.snap) AND m.tx < l.xbound "   \
+    "AND m.seq <= l.pos AND m.seq > l.low ORDER BY m.lane, m.tx, m.seq LIMIT 1)"
+#define DUE                                                                                                             \
+    "(SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane AND d.available_at <= {now} "                                \
+    "ORDER BY d.lane, d.available_at LIMIT 1)"
+
+#define CLAIM(work)                                                                                                     \
+    "UPDATE {lanes} u SET token = u.token + 1, lease_until = {now} + :lease, "                                          \
+    "suspect = CASE WHEN u.owner IS NULL THEN u.suspect ELSE greatest(u.batch, u.suspect) END, "                        \
+    "owner = :owner, batch = :batch WHERE u.lane = (SELECT l.lane FROM {lanes} l WHERE " FREE " AND "                   \
+    "coalesce(" work ") IS NOT NULL ORDER BY l.lease_until, l.lane LIMIT 1 FOR UPDATE SKIP LOCKED) "                    \
+    "RETURNING u.lane, u.token, u.pos, u.snap::text, u.xbound::text, u.low, u.suspect, "                                \
+    "(SELECT d.seq FROM {deferred} d WHERE d.lane = u.lane LIMIT 1)"
+
+/* Bounds the bytes of a batch in the server: psqlODBC fetches whole results into memory. */
+#define BOUNDED(source)                                                                                                 \
+    "FROM (SELECT q.*, sum(octet_length(q.payload)) OVER (ORDER BY q.seq) - octet_length(q.payload) AS ahead "          \
+    "FROM (" source ") q) m WHERE m.ahead < :bytes ORDER BY m.seq"
+
+#define LATE_ROWS                                                                                                       \
+    "SELECT o.seq FROM (SELECT q.seq FROM pg_snapshot_xip(:snap::pg_snapshot) x CROSS JOIN LATERAL (SELECT m.seq FROM " \
+    "{messages} m WHERE m.lane = :lane AND m.tx = x AND m.seq <= :pos AND m.seq > :low ORDER BY m.lane, m.tx, m.seq "   \
+    "LIMIT :limit) q UNION ALL SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND "                                \
+    "m.tx >= pg_snapshot_xmax(:snap::pg_snapshot) AND m.tx < :xbound::xid8 AND m.seq <= :pos AND m.seq > :low) o "      \
+    "ORDER BY o.seq LIMIT :limit"
+
+static const char *const dbms[] = { "PostgreSQL", NULL };
+
+/* On connections of the library's own only. Each plan of ours walks an index in order; these keep the planner from
+ * believing misleading statistics. A relay that is stopped in the middle of a transaction must not keep its locks. */
+static const char *const setup[] = {
+    "SET enable_seqscan = off",
+    "SET enable_bitmapscan = off",
+    "SET enable_hashjoin = off",
+    "SET enable_mergejoin = off",
+    "SET jit = off",
+    "SET default_transaction_isolation = 'read committed'",
+    "SET idle_in_transaction_session_timeout = '60s'",
+    NULL,
+};
+
+static const struct outbox_errclass errors[] = {
+    { "08", 0, NULL, OUTBOX_ERR_LOST },
+    { "57P", 0, NULL, OUTBOX_ERR_LOST },
+    { "25P03", 0, NULL, OUTBOX_ERR_LOST },
+    { "HY000", 0, "server closed the connection", OUTBOX_ERR_LOST },
+    { "HY000", 0, "terminating connection", OUTBOX_ERR_LOST },
+    { "40", 0, NULL, OUTBOX_ERR_CONFLICT },
+    { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT },
+    { "25006", 0, NULL, OUTBOX_ERR_READONLY },
+    { "23505", 0, NULL, OUTBOX_ERR_DUPLICATE },
+    { "42P01", 0, NULL, OUTBOX_ERR_SCHEMA },
+    { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA },
+    { "42703", 0, NULL, OUTBOX_ERR_SCHEMA },
+    { "42S22", 0, NULL, OUTBOX_ERR_SCHEMA },
+    { "3F000", 0, NULL, OUTBOX_ERR_SCHEMA },
+    { "", 0, NULL, 0 },
+};
+
+const struct outbox_driver outbox_driver__postgresql = {
+    .name = "postgresql",
+    .dialect = "postgresql",
+    .dbms = dbms,
+    .flags = OUTBOX_DRIVER_POSITION | OUTBOX_DRIVER_SETTLE_RETURNS,
+    .now = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+    .bytes = "octet_length(m.payload)",
+    .limit = "LIMIT :limit",
+    .text = "text",
+    .id = ":id::uuid",
+    .begin = "BEGIN", /* by SQL: SQLEndTran says success for a transaction that was aborted */
+    .commit = "COMMIT",
+    .rollback = "ROLLBACK",
+    .create_schema = "CREATE SCHEMA IF NOT EXISTS {schema}",
+    .migrate_lock = "SELECT pg_advisory_xact_lock(7742101, 1)",
+    .setup = setup,
+    .errors = errors,
+    .sql = {
+        [Q_CLAIM] = CLAIM(NEW ", " DUE),
+        [Q_CLAIM_POSITION] = CLAIM(NEW_BEYOND ", " LATE_LISTED ", " LATE_BEYOND ", " DUE),
+        [Q_LANE] = "SELECT l.lane, l.token, l.pos, l.snap::text, l.xbound::text, l.low, l.suspect, "
+                   "(SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane LIMIT 1) FROM {lanes} l WHERE l.lane = :lane",
+        [Q_READ] = "SELECT " RAW ", NULL::text "
+                   BOUNDED("SELECT * FROM {messages} WHERE lane = :lane ORDER BY lane, seq LIMIT :limit"),
+        /* The snapshot is that of this statement, the one with which it sees the rows. */
+        [Q_READ_POSITION] = "SELECT " RAW ", pg_current_snapshot()::text "
+                            BOUNDED("(SELECT m.* FROM (" LATE_ROWS ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m "
+                                    "WHERE m.lane = :lane AND m.seq = s.seq) m) UNION ALL (SELECT * FROM {messages} WHERE "
+                                    "lane = :lane AND seq > :pos ORDER BY lane, seq LIMIT :limit) "
+                                    "ORDER BY seq LIMIT :limit"),
+        [Q_SETTLE_POSITION] = "UPDATE {lanes} SET pos = :pos, snap = :snap::pg_snapshot, "
+                              "xbound = pg_current_xact_id(), owner = :owner, lease_until = {now} + :lease, "
+                              "suspect = :suspect WHERE lane = :lane AND token = :token RETURNING xbound::text",
+        [Q_DELETE] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
+        [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, snap, published_at) SELECT lane, pos, low, snap, {now} "
+                      "FROM {lanes} WHERE lane = :lane",
+        [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND "
+                            "m.seq = ANY (:seqs::bigint[])",
+        [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
+        [Q_LANES] = "SELECT lane, pos, snap::text, xbound::text, low, cleaned FROM {lanes} WHERE lane >= 0 ORDER BY lane",
+        [Q_CLEAN] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (ARRAY(SELECT m.seq FROM {messages} m WHERE "
+                    "m.lane = :lane AND m.seq > :cleaned AND m.seq <= :pos AND (m.seq <= :low OR "
+                    "pg_visible_in_snapshot(m.tx, :snap::pg_snapshot)) ORDER BY m.lane, m.seq {limit}))",
+        [Q_JOURNAL_BEFORE] = "SELECT m.pos, m.snap::text, m.low, m.published_at FROM {positions} m WHERE "
+                             "m.lane = :lane AND m.published_at <= {now} - :age ORDER BY m.published_at DESC, m.pos DESC "
+                             "{limit}",
+        /* Once every transaction below xbound has ended and none of them left a late row, nothing can appear there. */
+        [Q_LOW] = "SELECT CASE WHEN pg_snapshot_xmin(pg_current_snapshot()) >= :xbound::xid8 AND "
+                  "(SELECT z.seq FROM (" LATE_ROWS ") z LIMIT 1) IS NULL THEN 1 ELSE 0 END",
+        [Q_LOW_SET] = "UPDATE {lanes} SET low = greatest(low, :low), cleaned = greatest(cleaned, :cleaned) "
+                      "WHERE lane = :lane AND (low < :low OR cleaned < :cleaned)",
+        [Q_COUNT_PENDING_POSITION] =
+            "SELECT count(*), min(m.created_at) FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE m.seq > l.pos "
+            "OR (m.seq > l.low AND (m.tx = ANY (ARRAY(SELECT pg_snapshot_xip(l.snap))) OR "
+            "(m.tx >= pg_snapshot_xmax(l.snap) AND m.tx < l.xbound)))",
+        [Q_COUNT_DELIVERED_POSITION] =
+            "SELECT (SELECT count(*) FROM {published}) + (SELECT count(*) FROM {messages} m JOIN {lanes} l "
+            "ON l.lane = m.lane WHERE m.seq <= l.pos AND (m.seq <= l.low OR pg_visible_in_snapshot(m.tx, l.snap)))",
+        [Q_LIST_PENDING] = "SELECT " RAW " FROM {messages} m WHERE true",
+        [Q_LIST_PENDING_POSITION] =
+            "SELECT " RAW " FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE (m.seq > l.pos OR (m.seq > l.low AND "
+            "NOT pg_visible_in_snapshot(m.tx, l.snap)))",
+        [Q_PICK_PENDING_POSITION] =
+            "SELECT m.lane, m.seq, 0 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE (m.seq > l.pos OR "
+            "(m.seq > l.low AND NOT pg_visible_in_snapshot(m.tx, l.snap)))",
+        [Q_LIST_DEFERRED] = "SELECT " DEFERRED " FROM {deferred} m WHERE true",
+        [Q_LIST_DELIVERED] = "SELECT " DELIVERED " FROM {published} m WHERE true",
+        [Q_LIST_DELIVERED_POSITION] =
+            "SELECT " COLUMNS "6, NULL::text, NULL::text, 0, (SELECT min(p.published_at) FROM {positions} p WHERE "
+            "p.lane = m.lane AND p.pos >= m.seq AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap))) "
+            "FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
+            "WHERE m.seq <= l.pos AND (m.seq <= l.low OR pg_visible_in_snapshot(m.tx, l.snap))",
+        [Q_SYSTEM] = "SELECT system_identifier::text FROM pg_control_system()",
+        [Q_REBASE_LATE] = LATE_ROWS,
+    },
+};

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* SQLite through libsqliteodbc. One writer at a time: seq order is commit order, so the position alone says what is
+ * settled. Transactions are begun by SQL, as the driver's own are deferred and fail when a reader wants to write. */
+#include "driver.h"
+
+#define WINDOW(where)                                                                                                   \
+    "SELECT m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "      \
+    "m.max_attempts, m.created_at, m.available_at, CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, NULL, NULL, 0, " \
+    "0, NULL FROM (SELECT q.*, SUM(LENGTH(q.payload)) OVER (ORDER BY q.seq) - LENGTH(q.payload) AS ahead FROM "         \
+    "(SELECT * FROM {messages} WHERE " where " ORDER BY lane, seq LIMIT :limit) q) m WHERE m.ahead < :bytes "           \
+    "ORDER BY m.seq"
+
+/* The driver shows no rows of a bare UPDATE … RETURNING; behind a WITH it does. */
+#define CLAIM(work)                                                                                                     \
+    "WITH c(lane) AS (SELECT l.lane FROM {lanes} l WHERE l.lane >= 0 AND (l.owner IS NULL OR l.lease_until < {now}) "   \
+    "AND COALESCE(" work ", (SELECT 1 FROM {deferred} d WHERE d.lane = l.lane AND d.available_at <= {now} LIMIT 1)) "   \
+    "IS NOT NULL ORDER BY l.lease_until, l.lane LIMIT 1) "                                                              \
+    "UPDATE {lanes} SET token = token + 1, lease_until = {now} + :lease, "                                              \
+    "suspect = CASE WHEN owner IS NULL THEN suspect ELSE MAX(batch, suspect) END, owner = :owner, batch = :batch "      \
+    "WHERE lane = (SELECT lane FROM c) RETURNING lane, token, pos, NULL, NULL, low, suspect, "                          \
+    "(SELECT d.seq FROM {deferred} d WHERE d.lane = {lanes_plain}.lane LIMIT 1)"
+
+static const char *const dbms[] = { "SQLite", NULL };
+
+/* Every diagnostic is HY000; the numbers are SQLite's. */
+static const struct outbox_errclass errors[] = {
+    { "08", 0, NULL, OUTBOX_ERR_LOST },
+    { "", 5, NULL, OUTBOX_ERR_CONFLICT },
+    { "", 6, NULL, OUTBOX_ERR_CONFLICT },
+    { "", 0, "database is locked", OUTBOX_ERR_CONFLICT },
+    { "", 8, NULL, OUTBOX_ERR_READONLY },
+    { "", 0, "readonly database", OUTBOX_ERR_READONLY },
+    { "", 0, "UNIQUE constraint", OUTBOX_ERR_DUPLICATE },
+    { "", 0, "no such table", OUTBOX_ERR_SCHEMA },
+    { "", 0, "no such column", OUTBOX_ERR_SCHEMA },
+    { "", 0, "unknown database", OUTBOX_ERR_SCHEMA },
+    { "", 0, NULL, 0 },
+};
+
+const struct outbox_driver outbox_driver__sqlite = {
+    .name = "sqlite",
+    .dialect = "sqlite",
+    .dbms = dbms,
+    .flags = OUTBOX_DRIVER_POSITION,
+    /* Milliseconds are what SQLite has. */
+    .now = "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)",
+    .bytes = "LENGTH(m.payload)",
+    .limit = "LIMIT :limit",
+    .text = "VARCHAR(1000)",
+    .id = ":id",
+    .begin = "BEGIN IMMEDIATE",
+    .commit = "COMMIT",
+    .rollback = "ROLLBACK",
+    .errors = errors,
+    .sql = {
+        [Q_CLAIM] = CLAIM("(SELECT m.seq FROM {messages} m WHERE m.lane = l.lane LIMIT 1)"),
+        [Q_CLAIM_POSITION] = CLAIM("(SELECT m.seq FROM {messages} m WHERE m.lane = l.lane AND m.seq > l.pos "
+                                   "ORDER BY m.lane, m.seq LIMIT 1)"),
+        [Q_READ] = WINDOW("lane = :lane"),
+        [Q_READ_POSITION] = WINDOW("lane = :lane AND seq > :pos"),
+    },
+};

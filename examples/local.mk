@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The smallest correct programs. They are not built here but by tests/installed.sh, with
+# nothing but pkg-config's flags against an installed library, as a user would. Only the
+# one that the demonstration runs is built, too.
+
+example_sources = \
+	%D%/borrowed.c \
+	%D%/codec.c \
+	%D%/first.c \
+	%D%/pull.c \
+	%D%/relay.c \
+	%D%/shop.c
+EXTRA_DIST += $(example_sources) %D%/demo.sh
+
+exampledir = $(docdir)/examples
+example_DATA = $(example_sources)
+
+noinst_PROGRAMS = %D%/shop
+%C%_shop_SOURCES = %D%/shop.c
+%C%_shop_LDADD = lib/liboutbox.la $(ODBC_LIBS)

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A leased lane and what was read from it: claim.c leases, read.c fills, batch.c notes verdicts, settle.c writes. */
+#ifndef OUTBOX_BATCH_INTERNAL_H
+#define OUTBOX_BATCH_INTERNAL_H
+
+#include "conn_internal.h"
+#include "record.h"
+
+#include <outbox/consumer.h>
+
+/* What becomes of a row. The first four are verdicts; the rest is decided here. */
+enum fate {
+    FATE_NONE = 0, /* stays where it is and is read again */
+    FATE_PUBLISHED = OUTBOX_PUBLISHED,
+    FATE_RETRY = OUTBOX_RETRY,
+    FATE_REJECT = OUTBOX_REJECT,
+    FATE_UNKNOWN = OUTBOX_UNKNOWN,
+    FATE_HELD,     /* waits behind an earlier one of its key */
+    FATE_SCHEDULED /* waits for its time */
+};
+
+struct outbox_item {
+    outbox_record record;
+    int64_t key_hash;
+    int deferred;      /* it is in the deferred table, not among the messages */
+    int was_held;      /* there as held, not as the head of its key */
+    int charged;       /* the attempt was recorded before publishing */
+    enum fate fate;
+    int64_t delay;     /* microseconds until the next attempt; -1: the library's backoff */
+    const char *reason;
+    /* Filled when it is settled, for hooks. */
+    int attempts;
+    int dead;
+    int64_t wait;
+};
+
+struct outbox_consumer {
+    outbox_conn *conn;
+    outbox_conf *conf;
+    char owner[160];
+};
+
+struct outbox_batch {
+    outbox_consumer *consumer;
+    int lane;
+    int64_t token, pos, low;
+    char *snap, *xbound;     /* of the lane; in lane_arena */
+    char *read_snap;         /* of the last read; NULL: nothing was read */
+    int suspect;             /* messages that still come one at a time */
+    int has_deferred;
+    int read;                /* messages (not only deferred ones) were read */
+    int cut;                 /* the read may have left late rows behind */
+    int open;                /* the lane is ours */
+    outbox_arena arena;      /* the items' texts */
+    outbox_arena lane_arena;
+    struct outbox_item *items; /* those that are delivered, in order */
+    size_t count, room;
+    struct outbox_item *aside; /* those that are not, each with its fate */
+    size_t aside_count, aside_room;
+};
+
+/* Reads until there is at least one message to deliver. OUTBOX_NONE: there is none now. */
+int outbox_batch__read(outbox_batch *batch, outbox_error **err);
+
+/* Writes what became of all items. keep: the lane stays ours. */
+int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err);
+
+/* Before publishing in suspect mode: the attempt is written down first. */
+int outbox_batch__charge(outbox_batch *batch, outbox_error **err);
+
+struct outbox_item *outbox_batch__item(const outbox_batch *batch, size_t index);
+
+/* Marks followers of what was not published, so that they are set aside and not sent. */
+int outbox_consumer__ordered(const outbox_consumer *consumer);
+int outbox_consumer__dead_blocks(const outbox_consumer *consumer);
+
+/* For a key in the open transaction: lets its first held message go when nothing is before it. */
+int outbox_conn__promote(outbox_conn *conn, int lane, int64_t key_hash, int dead_blocks, outbox_error **err);
+
+/* The lane, leased anew, as a batch without items. */
+int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **batch, outbox_error **err);
+int outbox_batch__fence(outbox_batch *batch, int keep, outbox_error **err);
+
+int64_t outbox_consumer__lease_us(const outbox_consumer *consumer);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef OUTBOX_CLEAN_H
+#define OUTBOX_CLEAN_H
+
+#include "conn_internal.h"
+#include "thread.h"
+
+/* Microseconds; CONF_FOREVER: never. */
+struct outbox_clean_limits {
+    int64_t batch, retention, dead_retention, dedup;
+    int dead_blocks;
+};
+
+void outbox_clean__limits(const outbox_conf *conf, struct outbox_clean_limits *limits);
+
+/* One pass; ends early when the signal (may be NULL) says stop. OUTBOX_NONE: another cleaner is at work. */
+int outbox_clean__pass(outbox_conn *conn, const struct outbox_clean_limits *limits, struct outbox_signal *signal,
+                       int64_t *removed, outbox_error **err);
+
+/* Removes deferred messages of one lane in a transaction, and lets those go that waited behind them. keys: the
+ * key_hash of each, stride numbers apart. */
+int outbox_conn__remove_deferred(outbox_conn *conn, int lane, const int64_t *seqs, const int64_t *keys, size_t stride,
+                                 size_t n, int dead_blocks, outbox_error **err);
+
+#endif

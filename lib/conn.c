@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Connections: choosing the driver, opening and closing, transactions, the outbox's own facts. */
+#include "conn_internal.h"
+#include "error_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The generic driver speaks to a server that has a dialect with that dialect's expressions, not with its statements. */
+static void choose(outbox_conn *conn, const struct outbox_driver *driver, const struct outbox_driver *native)
+{
+    conn->driver = *driver;
+    if (driver != &outbox_driver__generic || native == &outbox_driver__generic)
+        return;
+    conn->driver = *native;
+    conn->driver.name = driver->name;
+    conn->driver.flags = driver->flags;
+    memcpy(conn->driver.sql, driver->sql, sizeof(conn->driver.sql));
+}
+
+static int identify(outbox_conn *conn, outbox_error **err)
+{
+    static const char *const wanted[] = { NULL, "generic", "postgresql", "sqlite" };
+    const char *name = wanted[outbox_conf__number(conn->conf, CONF_DRIVER)];
+    const struct outbox_driver *native;
+    char dbms[128] = "";
+    int rc = outbox_odbc__dbms(conn->odbc, dbms, sizeof(dbms), err);
+
+    if (rc != OUTBOX_OK)
+        return rc;
+    native = outbox_driver__of_dbms(dbms);
+    choose(conn, name != NULL ? outbox_driver__find(name) : native, native);
+    outbox_odbc__set_errors(conn->odbc, conn->driver.errors);
+    return outbox_names__make(conn->conf, &conn->driver, conn->names, conn->name_text, err);
+}
+
+static int conn_new(const outbox_conf *conf, outbox_conn **out, outbox_error **err)
+{
+    outbox_conn *conn = calloc(1, sizeof(*conn));
+    int rc;
+
+    *out = NULL;
+    if (conn == NULL)
+        return outbox_error__nomem(err);
+    rc = outbox_conf__copy(conf, &conn->conf, err);
+    if (rc != OUTBOX_OK) {
+        free(conn);
+        return rc;
+    }
+    *out = conn;
+    return OUTBOX_OK;
+}
+
+int outbox_conn_borrow(void *hdbc, const outbox_conf *conf, outbox_conn **out, outbox_error **err)
+{
+    outbox_conn *conn;
+    int rc;
+
+    if (out == NULL || hdbc == NULL)
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.null", "outbox_conn_borrow() needs a connected SQLHDBC");
+    rc = conn_new(conf, &conn, err);
+    *out = NULL;
+    if (rc != OUTBOX_OK)
+        return rc;
+    rc = outbox_odbc__borrow(hdbc, &conn->odbc, err);
+    if (rc == OUTBOX_OK)
+        rc = identify(conn, err);
+    if (rc != OUTBOX_OK) {
+        outbox_conn_close(conn);
+        return rc;
+    }
+    *out = conn;
+    return OUTBOX_OK;
+}
+
+/* What a DSN stands for: a connection string as it is, sqlite:PATH, or the name of a DSN. Protocol 7.4-0 spares a
+ * round trip a statement; tcp_user_timeout ends a connection whose peer has gone without a word. */
+static char *connection_string(const char *dsn)
+{
+    const char *format = "DSN=%s";
+    char *text;
+
+    if (strchr(dsn, '=') != NULL && strncmp(dsn, "sqlite:", 7) != 0)
+        return strdup(dsn);
+    if (strncmp(dsn, "sqlite:", 7) == 0) {
+        format = "Driver=SQLite3;Database=%s;Timeout=10000;JournalMode=WAL;SyncPragma=NORMAL;FKSupport=1";
+        dsn += 7;
+    }
+    text = malloc(strlen(format) + strlen(dsn) + 1);
+    if (text != NULL)
+        sprintf(text, format, dsn);
+    return text;
+}
+
+static int set_up(outbox_conn *conn, outbox_error **err)
+{
+    const char *const *sql;
+    int rc = OUTBOX_OK;
+
+    for (sql = conn->driver.setup; sql != NULL && *sql != NULL && rc == OUTBOX_OK; sql++)
+        rc = outbox_odbc__direct(conn->odbc, *sql, err);
+    return rc;
+}
+
+int outbox_conn_open(const char *dsn, const outbox_conf *conf, outbox_conn **out, outbox_error **err)
+{
+    outbox_conn *conn;
+    char *text;
+    int rc;
+
+    if (out == NULL || dsn == NULL || dsn[0] == '\0')
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.no_dsn",
+                                 "no database was named: give a DSN, an ODBC connection string, or sqlite:PATH");
+    *out = NULL;
+    rc = conn_new(conf, &conn, err);
+    if (rc != OUTBOX_OK)
+        return rc;
+    text = connection_string(dsn);
+    rc = text != NULL ? outbox_odbc__open(text, &conn->odbc, err) : outbox_error__nomem(err);
+    free(text);
+    if (rc == OUTBOX_OK)
+        rc = identify(conn, err);
+    if (rc == OUTBOX_OK)
+        rc = set_up(conn, err);
+    if (rc != OUTBOX_OK) {
+        outbox_conn_close(conn);
+        return rc;
+    }
+    *out = conn;
+    return OUTBOX_OK;
+}
+
+void outbox_conn_close(outbox_conn *conn)
+{
+    int q, s;
+
+    if (conn == NULL)
+        return;
+    for (q = 0; q < Q__COUNT; q++)
+        for (s = 0; s < OUTBOX_SIZES; s++) {
+            outbox_stmt__free(conn->cache[q][s].stmt);
+            outbox_sqltext__free(&conn->cache[q][s].text);
+        }
+    if (conn->in_transaction)
+        outbox_conn__rollback(conn);
+    outbox_odbc__close(conn->odbc);
+    outbox_names__free(conn->name_text);
+    outbox_conf_free(conn->conf);
+    free(conn);
+}
+
+const char *outbox_conn_driver(const outbox_conn *conn)
+{
+    return conn->driver.name;
+}
+
+int outbox_conn__begin(outbox_conn *conn, outbox_error **err)
+{
+    int rc;
+
+    if (conn->in_transaction)
+        return outbox_error__set(err, OUTBOX_ERR_STATE, "conn.transaction_open",
+                                 "a transaction is open on this connection already");
+    rc = conn->driver.begin != NULL ? outbox_odbc__direct(conn->odbc, conn->driver.begin, err)
+                                    : outbox_odbc__autocommit(conn->odbc, 0, err);
+    conn->in_transaction = rc == OUTBOX_OK;
+    conn->doomed = 0;
+    return rc;
+}
+
+void outbox_conn__rollback(outbox_conn *conn)
+{
+    if (!conn->in_transaction)
+        return;
+    conn->in_transaction = 0;
+    if (conn->driver.rollback != NULL) {
+        outbox_odbc__direct(conn->odbc, conn->driver.rollback, NULL);
+    } else {
+        outbox_odbc__end(conn->odbc, 0, NULL);
+        outbox_odbc__autocommit(conn->odbc, 1, NULL);
+    }
+}
+
+int outbox_conn__commit(outbox_conn *conn, outbox_error **err)
+{
+    int rc;
+
+    if (conn->doomed) {
+        outbox_conn__rollback(conn);
+        return outbox_error__set(err, OUTBOX_ERR_CONFLICT, "conn.doomed",
+                                 "nothing was committed: a statement of this transaction failed before, so it was "
+                                 "rolled back; repeat the whole transaction");
+    }
+    if (conn->driver.commit != NULL) {
+        rc = outbox_odbc__direct(conn->odbc, conn->driver.commit, err);
+    } else {
+        rc = outbox_odbc__end(conn->odbc, 1, err);
+        if (rc == OUTBOX_OK)
+            rc = outbox_odbc__autocommit(conn->odbc, 1, err);
+    }
+    if (rc != OUTBOX_OK)
+        outbox_conn__rollback(conn);
+    conn->in_transaction = 0;
+    return rc;
+}
+
+static int check_own(outbox_conn *conn, int in_transaction, outbox_error **err)
+{
+    if (outbox_odbc__is_borrowed(conn->odbc))
+        return outbox_error__set(err, OUTBOX_ERR_STATE, "conn.borrowed",
+                                 "this connection is the application's: begin, commit and execute there");
+    if (conn->in_transaction != in_transaction && in_transaction)
+        return outbox_error__set(err, OUTBOX_ERR_STATE, "conn.no_transaction",
+                                 "no transaction is open on this connection: call outbox_conn_begin() first");
+    return OUTBOX_OK;
+}
+
+int outbox_conn_begin(outbox_conn *conn, outbox_error **err)
+{
+    int rc = check_own(conn, 0, err);
+
+    return rc != OUTBOX_OK ? rc : outbox_conn__begin(conn, err);
+}
+
+int outbox_conn_commit(outbox_conn *conn, outbox_error **err)
+{
+    int rc = check_own(conn, 1, err);
+
+    return rc != OUTBOX_OK ? rc : outbox_conn__commit(conn, err);
+}
+
+int outbox_conn_rollback(outbox_conn *conn, outbox_error **err)
+{
+    int rc = check_own(conn, 1, err);
+
+    if (rc == OUTBOX_OK)
+        outbox_conn__rollback(conn);
+    return rc;
+}
+
+int outbox_conn_execute(outbox_conn *conn, const char *sql, outbox_error **err)
+{
+    int rc = check_own(conn, conn->in_transaction, err);
+
+    if (rc != OUTBOX_OK)
+        return rc;
+    rc = outbox_odbc__direct(conn->odbc, sql, err);
+    if (rc != OUTBOX_OK)
+        conn->doomed = 1;
+    return rc;
+}
+
+static int take_meta(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    outbox_conn *conn = ctx;
+    const char *name = cells[0].data, *value = cells[1].data;
+
+    (void)err;
+    if (strcmp(name, "version") == 0)
+        conn->version = atoi(value);
+    else if (strcmp(name, "lanes") == 0)
+        conn->lanes = atoi(value);
+    else if (strcmp(name, "settle") == 0)
+        conn->position = strcmp(value, "position") == 0;
+    else if (strcmp(name, "system") == 0)
+        snprintf(conn->system, sizeof(conn->system), "%s", value);
+    return OUTBOX_OK;
+}
+
+static int check_facts(outbox_conn *conn, outbox_error **err)
+{
+    int64_t settle = outbox_conf__number(conn->conf, CONF_SCHEMA_SETTLE);
+
+    if (conn->version != OUTBOX_SCHEMA_VERSION || conn->lanes < 1)
+        return outbox_error__set(err, OUTBOX_ERR_SCHEMA, "schema.version",
+                                 "the outbox's tables are of version %d, this library needs %d: %s", conn->version,
+                                 OUTBOX_SCHEMA_VERSION,
+                                 conn->version > OUTBOX_SCHEMA_VERSION ? "use a newer library" : "run `outboxctl migrate`");
+    if (settle != SETTLE_AUTO && (settle == SETTLE_POSITION) != conn->position)
+        return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.settle_differs",
+                                 "schema.settle is %s, but this outbox was created to settle by %s; leave the setting at "
+                                 "auto, or create another outbox",
+                                 settle == SETTLE_POSITION ? "position" : "delete", conn->position ? "position" : "delete");
+    return OUTBOX_OK;
+}
+
+int outbox_conn__load(outbox_conn *conn, outbox_error **err)
+{
+    outbox_arena arena = { NULL };
+    struct outbox_result result = { "tt", &arena, take_meta, conn, 0 };
+    struct outbox_args args = { .set = 0 };
+    int rc;
+
+    if (conn->lanes > 0)
+        return OUTBOX_OK;
+    conn->version = 0;
+    rc = outbox_conn__run(conn, Q_META, &args, 0, "read what the outbox is", &result, err);
+    outbox_arena__free(&arena);
+    if (rc == OUTBOX_OK)
+        rc = check_facts(conn, err);
+    if (rc != OUTBOX_OK)
+        conn->lanes = 0;
+    return rc;
+}
+
+static int take_number(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    (void)err;
+    *(int64_t *)ctx = cells[0].number;
+    return OUTBOX_OK;
+}
+
+int outbox_conn__now(outbox_conn *conn, int64_t *now, outbox_error **err)
+{
+    struct outbox_result result = { "i", NULL, take_number, now, 0 };
+    struct outbox_args args = { .set = 0 };
+
+    return outbox_conn__run(conn, Q_CLOCK, &args, 0, "ask the database for the time", &result, err);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A connection: its driver, its prepared statements, and what the database said of the outbox. */
+#ifndef OUTBOX_CONN_INTERNAL_H
+#define OUTBOX_CONN_INTERNAL_H
+
+#include "conf_internal.h"
+#include "driver.h"
+#include "sqltext.h"
+
+#include <outbox/conn.h>
+
+/* Statements with repeated parts are kept in these sizes. */
+#define OUTBOX_SIZES 4
+#define OUTBOX_NAMES 32
+
+struct outbox_cached {
+    outbox_stmt *stmt;
+    struct outbox_sqltext text;
+};
+
+struct outbox_conn {
+    outbox_odbc *odbc;
+    outbox_conf *conf;
+    struct outbox_driver driver; /* a copy: "generic" takes the expressions of the server that it found */
+    struct outbox_sqlname names[OUTBOX_NAMES];
+    char *name_text[OUTBOX_NAMES];
+    struct outbox_cached cache[Q__COUNT][OUTBOX_SIZES];
+    int lanes;      /* 0: not asked yet */
+    int position;   /* settle by position */
+    int version;
+    char system[40];
+    int in_transaction;
+    int doomed;     /* a statement failed in this transaction: it can only be rolled back */
+};
+
+/* Values for one statement: fixed ones by name, those of repeated parts from a function. */
+struct outbox_args {
+    struct outbox_value v[P__COUNT];
+    uint64_t set;
+    void (*row)(const void *ctx, size_t row, int param, struct outbox_value *value);
+    const void *ctx;
+};
+
+void outbox_args__int(struct outbox_args *args, enum outbox_param param, int64_t number);
+void outbox_args__null_int(struct outbox_args *args, enum outbox_param param);
+void outbox_args__text(struct outbox_args *args, enum outbox_param param, const char *text); /* NULL is NULL */
+
+/* Receives a row; a negative return ends the statement with that. */
+typedef int (*outbox_row_fn)(void *ctx, const struct outbox_value *cells, outbox_error **err);
+
+struct outbox_result {
+    const char *types;   /* of the columns; NULL: no result */
+    outbox_arena *arena; /* where cells go */
+    outbox_row_fn fn;
+    void *ctx;
+    int64_t rows;        /* rows written, or fetched */
+};
+
+/* Runs a statement of the driver. nrows is for its repeated part, one of outbox_conn__chunk(). result may be NULL. */
+int outbox_conn__run(outbox_conn *conn, enum outbox_query query, const struct outbox_args *args, size_t nrows,
+                     const char *doing, struct outbox_result *result, outbox_error **err);
+
+/* Runs it for all numbers of a list: in chunks, or at once where the driver takes a list as one value. */
+int outbox_conn__run_list(outbox_conn *conn, enum outbox_query query, const struct outbox_args *args,
+                          const int64_t *list, size_t count, const char *doing, struct outbox_result *result,
+                          outbox_error **err);
+
+/* A statement that is not kept: a template of the moment. */
+int outbox_conn__run_once(outbox_conn *conn, const char *sql_template, const struct outbox_args *args, const char *doing,
+                          struct outbox_result *result, outbox_error **err);
+
+/* The largest kept size that is not larger than left. */
+size_t outbox_conn__chunk(size_t left);
+
+/* Position or not: the query that fits this outbox. Each …_POSITION follows its delete form. */
+enum outbox_query outbox_conn__form(const outbox_conn *conn, enum outbox_query query);
+const char *outbox_conn__sql(const outbox_conn *conn, enum outbox_query query);
+
+/* Reads the outbox's own facts once; OUTBOX_ERR_SCHEMA when it is not there. */
+int outbox_conn__load(outbox_conn *conn, outbox_error **err);
+
+int outbox_conn__begin(outbox_conn *conn, outbox_error **err);
+int outbox_conn__commit(outbox_conn *conn, outbox_error **err);
+void outbox_conn__rollback(outbox_conn *conn); /* keeps the error that led to it */
+int outbox_conn__now(outbox_conn *conn, int64_t *now, outbox_error **err);
+
+/* The names for a template: schema.* of the conf, for a driver. Frees with outbox_names__free(). */
+int outbox_names__make(const outbox_conf *conf, const struct outbox_driver *driver, struct outbox_sqlname *names,
+                       char **texts, outbox_error **err);
+void outbox_names__free(char **texts);
+
+/* The version of the schema that this library works with. */
+#define OUTBOX_SCHEMA_VERSION 1
+
+#endif

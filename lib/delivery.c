@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "delivery.h"
+#include "error_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct answer {
+    int done;
+    int verdict; /* 0: none that counts */
+    int64_t retry_ms;
+    char *reason;
+};
+
+struct outbox_delivery {
+    outbox_publisher *publisher;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct outbox_item **items;
+    struct answer *answers;
+    size_t count, done, next;
+    int publishing; /* publish() has not returned */
+    int cancelled;  /* answers no longer count */
+    int abandoned;  /* nobody waits */
+    outbox_batch *keep;
+    outbox_delivery *next_abandoned;
+};
+
+static void delivery_free(outbox_delivery *d)
+{
+    size_t i;
+
+    for (i = 0; i < d->count; i++)
+        free(d->answers[i].reason);
+    free(d->answers);
+    free(d->items);
+    outbox_batch_free(d->keep);
+    pthread_cond_destroy(&d->changed);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox_item **items, size_t count)
+{
+    outbox_delivery *d = calloc(1, sizeof(*d));
+    pthread_condattr_t attr;
+
+    if (d == NULL)
+        return NULL;
+    d->publisher = publisher;
+    d->count = count;
+    d->items = malloc(count * sizeof(struct outbox_item *));
+    d->answers = calloc(count, sizeof(*d->answers));
+    if (d->items == NULL || d->answers == NULL) {
+        free(d->items);
+        free(d->answers);
+        free(d);
+        return NULL;
+    }
+    memcpy(d->items, items, count * sizeof(struct outbox_item *));
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&d->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    return d;
+}
+
+size_t outbox_delivery_count(const outbox_delivery *d)
+{
+    return d->count;
+}
+
+const outbox_record *outbox_delivery_message(const outbox_delivery *d, size_t index)
+{
+    return index < d->count ? &d->items[index]->record : NULL;
+}
+
+/* Whether an earlier message of the same key was answered with something else than published. */
+static int key_failed(const outbox_delivery *d, size_t index)
+{
+    int64_t key = d->items[index]->key_hash;
+    size_t i;
+
+    for (i = 0; i < index && key != 0; i++)
+        if (d->items[i]->key_hash == key && d->answers[i].done && d->answers[i].verdict != OUTBOX_PUBLISHED)
+            return 1;
+    return 0;
+}
+
+const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index)
+{
+    const outbox_record *record = NULL;
+
+    pthread_mutex_lock(&d->lock);
+    while (d->next < d->count && record == NULL && !d->cancelled) {
+        size_t i = d->next++;
+
+        if (d->answers[i].done)
+            continue;
+        if (key_failed(d, i)) {
+            d->answers[i].done = 1;
+            d->done++;
+            continue;
+        }
+        *index = i;
+        record = &d->items[i]->record;
+    }
+    pthread_cond_broadcast(&d->changed);
+    pthread_mutex_unlock(&d->lock);
+    return record;
+}
+
+/* The last answer to a delivery that was given up frees it. Called with its lock held, which it lets go. */
+static void forget_if_done(outbox_delivery *d)
+{
+    outbox_publisher *publisher = d->publisher;
+    int gone = d->abandoned && d->done == d->count && !d->publishing;
+    outbox_delivery **at;
+
+    pthread_mutex_unlock(&d->lock);
+    if (!gone)
+        return;
+    pthread_mutex_lock(&publisher->lock);
+    for (at = &publisher->abandoned; *at != NULL && *at != d; at = &(*at)->next_abandoned)
+        ;
+    if (*at == d)
+        *at = d->next_abandoned;
+    pthread_mutex_unlock(&publisher->lock);
+    delivery_free(d);
+}
+
+int outbox_delivery_answer(outbox_delivery *d, size_t index, outbox_verdict verdict, int64_t retry_ms, const char *reason)
+{
+    int counts;
+
+    if (index >= d->count || (int)verdict < OUTBOX_PUBLISHED || (int)verdict > OUTBOX_UNKNOWN)
+        return OUTBOX_NONE;
+    pthread_mutex_lock(&d->lock);
+    if (d->answers[index].done) {
+        pthread_mutex_unlock(&d->lock);
+        return OUTBOX_NONE;
+    }
+    counts = !d->cancelled;
+    d->answers[index].done = 1;
+    d->done++;
+    if (counts) {
+        d->answers[index].verdict = verdict;
+        d->answers[index].retry_ms = retry_ms;
+        if (reason != NULL && verdict != OUTBOX_PUBLISHED)
+            d->answers[index].reason = strdup(reason);
+    }
+    if (d->done == d->count)
+        pthread_cond_broadcast(&d->changed);
+    forget_if_done(d);
+    return counts ? OUTBOX_OK : OUTBOX_NONE;
+}
+
+void outbox_delivery__cancel(outbox_delivery *d)
+{
+    if (d->publisher->ops.cancel != NULL)
+        d->publisher->ops.cancel(d->publisher->self, d);
+    pthread_mutex_lock(&d->lock);
+    d->cancelled = 1;
+    pthread_cond_broadcast(&d->changed);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static int64_t monotonic_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* In slices, so that a hurried stop is seen; an answer ends a slice at once. */
+static void wait_for_answers(outbox_delivery *d, int64_t deadline, const volatile int *hurry)
+{
+    while (d->done < d->count && !d->cancelled && !*hurry && monotonic_us() < deadline) {
+        int64_t until = monotonic_us() + 100000;
+        struct timespec ts;
+
+        if (until > deadline)
+            until = deadline;
+        ts.tv_sec = (time_t)(until / 1000000);
+        ts.tv_nsec = (long)(until % 1000000) * 1000;
+        pthread_cond_timedwait(&d->changed, &d->lock, &ts);
+    }
+}
+
+/* A call that failed as a whole leaves in the dark what became of whatever was not answered. */
+static void fill_in(outbox_delivery *d, const char *reason)
+{
+    size_t i;
+
+    for (i = 0; i < d->count; i++) {
+        struct outbox_item *item = d->items[i];
+        const struct answer *a = &d->answers[i];
+        int verdict = a->verdict != 0 ? a->verdict : a->done && !d->cancelled ? 0 : OUTBOX_UNKNOWN;
+
+        if (verdict == 0 || (verdict == OUTBOX_UNKNOWN && a->verdict == 0 && key_failed(d, i)))
+            continue; /* passed over behind one of its key: it is held */
+        item->fate = (enum fate)verdict;
+        item->delay = a->retry_ms < 0 || a->verdict == 0 ? -1 : a->retry_ms * 1000;
+        item->reason = a->verdict != 0 ? a->reason : reason;
+    }
+}
+
+int outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, const volatile int *hurry)
+{
+    int64_t deadline = monotonic_us() + timeout_us;
+    outbox_error *err = NULL;
+    const char *reason = "the publisher gave no answer in time (relay.publish_timeout), or was cancelled";
+    int rc, given_up;
+
+    d->publishing = 1;
+    rc = d->publisher->ops.publish(d->publisher->self, d, &err);
+    pthread_mutex_lock(&d->lock);
+    d->publishing = 0;
+    if (rc >= 0)
+        wait_for_answers(d, deadline, hurry);
+    given_up = d->done < d->count;
+    pthread_mutex_unlock(&d->lock);
+    if (given_up)
+        outbox_delivery__cancel(d);
+    pthread_mutex_lock(&d->lock);
+    if (rc < 0)
+        reason = err != NULL ? outbox_error_message(err) : "the publisher failed as a whole and gave no reason";
+    fill_in(d, reason);
+    given_up = d->done < d->count && rc >= 0;
+    if (rc < 0 && d->count > 0) {
+        /* The reason is the error's: it must outlive it. */
+        size_t i;
+
+        for (i = 0; i < d->count; i++)
+            if (d->items[i]->reason == reason) {
+                free(d->answers[i].reason);
+                d->answers[i].reason = strdup(reason);
+                d->items[i]->reason = d->answers[i].reason;
+            }
+    }
+    pthread_mutex_unlock(&d->lock);
+    outbox_error_free(err);
+    return given_up;
+}
+
+int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch)
+{
+    outbox_publisher *publisher = d->publisher;
+
+    pthread_mutex_lock(&publisher->lock);
+    pthread_mutex_lock(&d->lock);
+    if (d->done < d->count && d->cancelled && batch != NULL) {
+        d->abandoned = 1;
+        d->keep = batch;
+        d->next_abandoned = publisher->abandoned;
+        publisher->abandoned = d;
+        pthread_mutex_unlock(&d->lock);
+        pthread_mutex_unlock(&publisher->lock);
+        return 1;
+    }
+    pthread_mutex_unlock(&d->lock);
+    pthread_mutex_unlock(&publisher->lock);
+    delivery_free(d);
+    return 0;
+}
+
+void outbox_publisher_free(outbox_publisher *publisher)
+{
+    if (publisher == NULL)
+        return;
+    if (publisher->ops.close != NULL)
+        publisher->ops.close(publisher->self);
+    while (publisher->abandoned != NULL) {
+        outbox_delivery *d = publisher->abandoned;
+
+        publisher->abandoned = d->next_abandoned;
+        delivery_free(d);
+    }
+    pthread_mutex_destroy(&publisher->lock);
+    free(publisher);
+}

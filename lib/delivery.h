@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A delivery: some messages of a batch in a publisher's hands.
+ *
+ * Threads: the worker makes it, calls publish and waits; answers come from any thread; cancel may come from another.
+ * The mutex guards everything that answers change. A delivery that was given up lives on, with the batch whose texts
+ * it shows, until each message was answered or the publisher is closed. */
+#ifndef OUTBOX_DELIVERY_H
+#define OUTBOX_DELIVERY_H
+
+#include "batch_internal.h"
+
+#include <outbox/publisher.h>
+
+#include <pthread.h>
+
+struct outbox_publisher {
+    outbox_publisher_ops ops;
+    void *self;
+    pthread_mutex_t lock; /* guards abandoned */
+    outbox_delivery *abandoned;
+};
+
+/* items: pointers into a batch. NULL when memory is out. */
+outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox_item **items, size_t count);
+
+/* Publishes, and waits until all is answered, the deadline passed, or *hurry is set under no lock. Then every item has
+ * its verdict: OUTBOX_UNKNOWN with a reason where no answer came. Returns 1 when the delivery was given up. */
+int outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, const volatile int *hurry);
+
+/* From another thread: ends the wait. */
+void outbox_delivery__cancel(outbox_delivery *d);
+
+/* Frees it; one that was given up keeps batch until the last answer. Returns 1 when the batch is its own now. */
+int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch);
+
+#endif

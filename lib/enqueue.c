@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Enqueue: check everything, then write it in as few statements as the driver allows, in the caller's transaction. */
+#include "arena.h"
+#include "buffer.h"
+#include "conn_internal.h"
+#include "backoff.h"
+#include "error_internal.h"
+#include "json.h"
+#include "text.h"
+#include "uuid.h"
+
+#include <outbox/message.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXT_MAX_CHARS 255
+#define DEDUP_MAX_CHARS 200
+#define CHUNK_BYTES ((size_t)16 * 1024 * 1024)
+
+/* One message ready to bind. */
+struct row {
+    const outbox_message *m;
+    outbox_id id;
+    char *headers;     /* JSON, or NULL */
+    int lane;
+    int64_t available;
+};
+
+struct call {
+    struct row *rows;
+    size_t count;
+};
+
+static int bad(outbox_error **err, size_t index, const char *name, const char *what)
+{
+    return outbox_error__set(err, OUTBOX_ERR_INVALID, name, "message %zu: %s; nothing was written", index, what);
+}
+
+static int check_text(const char *text, long max, int required, size_t index, const char *field, outbox_error **err)
+{
+    char what[200];
+    long length;
+
+    if (text == NULL || text[0] == '\0') {
+        if (!required)
+            return OUTBOX_OK;
+        snprintf(what, sizeof(what), "%s is required", field);
+        return bad(err, index, "enqueue.missing_field", what);
+    }
+    length = outbox_text__length(text, strlen(text));
+    if (length < 0) {
+        snprintf(what, sizeof(what), "%s is not valid UTF-8", field);
+        return bad(err, index, "enqueue.invalid_utf8", what);
+    }
+    if (length > max) {
+        snprintf(what, sizeof(what), "%s has %ld characters, %ld are allowed", field, length, max);
+        return bad(err, index, "enqueue.too_long", what);
+    }
+    return OUTBOX_OK;
+}
+
+static int check_headers(const outbox_message *m, size_t index, outbox_error **err)
+{
+    char what[200];
+    size_t i, j;
+
+    if (m->header_count > 0 && m->headers == NULL)
+        return bad(err, index, "enqueue.bad_header", "header_count is not 0, but headers is NULL");
+    for (i = 0; i < m->header_count; i++) {
+        const outbox_header *h = &m->headers[i];
+
+        if (h->name == NULL || h->name[0] == '\0' || h->value == NULL) {
+            snprintf(what, sizeof(what), "header %zu needs a name and a value", i);
+            return bad(err, index, "enqueue.bad_header", what);
+        }
+        if (outbox_text__length(h->name, strlen(h->name)) < 0 || outbox_text__length(h->value, strlen(h->value)) < 0) {
+            snprintf(what, sizeof(what), "header %zu is not valid UTF-8", i);
+            return bad(err, index, "enqueue.invalid_utf8", what);
+        }
+        if (outbox_text__has_control(h->name, strlen(h->name)) || outbox_text__has_control(h->value, strlen(h->value))) {
+            snprintf(what, sizeof(what), "header \"%.60s\" has a control character, which brokers would misread", h->name);
+            return bad(err, index, "enqueue.bad_header", what);
+        }
+        for (j = 0; j < i; j++)
+            if (strcmp(m->headers[j].name, h->name) == 0) {
+                snprintf(what, sizeof(what), "header \"%.60s\" is there twice", h->name);
+                return bad(err, index, "enqueue.bad_header", what);
+            }
+    }
+    return OUTBOX_OK;
+}
+
+static int check_numbers(const outbox_conn *conn, const outbox_message *m, size_t index, outbox_error **err)
+{
+    int64_t max = outbox_conf__number(conn->conf, CONF_ENQUEUE_MAX_PAYLOAD);
+    char what[200];
+
+    if (m->payload == NULL && m->payload_size > 0)
+        return bad(err, index, "enqueue.missing_field", "payload is NULL, but payload_size is not 0");
+    if (m->payload_size > (uint64_t)max) {
+        snprintf(what, sizeof(what), "payload has %zu bytes, enqueue.max_payload allows %lld", m->payload_size,
+                 (long long)max);
+        return bad(err, index, "enqueue.payload_too_large", what);
+    }
+    if (m->max_attempts < 0)
+        return bad(err, index, "enqueue.bad_max_attempts", "max_attempts must be at least 1, or 0 for the relay's limit");
+    if (m->available_at < 0 || m->delay_ms < 0 || m->delay_ms > INT64_MAX / 2000)
+        return bad(err, index, "enqueue.bad_time", "available_at and delay_ms must not be negative or beyond all time");
+    if (m->available_at > 0 && m->delay_ms > 0)
+        return bad(err, index, "enqueue.bad_time", "available_at and delay_ms exclude each other");
+    return OUTBOX_OK;
+}
+
+static int check(const outbox_conn *conn, const outbox_message *m, size_t index, outbox_error **err)
+{
+    outbox_id id;
+    int rc;
+
+    if (m->size < sizeof(outbox_message))
+        return bad(err, index, "enqueue.bad_size", "size is not set: start from OUTBOX_MESSAGE_INIT");
+    if ((rc = check_text(m->topic, TEXT_MAX_CHARS, 1, index, "topic", err)) != OUTBOX_OK ||
+        (rc = check_text(m->partition_key, TEXT_MAX_CHARS, 0, index, "partition_key", err)) != OUTBOX_OK ||
+        (rc = check_text(m->content_type, TEXT_MAX_CHARS, 0, index, "content_type", err)) != OUTBOX_OK ||
+        (rc = check_text(m->message_type, TEXT_MAX_CHARS, 0, index, "message_type", err)) != OUTBOX_OK ||
+        (rc = check_text(m->dedup_key, DEDUP_MAX_CHARS, 0, index, "dedup_key", err)) != OUTBOX_OK ||
+        (rc = check_headers(m, index, err)) != OUTBOX_OK || (rc = check_numbers(conn, m, index, err)) != OUTBOX_OK)
+        return rc;
+    if (m->id != NULL && !outbox_uuid__parse(m->id, strlen(m->id), &id))
+        return bad(err, index, "enqueue.bad_id", "id is not a UUID (8-4-4-4-12 hexadecimal digits)");
+    return OUTBOX_OK;
+}
+
+static const outbox_message *message_at(const outbox_message *messages, size_t index)
+{
+    /* A program compiled against a later header has larger structs. */
+    return (const outbox_message *)(const void *)((const char *)messages + index * messages[0].size);
+}
+
+static struct outbox_value text_value(const char *text)
+{
+    if (text == NULL || text[0] == '\0')
+        return (struct outbox_value){ OUTBOX_T_NULL_TEXT, 0, NULL, 0 };
+    return (struct outbox_value){ OUTBOX_T_TEXT, 0, text, strlen(text) };
+}
+
+static void bind_row(const void *ctx, size_t index, int param, struct outbox_value *v)
+{
+    const struct row *row = (const struct row *)ctx + index;
+    const outbox_message *m = row->m;
+
+    switch (param) {
+    case P_LANE:
+        *v = (struct outbox_value){ OUTBOX_T_INT, row->lane, NULL, 0 };
+        break;
+    case P_ID:
+        *v = text_value(row->id.text);
+        break;
+    case P_TOPIC:
+        *v = text_value(m->topic);
+        break;
+    case P_KEY:
+        *v = text_value(m->partition_key);
+        break;
+    case P_PAYLOAD:
+        *v = (struct outbox_value){ OUTBOX_T_BYTES, 0, m->payload, m->payload_size };
+        break;
+    case P_HEADERS:
+        *v = text_value(row->headers);
+        break;
+    case P_CONTENT_TYPE:
+        *v = text_value(m->content_type);
+        break;
+    case P_MESSAGE_TYPE:
+        *v = text_value(m->message_type);
+        break;
+    case P_MAX_ATTEMPTS:
+        *v = (struct outbox_value){ m->max_attempts > 0 ? OUTBOX_T_INT : OUTBOX_T_NULL_INT, m->max_attempts, NULL, 0 };
+        break;
+    default: /* P_AVAILABLE */
+        *v = (struct outbox_value){ row->available > 0 ? OUTBOX_T_INT : OUTBOX_T_NULL_INT, row->available, NULL, 0 };
+        break;
+    }
+}
+
+static int prepare_row(struct row *row, const outbox_message *m, int lanes, int64_t now, outbox_error **err)
+{
+    row->m = m;
+    row->lane = outbox_lane_of_key(m->partition_key, lanes);
+    if (row->lane < 0)
+        row->lane = (int)outbox_backoff__random(lanes - 1);
+    row->available = m->delay_ms > 0 ? now + m->delay_ms * 1000 : m->available_at;
+    if (m->id != NULL)
+        outbox_uuid__parse(m->id, strlen(m->id), &row->id);
+    if (m->header_count > 0)
+        return outbox_json__headers_encode(m->headers, m->header_count, &row->headers, err);
+    return OUTBOX_OK;
+}
+
+static int prepare_rows(outbox_conn *conn, const outbox_message *messages, struct call *call, outbox_error **err)
+{
+    outbox_id *ids = calloc(call->count, sizeof(*ids));
+    int64_t now = 0;
+    size_t i;
+    int rc;
+
+    if (ids == NULL)
+        return outbox_error__nomem(err);
+    rc = outbox_uuid__make(ids, call->count, err);
+    for (i = 0; i < call->count && rc == OUTBOX_OK; i++) {
+        const outbox_message *m = message_at(messages, i);
+
+        if (m->delay_ms > 0 && now == 0)
+            rc = outbox_conn__now(conn, &now, err);
+        call->rows[i].id = ids[i];
+        if (rc == OUTBOX_OK)
+            rc = prepare_row(&call->rows[i], m, conn->lanes, now, err);
+    }
+    free(ids);
+    return rc;
+}
+
+static void bind_dedup(const void *ctx, size_t index, int param, struct outbox_value *v)
+{
+    (void)param;
+    *v = text_value(((char *const *)ctx)[index]);
+}
+
+/* "id:…" and "key:…" keep the two apart. The caller's own id and its dedup_key are both unique. */
+static int dedup_keys(const struct row *rows, size_t count, outbox_arena *arena, char **keys, size_t *n)
+{
+    size_t i;
+
+    *n = 0;
+    for (i = 0; i < count; i++) {
+        const outbox_message *m = rows[i].m;
+        char text[DEDUP_MAX_CHARS * 4 + 8];
+
+        if (m->id != NULL) {
+            snprintf(text, sizeof(text), "id:%s", rows[i].id.text);
+            if ((keys[(*n)++] = outbox_arena__copy(arena, text, strlen(text))) == NULL)
+                return 0;
+        }
+        if (m->dedup_key != NULL && m->dedup_key[0] != '\0') {
+            snprintf(text, sizeof(text), "key:%s", m->dedup_key);
+            if ((keys[(*n)++] = outbox_arena__copy(arena, text, strlen(text))) == NULL)
+                return 0;
+        }
+    }
+    return 1;
+}
+
+static int insert_dedup(outbox_conn *conn, const struct row *rows, size_t count, outbox_error **err)
+{
+    outbox_arena arena = { NULL };
+    char **keys = calloc(count * 2, sizeof(*keys));
+    struct outbox_args args = { .set = 0, .row = bind_dedup };
+    size_t n = 0, at, chunk;
+    int rc = OUTBOX_OK;
+
+    if (keys == NULL || !dedup_keys(rows, count, &arena, keys, &n))
+        rc = outbox_error__nomem(err);
+    for (at = 0; at < n && rc == OUTBOX_OK; at += chunk) {
+        chunk = outbox_conn__chunk(n - at);
+        args.ctx = keys + at;
+        rc = outbox_conn__run(conn, Q_DEDUP, &args, chunk, "enqueue a message that must be unique", NULL, err);
+    }
+    free(keys);
+    outbox_arena__free(&arena);
+    return rc;
+}
+
+/* How many rows go into the next statement: a kept size, and not too many bytes at once. */
+static size_t chunk_of(const struct row *rows, size_t left)
+{
+    size_t n = outbox_conn__chunk(left), bytes = 0, i;
+
+    for (i = 0; i < n; i++) {
+        bytes += rows[i].m->payload_size;
+        if (bytes > CHUNK_BYTES && i > 0)
+            return outbox_conn__chunk(i);
+    }
+    return n;
+}
+
+static int insert_all(outbox_conn *conn, const struct call *call, outbox_error **err)
+{
+    struct outbox_args args = { .set = 0, .row = bind_row };
+    size_t at, n;
+    int rc = OUTBOX_OK;
+
+    for (at = 0; at < call->count && rc == OUTBOX_OK; at += n) {
+        n = chunk_of(call->rows + at, call->count - at);
+        rc = insert_dedup(conn, call->rows + at, n, err);
+        args.ctx = call->rows + at;
+        if (rc == OUTBOX_OK)
+            rc = outbox_conn__run(conn, Q_INSERT, &args, n, "enqueue messages", NULL, err);
+    }
+    return rc;
+}
+
+static int check_all(const outbox_conn *conn, const outbox_message *messages, size_t count, outbox_error **err)
+{
+    size_t i;
+    int rc = OUTBOX_OK;
+
+    if (messages[0].size < sizeof(outbox_message))
+        return bad(err, 0, "enqueue.bad_size", "size is not set: start from OUTBOX_MESSAGE_INIT");
+    for (i = 0; i < count && rc == OUTBOX_OK; i++)
+        rc = check(conn, message_at(messages, i), i, err);
+    return rc;
+}
+
+int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t count, outbox_id *ids, outbox_error **err)
+{
+    struct call call = { NULL, count };
+    size_t i;
+    int rc;
+
+    if (conn == NULL || messages == NULL || count == 0)
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "enqueue.nothing", "no connection or no message was given");
+    rc = check_all(conn, messages, count, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__load(conn, err);
+    if (rc != OUTBOX_OK)
+        return rc;
+    call.rows = calloc(count, sizeof(*call.rows));
+    if (call.rows == NULL)
+        return outbox_error__nomem(err);
+    rc = prepare_rows(conn, messages, &call, err);
+    for (i = 0; i < count && rc == OUTBOX_OK && ids != NULL; i++)
+        ids[i] = call.rows[i].id;
+    if (rc == OUTBOX_OK)
+        rc = insert_all(conn, &call, err);
+    for (i = 0; i < count; i++)
+        free(call.rows[i].headers);
+    free(call.rows);
+    return rc;
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/**
+ * @file outbox/publisher.h
+ * Publishers: what stands between the relay and a broker.
+ *
+ * The relay hands a publisher a delivery: some messages of one lane. The publisher answers each of them with a
+ * verdict, now or later, from any thread. Retries, limits and dead letters are the relay's business.
+ */
+#ifndef OUTBOX_PUBLISHER_H
+#define OUTBOX_PUBLISHER_H
+
+#include <outbox/types.h>
+
+OUTBOX_BEGIN_DECLS
+
+/** The version of struct outbox_publisher_ops. Since 0.1. */
+#define OUTBOX_PUBLISHER_ABI 1
+
+/**
+ * The publisher answers something else than OUTBOX_PUBLISHED for a message only if no later message of the same
+ * topic and key in the same delivery was or will be sent. A sequential publisher that takes its messages from
+ * outbox_delivery_next() is so by itself. Without this flag a delivery holds at most one message of a key.
+ * Since 0.1.
+ */
+#define OUTBOX_PUBLISHER_IN_ORDER 1u
+
+/**
+ * What a publisher can do. Slots are only ever added at the end. Since 0.1.
+ */
+typedef struct outbox_publisher_ops {
+    size_t size;      /**< sizeof(outbox_publisher_ops) */
+    uint32_t abi;     /**< OUTBOX_PUBLISHER_ABI */
+    uint32_t flags;   /**< OUTBOX_PUBLISHER_IN_ORDER or 0 */
+    const char *name; /**< for logs; static */
+    /**
+     * Sends the messages of a delivery. Called on relay threads, several at once when there are several workers.
+     * Answers may come later; the delivery lives until each message was answered. A negative return says that the
+     * whole call failed and counts as OUTBOX_UNKNOWN for whatever was not answered. Required.
+     */
+    int (*publish)(void *self, outbox_delivery *delivery, outbox_error **err);
+    /**
+     * The relay waits no longer: answer what can be answered and forget the rest; later answers are ignored.
+     * Called on another thread than publish, possibly while it runs. Must return soon. May be NULL.
+     */
+    void (*cancel)(void *self, outbox_delivery *delivery);
+    /** Frees self. No delivery may be used after it returned. May be NULL. */
+    void (*close)(void *self);
+} outbox_publisher_ops;
+
+/**
+ * Makes a publisher from an application's own functions.
+ *
+ * @param[in]  ops        copied
+ * @param[in]  self       handed to each function; owned by the publisher from now on, if this call succeeds
+ * @param[out] publisher  free it with outbox_publisher_free() after the relays that use it
+ * @param[out] err        why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_NOMEM. Since 0.1.
+ */
+OUTBOX_API int outbox_publisher_new(const outbox_publisher_ops *ops, void *self, outbox_publisher **publisher,
+                                    outbox_error **err);
+
+/**
+ * Opens a publisher by URL: "null:", "stdout:", "file:PATH", "exec:COMMAND".
+ *
+ * @param[in]  url        where to publish
+ * @param[in]  conf       settings, or NULL; copied
+ * @param[out] publisher  free it with outbox_publisher_free() after the relays that use it
+ * @param[out] err        why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_UNSUPPORTED (no publisher for that scheme), OUTBOX_ERR_SYSTEM,
+ *         OUTBOX_ERR_NOMEM. Since 0.1.
+ */
+OUTBOX_API int outbox_publisher_open(const char *url, const outbox_conf *conf, outbox_publisher **publisher,
+                                     outbox_error **err);
+
+/**
+ * Sends one message; the simplest publisher. Called on relay threads, several at once when there are several
+ * workers, never twice at once for one key. Since 0.1.
+ *
+ * @param[in]  user        what outbox_publisher_from_callback() was given
+ * @param[in]  message     valid during the call
+ * @param[out] retry_ms    for OUTBOX_RETRY: wait at least so long; starts at -1, the relay's own backoff
+ * @param[out] err         may be set with outbox_error_new() to say why not; freed by the library
+ * @return a verdict
+ */
+typedef outbox_verdict (*outbox_publish_fn)(void *user, const outbox_record *message, int64_t *retry_ms,
+                                            outbox_error **err);
+
+/**
+ * Makes a publisher from one function.
+ *
+ * @param[in]  fn         called for each message
+ * @param[in]  user       handed to fn; must outlive the publisher
+ * @param[out] publisher  free it with outbox_publisher_free() after the relays that use it
+ * @param[out] err        why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_NOMEM. Since 0.1.
+ */
+OUTBOX_API int outbox_publisher_from_callback(outbox_publish_fn fn, void *user, outbox_publisher **publisher,
+                                              outbox_error **err);
+
+/** Name of a publisher, for logs. @param[in] publisher  a publisher @return static text. Since 0.1. */
+OUTBOX_API const char *outbox_publisher_name(const outbox_publisher *publisher);
+
+/** Closes and frees a publisher. @param[in] publisher  or NULL. Since 0.1. */
+OUTBOX_API void outbox_publisher_free(outbox_publisher *publisher);
+
+/** How many messages a delivery has. @param[in] d  a delivery @return at least 1. Any thread. Since 0.1. */
+OUTBOX_API size_t outbox_delivery_count(const outbox_delivery *d);
+
+/**
+ * A message of a delivery.
+ *
+ * @param[in] d      a delivery
+ * @param[in] index  0 … count - 1; messages of one key are in order
+ * @return a record, valid as long as the delivery; NULL past the end. Any thread. Since 0.1.
+ */
+OUTBOX_API const outbox_record *outbox_delivery_message(const outbox_delivery *d, size_t index);
+
+/**
+ * For sequential publishers: the next message to send. Skips messages whose key had one that was not published.
+ *
+ * @param[in]  d      a delivery
+ * @param[out] index  for outbox_delivery_answer()
+ * @return the record, or NULL when there is no more, or the delivery was cancelled. Since 0.1.
+ */
+OUTBOX_API const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index);
+
+/**
+ * Answers a message. The first answer counts; later ones and those after a cancel are ignored. When the last
+ * message has been answered the delivery may be gone: do not touch it again, but in publish() itself, where it stays until publish() returns.
+ *
+ * @param[in] d         a delivery
+ * @param[in] index     which message
+ * @param[in] verdict   what became of it
+ * @param[in] retry_ms  for OUTBOX_RETRY and OUTBOX_UNKNOWN: wait at least so long; -1: the relay's own backoff
+ * @param[in] reason    why not, UTF-8, kept as the message's last_error; copied; may be NULL
+ * @return OUTBOX_OK, or OUTBOX_NONE when the answer was ignored. Any thread. Since 0.1.
+ */
+OUTBOX_API int outbox_delivery_answer(outbox_delivery *d, size_t index, outbox_verdict verdict, int64_t retry_ms,
+                                      const char *reason);
+
+OUTBOX_END_DECLS
+
+#endif

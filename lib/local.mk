@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The library. Everything is compiled once, into an internal library that feeds both the
+# installed one and the tests, which so reach what the installed one hides.
+
+noinst_LTLIBRARIES += %D%/liboutbox-core.la
+%C%_liboutbox_core_la_SOURCES = \
+	%D%/admin.c \
+	%D%/buffer.c \
+	%D%/cleaner.c \
+	%D%/names.c \
+	%D%/publish.c \
+	%D%/statement.c \
+	%D%/thread.c \
+	%D%/worker.c \
+	%D%/admin_change.c \
+	%D%/arena.c \
+	%D%/backoff.c \
+	%D%/base64.c \
+	%D%/batch.c \
+	%D%/claim.c \
+	%D%/clean.c \
+	%D%/codec.c \
+	%D%/conf.c \
+	%D%/conn.c \
+	%D%/delivery.c \
+	%D%/enqueue.c \
+	%D%/error.c \
+	%D%/json.c \
+	%D%/json_parse.c \
+	%D%/lane.c \
+	%D%/log.c \
+	%D%/migrate.c \
+	%D%/odbc.c \
+	%D%/publisher.c \
+	%D%/read.c \
+	%D%/record.c \
+	%D%/relay.c \
+	%D%/settle.c \
+	%D%/sqltext.c \
+	%D%/text.c \
+	%D%/timetext.c \
+	%D%/uuid.c \
+	%D%/version.c
+# drivers/, publishers/ and migrations/ add theirs in their own local.mk.
+nodist_%C%_liboutbox_core_la_SOURCES =
+%C%_liboutbox_core_la_LIBADD = $(ODBC_LIBS) $(JANSSON_LIBS) $(MD_LIBS)
+
+# Internal headers: only listed so that they are in the tarball.
+%C%_liboutbox_core_la_SOURCES += \
+	%D%/admin_internal.h \
+	%D%/batch_internal.h \
+	%D%/buffer.h \
+	%D%/clean.h \
+	%D%/conn_internal.h \
+	%D%/delivery.h \
+	%D%/odbc.h \
+	%D%/record.h \
+	%D%/relay_internal.h \
+	%D%/sqltext.h \
+	%D%/thread.h \
+	%D%/arena.h \
+	%D%/backoff.h \
+	%D%/base64.h \
+	%D%/conf_internal.h \
+	%D%/conf_table.h \
+	%D%/error_internal.h \
+	%D%/json.h \
+	%D%/lane.h \
+	%D%/log.h \
+	%D%/migrate_data.h \
+	%D%/text.h \
+	%D%/timetext.h \
+	%D%/uuid.h
+
+lib_LTLIBRARIES += %D%/liboutbox.la
+%C%_liboutbox_la_SOURCES =
+%C%_liboutbox_la_LIBADD = %D%/liboutbox-core.la
+%C%_liboutbox_la_LDFLAGS = $(AM_LDFLAGS) $(NO_UNDEFINED) -no-undefined \
+	-version-info $(LT_CURRENT):$(LT_REVISION):$(LT_AGE)
+EXTRA_%C%_liboutbox_la_DEPENDENCIES = %D%/outbox.map
+if HAVE_VERSION_SCRIPT
+%C%_liboutbox_la_LDFLAGS += -Wl,--version-script=$(srcdir)/%D%/outbox.map
+else
+%C%_liboutbox_la_LDFLAGS += -export-symbols-regex '^outbox_'
+endif
+EXTRA_DIST += %D%/outbox.map
+
+# Public headers. tests/installed.sh compiles each one alone, in C and in C++.
+outboxinclude_HEADERS = \
+	%D%/include/outbox/admin.h \
+	%D%/include/outbox/conf.h \
+	%D%/include/outbox/conn.h \
+	%D%/include/outbox/consumer.h \
+	%D%/include/outbox/error.h \
+	%D%/include/outbox/message.h \
+	%D%/include/outbox/outbox.h \
+	%D%/include/outbox/publisher.h \
+	%D%/include/outbox/relay.h \
+	%D%/include/outbox/types.h
+nodist_outboxinclude_HEADERS = %D%/include/outbox/version.h
+
+# What only writers of drivers and publishers need.
+outboxsysincludedir = $(outboxincludedir)/sys
+outboxsysinclude_HEADERS =
+
+pkgconfig_DATA = %D%/outbox.pc

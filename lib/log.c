@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "log.h"
+
+#include <stdio.h>
+
+void outbox_log__write(const outbox_conf *conf, outbox_log_level level, const char *format, ...)
+{
+    char line[1400];
+    va_list args;
+    char *p;
+
+    if (conf->log == NULL)
+        return;
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    /* Databases send errors over several lines; a log line is one. */
+    for (p = line; *p != '\0'; p++)
+        if ((unsigned char)*p < 0x20)
+            *p = ' ';
+    conf->log(conf->log_user, level, line);
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Log lines go to the callback of the conf, and nowhere without one. */
+#ifndef OUTBOX_LOG_H
+#define OUTBOX_LOG_H
+
+#include "conf_internal.h"
+#include "error_internal.h"
+
+void outbox_log__write(const outbox_conf *conf, outbox_log_level level, const char *format, ...) OUTBOX__PRINTF(3, 4);
+
+#endif

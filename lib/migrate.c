@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The schema: one transaction from nothing to what this library needs. Two processes that migrate at once: the second
+ * waits for the first, fails on a table that is there, and finds that all is done. */
+#include "buffer.h"
+#include "conn_internal.h"
+#include "error_internal.h"
+#include "migrate_data.h"
+
+#include <outbox/admin.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEPARATOR "-- statement\n"
+
+static int run_statement(outbox_conn *conn, const char *text, size_t size, outbox_error **err)
+{
+    struct outbox_sqltext sql;
+    char *copy;
+    int rc;
+
+    while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == ';' || text[size - 1] == ' '))
+        size--;
+    copy = strndup(text, size);
+    if (copy == NULL)
+        return outbox_error__nomem(err);
+    rc = outbox_sqltext__render(copy, conn->names, 0, &sql, err);
+    if (rc == OUTBOX_OK) {
+        rc = outbox_odbc__direct(conn->odbc, sql.sql, err);
+        outbox_sqltext__free(&sql);
+    }
+    free(copy);
+    return rc;
+}
+
+/* What stands before the first separator is a comment on the whole; a comment behind a statement belongs to the next. */
+static int run_script(outbox_conn *conn, const char *script, outbox_error **err)
+{
+    const char *at = strstr(script, SEPARATOR), *next;
+    int rc = OUTBOX_OK;
+
+    for (; at != NULL && rc == OUTBOX_OK; at = next) {
+        const char *end;
+
+        at += strlen(SEPARATOR);
+        next = strstr(at, SEPARATOR);
+        end = next != NULL ? next : at + strlen(at);
+        while (next != NULL && end > at) {
+            const char *line = end - 1;
+
+            while (line > at && line[-1] != '\n')
+                line--;
+            if (strncmp(line, "-- ", 3) != 0)
+                break;
+            end = line;
+        }
+        rc = run_statement(conn, at, (size_t)(end - at), err);
+    }
+    return rc;
+}
+
+static int apply_all(outbox_conn *conn, int *applied, outbox_error **err)
+{
+    const struct outbox__migration *m;
+    const char *schema = outbox_conf__text(conn->conf, CONF_SCHEMA_NAME);
+    int rc = outbox_conn__begin(conn, err);
+
+    if (rc != OUTBOX_OK)
+        return rc;
+    if (conn->driver.migrate_lock != NULL)
+        rc = outbox_odbc__direct(conn->odbc, conn->driver.migrate_lock, err);
+    if (rc == OUTBOX_OK && conn->driver.create_schema != NULL && schema[0] != '\0')
+        rc = run_statement(conn, conn->driver.create_schema, strlen(conn->driver.create_schema), err);
+    for (m = outbox__migrations; m->dialect != NULL && rc == OUTBOX_OK; m++)
+        if (strcmp(m->dialect, conn->driver.dialect) == 0 && m->number > conn->version) {
+            rc = run_script(conn, m->sql, err);
+            (*applied)++;
+        }
+    if (rc == OUTBOX_OK)
+        return outbox_conn__commit(conn, err);
+    outbox_conn__rollback(conn);
+    return rc;
+}
+
+/* A generic outbox on a server with position settling must say so when it is made: names.c decides by the driver. */
+int outbox_migrate(outbox_conn *conn, int *applied, outbox_error **err)
+{
+    outbox_error *first = NULL;
+    int count = 0, rc;
+
+    if (applied != NULL)
+        *applied = 0;
+    rc = outbox_conn__load(conn, &first);
+    if (rc != OUTBOX_ERR_SCHEMA || conn->version > OUTBOX_SCHEMA_VERSION) {
+        if (rc != OUTBOX_OK && err != NULL && *err == NULL)
+            *err = first;
+        else
+            outbox_error_free(first);
+        return rc;
+    }
+    outbox_error_free(first);
+    first = NULL;
+    rc = apply_all(conn, &count, &first);
+    if (rc != OUTBOX_OK && outbox_conn__load(conn, NULL) == OUTBOX_OK) {
+        rc = OUTBOX_OK; /* another process did it while we waited */
+        count = 0;
+    }
+    if (rc == OUTBOX_OK) {
+        outbox_error_free(first);
+        if (applied != NULL)
+            *applied = count;
+        return outbox_conn__load(conn, err);
+    }
+    if (err != NULL && *err == NULL)
+        *err = first;
+    else
+        outbox_error_free(first);
+    return rc;
+}
+
+int outbox_migration_get(outbox_conn *conn, size_t index, outbox_migration *migration, outbox_error **err)
+{
+    const struct outbox__migration *m;
+    int rc = outbox_conn__load(conn, NULL);
+
+    if (rc == OUTBOX_ERR_LOST)
+        return outbox_error__set(err, rc, "database.lost", "cannot read which migrations were applied: the connection is lost");
+    for (m = outbox__migrations; m->dialect != NULL; m++)
+        if (strcmp(m->dialect, conn->driver.dialect) == 0 && index-- == 0) {
+            migration->number = m->number;
+            migration->name = m->name;
+            migration->applied = conn->version >= m->number;
+            return OUTBOX_OK;
+        }
+    return OUTBOX_NONE;
+}
+
+static int print_all(const char *dialect, const struct outbox_sqlname *names, struct outbox_buffer *out, outbox_error **err)
+{
+    const struct outbox__migration *m;
+    struct outbox_sqltext text;
+    int rc = OUTBOX_OK;
+
+    for (m = outbox__migrations; m->dialect != NULL && rc == OUTBOX_OK; m++) {
+        if (strcmp(m->dialect, dialect) != 0)
+            continue;
+        rc = outbox_sqltext__render(m->sql, names, 0, &text, err);
+        if (rc != OUTBOX_OK)
+            break;
+        if (!outbox_buffer__add(out, text.sql, strlen(text.sql)))
+            rc = outbox_error__nomem(err);
+        outbox_sqltext__free(&text);
+    }
+    return rc;
+}
+
+int outbox_migrations_print(const char *dialect, const outbox_conf *conf, char **sql, outbox_error **err)
+{
+    const struct outbox_driver *driver = dialect != NULL ? outbox_driver__find(dialect) : NULL;
+    struct outbox_sqlname names[OUTBOX_NAMES];
+    struct outbox_buffer out = { NULL, 0, 0 };
+    char *texts[OUTBOX_NAMES];
+    outbox_conf *copy;
+    int rc;
+
+    *sql = NULL;
+    if (driver == NULL)
+        return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "migrate.no_dialect",
+                                 "there is no dialect \"%.40s\": postgresql, sqlite and generic are there",
+                                 dialect != NULL ? dialect : "");
+    rc = outbox_conf__copy(conf, &copy, err);
+    if (rc != OUTBOX_OK)
+        return rc;
+    rc = outbox_names__make(copy, driver, names, texts, err);
+    if (rc == OUTBOX_OK) {
+        rc = print_all(dialect, names, &out, err);
+        outbox_names__free(texts);
+    }
+    outbox_conf_free(copy);
+    if (rc != OUTBOX_OK)
+        outbox_buffer__free(&out);
+    else
+        *sql = out.data;
+    return rc;
+}

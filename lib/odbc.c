@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "odbc.h"
+#include "error_internal.h"
+
+#include <sql.h>
+#include <sqlext.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define SCRATCH ((size_t)16 * 1024)
+
+struct outbox_odbc {
+    SQLHENV env; /* NULL when the connection is borrowed */
+    SQLHDBC dbc;
+    const struct outbox_errclass *errors;
+};
+
+struct outbox_stmt {
+    outbox_odbc *odbc;
+    SQLHSTMT handle;
+    SQLLEN *lengths;   /* one a parameter: ODBC reads them when it executes */
+    int64_t *numbers;
+    size_t params;
+    unsigned char *scratch;
+};
+
+static const struct outbox_errclass fallback[] = {
+    { "08", 0, NULL, OUTBOX_ERR_LOST },
+    { "40", 0, NULL, OUTBOX_ERR_CONFLICT },
+    { "23", 0, NULL, OUTBOX_ERR_DUPLICATE },
+    { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA },
+    { "", 0, NULL, 0 },
+};
+
+static int classify(const struct outbox_odbc *odbc, const char *state, long native, const char *text)
+{
+    const struct outbox_errclass *row;
+
+    for (row = odbc->errors; row->status != 0; row++)
+        if (strncmp(row->sqlstate, state, strlen(row->sqlstate)) == 0 && (row->native == 0 || row->native == native) &&
+            (row->word == NULL || strstr(text, row->word) != NULL))
+            return row->status;
+    return OUTBOX_ERR_DATABASE;
+}
+
+static const char *advice(int status)
+{
+    switch (status) {
+    case OUTBOX_ERR_LOST:
+        return "; the connection is lost: connect again";
+    case OUTBOX_ERR_CONFLICT:
+        return "; roll back and repeat the transaction";
+    case OUTBOX_ERR_DUPLICATE:
+        return "; it was used before: roll back";
+    case OUTBOX_ERR_SCHEMA:
+        return "; the outbox's tables are missing or of another version: run `outboxctl migrate`";
+    case OUTBOX_ERR_READONLY:
+        return "; the database takes no writes at present";
+    default:
+        return "";
+    }
+}
+
+static const char *name_of(int status)
+{
+    switch (status) {
+    case OUTBOX_ERR_LOST:
+        return "database.lost";
+    case OUTBOX_ERR_CONNECT:
+        return "database.connect";
+    case OUTBOX_ERR_CONFLICT:
+        return "database.conflict";
+    case OUTBOX_ERR_DUPLICATE:
+        return "database.duplicate";
+    case OUTBOX_ERR_SCHEMA:
+        return "schema.missing";
+    case OUTBOX_ERR_READONLY:
+        return "database.readonly";
+    default:
+        return "database.error";
+    }
+}
+
+/* Driver managers quote the connection string in some errors: whatever stands behind PWD= or Password= goes. */
+static void hide_secrets(char *text)
+{
+    static const char *const keys[] = { "pwd=", "password=" };
+    size_t k;
+    char *p;
+
+    for (k = 0; k < 2; k++)
+        for (p = text; *p != '\0'; p++) {
+            size_t n = strlen(keys[k]);
+
+            if (strncasecmp(p, keys[k], n) != 0)
+                continue;
+            p += n;
+            if (*p == '{') /* {…}, in which "}}" is one brace and anything else may stand */
+                for (p++; *p != '\0' && (*p != '}' || p[1] == '}'); p++) {
+                    if (*p == '}')
+                        *p++ = '*';
+                    *p = '*';
+                }
+            for (; *p != '\0' && *p != ';' && *p != ' '; p++)
+                *p = '*';
+            if (*p == '\0')
+                break;
+        }
+}
+
+/* Reads the first diagnostic of a handle; at_connect: every class but a missing schema means that there is no connection. */
+static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const char *doing, int at_connect,
+                outbox_error **err)
+{
+    SQLCHAR state[6] = "", text[512] = "";
+    SQLINTEGER native = 0;
+    SQLSMALLINT size = 0;
+    int status;
+
+    if (!SQL_SUCCEEDED(SQLGetDiagRec(type, handle, 1, state, &native, text, sizeof(text), &size))) {
+        snprintf((char *)state, sizeof(state), "HY000");
+        snprintf((char *)text, sizeof(text), "the driver gave no reason");
+    }
+    hide_secrets((char *)text);
+    status = at_connect ? OUTBOX_ERR_CONNECT : classify(odbc, (const char *)state, native, (const char *)text);
+    outbox_error__set(err, status, name_of(status), "cannot %s: %s [SQLSTATE %s, native %ld]%s", doing, text, state,
+                      (long)native, advice(status));
+    outbox_error__database(err, (const char *)state, native);
+    return status;
+}
+
+static int fail_stmt(outbox_stmt *stmt, const char *doing, outbox_error **err)
+{
+    return fail(stmt->odbc, SQL_HANDLE_STMT, stmt->handle, doing, 0, err);
+}
+
+void outbox_odbc__set_errors(outbox_odbc *odbc, const struct outbox_errclass *table)
+{
+    odbc->errors = table;
+}
+
+int outbox_odbc__borrow(void *hdbc, outbox_odbc **odbc, outbox_error **err)
+{
+    *odbc = calloc(1, sizeof(**odbc));
+    if (*odbc == NULL)
+        return outbox_error__nomem(err);
+    (*odbc)->dbc = hdbc;
+    (*odbc)->errors = fallback;
+    return OUTBOX_OK;
+}
+
+int outbox_odbc__open(const char *connection_string, outbox_odbc **out, outbox_error **err)
+{
+    outbox_odbc *odbc = calloc(1, sizeof(*odbc));
+    int rc = OUTBOX_OK;
+
+    *out = NULL;
+    if (odbc == NULL)
+        return outbox_error__nomem(err);
+    odbc->errors = fallback;
+    if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_ENV, SQL_NULL_HANDLE, &odbc->env)) ||
+        !SQL_SUCCEEDED(SQLSetEnvAttr(odbc->env, SQL_ATTR_ODBC_VERSION, (SQLPOINTER)SQL_OV_ODBC3, 0)) ||
+        !SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_DBC, odbc->env, &odbc->dbc))) {
+        rc = outbox_error__set(err, OUTBOX_ERR_CONNECT, "odbc.unusable", "the ODBC driver manager gives no handles");
+    } else if (!SQL_SUCCEEDED(SQLDriverConnect(odbc->dbc, NULL, (SQLCHAR *)(uintptr_t)connection_string, SQL_NTS, NULL,
+                                               0, NULL, SQL_DRIVER_NOPROMPT))) {
+        rc = fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "connect to the database", 1, err);
+        SQLFreeHandle(SQL_HANDLE_DBC, odbc->dbc);
+        odbc->dbc = NULL;
+    }
+    if (rc != OUTBOX_OK) {
+        outbox_odbc__close(odbc);
+        return rc;
+    }
+    *out = odbc;
+    return OUTBOX_OK;
+}
+
+void outbox_odbc__close(outbox_odbc *odbc)
+{
+    if (odbc == NULL)
+        return;
+    if (odbc->env != NULL) {
+        if (odbc->dbc != NULL) {
+            /* Refused while a transaction is open: what is open here was given up. */
+            SQLEndTran(SQL_HANDLE_DBC, odbc->dbc, SQL_ROLLBACK);
+            SQLDisconnect(odbc->dbc);
+            SQLFreeHandle(SQL_HANDLE_DBC, odbc->dbc);
+        }
+        SQLFreeHandle(SQL_HANDLE_ENV, odbc->env);
+    }
+    free(odbc);
+}
+
+int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error **err)
+{
+    SQLSMALLINT got = 0;
+
+    if (!SQL_SUCCEEDED(SQLGetInfo(odbc->dbc, SQL_DBMS_NAME, name, (SQLSMALLINT)size, &got)))
+        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "ask the connection which database it leads to", 0, err);
+    return OUTBOX_OK;
+}
+
+int outbox_odbc__is_borrowed(const outbox_odbc *odbc)
+{
+    return odbc->env == NULL;
+}
+
+int outbox_odbc__autocommit(outbox_odbc *odbc, int on, outbox_error **err)
+{
+    SQLULEN value = on ? SQL_AUTOCOMMIT_ON : SQL_AUTOCOMMIT_OFF;
+
+    if (!SQL_SUCCEEDED(SQLSetConnectAttr(odbc->dbc, SQL_ATTR_AUTOCOMMIT, (SQLPOINTER)value, 0)))
+        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, on ? "end a transaction" : "start a transaction", 0, err);
+    return OUTBOX_OK;
+}
+
+int outbox_odbc__end(outbox_odbc *odbc, int commit, outbox_error **err)
+{
+    if (!SQL_SUCCEEDED(SQLEndTran(SQL_HANDLE_DBC, odbc->dbc, commit ? SQL_COMMIT : SQL_ROLLBACK)))
+        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, commit ? "commit" : "roll back", 0, err);
+    return OUTBOX_OK;
+}
+
+int outbox_odbc__direct(outbox_odbc *odbc, const char *sql, outbox_error **err)
+{
+    char doing[120];
+    SQLHSTMT handle;
+    SQLRETURN ret;
+    int rc = OUTBOX_OK;
+
+    if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_STMT, odbc->dbc, &handle)))
+        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "make a statement", 0, err);
+    ret = SQLExecDirect(handle, (SQLCHAR *)(uintptr_t)sql, SQL_NTS);
+    if (!SQL_SUCCEEDED(ret) && ret != SQL_NO_DATA) {
+        snprintf(doing, sizeof(doing), "execute \"%.80s\"", sql);
+        rc = fail(odbc, SQL_HANDLE_STMT, handle, doing, 0, err);
+    }
+    SQLFreeHandle(SQL_HANDLE_STMT, handle);
+    return rc;
+}
+
+int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outbox_stmt **out, outbox_error **err)
+{
+    outbox_stmt *stmt = calloc(1, sizeof(*stmt));
+    int rc;
+
+    *out = NULL;
+    if (stmt != NULL) {
+        stmt->odbc = odbc;
+        stmt->params = params;
+        stmt->lengths = calloc(params + 1, sizeof(*stmt->lengths));
+        stmt->numbers = calloc(params + 1, sizeof(*stmt->numbers));
+        stmt->scratch = malloc(SCRATCH);
+    }
+    if (stmt == NULL || stmt->lengths == NULL || stmt->numbers == NULL || stmt->scratch == NULL) {
+        outbox_stmt__free(stmt);
+        return outbox_error__nomem(err);
+    }
+    if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_STMT, odbc->dbc, &stmt->handle))) {
+        stmt->handle = NULL;
+        rc = fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "make a statement", 0, err);
+    } else if (!SQL_SUCCEEDED(SQLPrepare(stmt->handle, (SQLCHAR *)(uintptr_t)sql, SQL_NTS))) {
+        rc = fail_stmt(stmt, "prepare a statement", err);
+    } else {
+        *out = stmt;
+        return OUTBOX_OK;
+    }
+    outbox_stmt__free(stmt);
+    return rc;
+}
+
+void outbox_stmt__free(outbox_stmt *stmt)
+{
+    if (stmt == NULL)
+        return;
+    if (stmt->handle != NULL)
+        SQLFreeHandle(SQL_HANDLE_STMT, stmt->handle);
+    free(stmt->lengths);
+    free(stmt->numbers);
+    free(stmt->scratch);
+    free(stmt);
+}
+
+int outbox_stmt__bind(outbox_stmt *stmt, size_t index, const struct outbox_value *value, outbox_error **err)
+{
+    SQLPOINTER data = (SQLPOINTER)(uintptr_t)(value->data != NULL ? value->data : "");
+    SQLSMALLINT ctype = SQL_C_CHAR, type = SQL_VARCHAR;
+    SQLULEN size = value->size > 0 ? value->size : 1;
+
+    stmt->lengths[index] = (SQLLEN)value->size;
+    switch (value->type) {
+    case OUTBOX_T_NULL_INT:
+    case OUTBOX_T_INT:
+        ctype = SQL_C_SBIGINT;
+        type = SQL_BIGINT;
+        stmt->numbers[index] = value->number;
+        data = &stmt->numbers[index];
+        stmt->lengths[index] = 0;
+        size = 19;
+        break;
+    case OUTBOX_T_NULL_BYTES:
+    case OUTBOX_T_BYTES:
+        ctype = SQL_C_BINARY;
+        type = SQL_VARBINARY; /* LONGVARBINARY fails on psqlODBC with ByteaAsLongVarBinary=0 */
+        break;
+    case OUTBOX_T_NULL_TEXT:
+    case OUTBOX_T_TEXT:
+        break;
+    }
+    if (value->type == OUTBOX_T_NULL_INT || value->type == OUTBOX_T_NULL_TEXT || value->type == OUTBOX_T_NULL_BYTES)
+        stmt->lengths[index] = SQL_NULL_DATA;
+    if (!SQL_SUCCEEDED(SQLBindParameter(stmt->handle, (SQLUSMALLINT)(index + 1), SQL_PARAM_INPUT, ctype, type, size, 0,
+                                        data, (SQLLEN)value->size, &stmt->lengths[index])))
+        return fail_stmt(stmt, "bind a value", err);
+    return OUTBOX_OK;
+}
+
+int outbox_stmt__execute(outbox_stmt *stmt, const char *doing, int64_t *rows, outbox_error **err)
+{
+    SQLRETURN ret = SQLExecute(stmt->handle);
+    SQLLEN count = 0;
+
+    if (rows != NULL)
+        *rows = 0;
+    /* SQL_NO_DATA: an UPDATE or DELETE that met no row, which is success. */
+    if (ret == SQL_NO_DATA)
+        return OUTBOX_OK;
+    if (!SQL_SUCCEEDED(ret))
+        return fail_stmt(stmt, doing, err);
+    if (rows == NULL)
+        return OUTBOX_OK;
+    if (!SQL_SUCCEEDED(SQLRowCount(stmt->handle, &count)))
+        return fail_stmt(stmt, doing, err);
+    *rows = count > 0 ? count : 0;
+    return OUTBOX_OK;
+}
+
+/* The rest of a value that did not fit into the scratch space. */
+static int fetch_long(outbox_stmt *stmt, SQLUSMALLINT column, SQLSMALLINT ctype, size_t have, SQLLEN total,
+                      struct outbox_value *cell, outbox_arena *arena, outbox_error **err)
+{
+    size_t tail = ctype == SQL_C_CHAR ? 1 : 0;
+    size_t room = total != SQL_NO_TOTAL ? (size_t)total : have * 8;
+    unsigned char *data;
+
+    for (;;) {
+        SQLLEN left = 0;
+        SQLRETURN ret;
+
+        data = outbox_arena__alloc(arena, room + 1);
+        if (data == NULL)
+            return outbox_error__nomem(err);
+        memcpy(data, cell->data, have);
+        cell->data = data;
+        ret = SQLGetData(stmt->handle, column, ctype, data + have, (SQLLEN)(room - have + tail), &left);
+        if (ret == SQL_NO_DATA)
+            left = 0;
+        else if (!SQL_SUCCEEDED(ret))
+            return fail_stmt(stmt, "read a column", err);
+        if (left != SQL_NO_TOTAL && (size_t)left <= room - have) {
+            cell->size = have + (size_t)left;
+            data[cell->size] = '\0';
+            return OUTBOX_OK;
+        }
+        have = room;
+        room = left != SQL_NO_TOTAL ? have + (size_t)left : room * 4;
+    }
+}
+
+static int fetch_bytes(outbox_stmt *stmt, SQLUSMALLINT column, SQLSMALLINT ctype, struct outbox_value *cell,
+                       outbox_arena *arena, outbox_error **err)
+{
+    size_t room = ctype == SQL_C_CHAR ? SCRATCH - 1 : SCRATCH;
+    SQLLEN size = 0;
+    SQLRETURN ret = SQLGetData(stmt->handle, column, ctype, stmt->scratch, SCRATCH, &size);
+
+    cell->data = NULL;
+    cell->size = 0;
+    if (!SQL_SUCCEEDED(ret) && ret != SQL_NO_DATA)
+        return fail_stmt(stmt, "read a column", err);
+    if (size == SQL_NULL_DATA) {
+        cell->type = ctype == SQL_C_CHAR ? OUTBOX_T_NULL_TEXT : OUTBOX_T_NULL_BYTES;
+        return OUTBOX_OK;
+    }
+    cell->type = ctype == SQL_C_CHAR ? OUTBOX_T_TEXT : OUTBOX_T_BYTES;
+    if (size == SQL_NO_TOTAL || (size_t)size > room) {
+        cell->data = stmt->scratch;
+        return fetch_long(stmt, column, ctype, room, size, cell, arena, err);
+    }
+    cell->size = ret == SQL_NO_DATA ? 0 : (size_t)size;
+    cell->data = outbox_arena__copy(arena, stmt->scratch, cell->size);
+    return cell->data != NULL ? OUTBOX_OK : outbox_error__nomem(err);
+}
+
+static int fetch_number(outbox_stmt *stmt, SQLUSMALLINT column, struct outbox_value *cell, outbox_error **err)
+{
+    SQLBIGINT number = 0;
+    SQLLEN size = 0;
+
+    if (!SQL_SUCCEEDED(SQLGetData(stmt->handle, column, SQL_C_SBIGINT, &number, sizeof(number), &size)))
+        return fail_stmt(stmt, "read a column", err);
+    cell->type = size == SQL_NULL_DATA ? OUTBOX_T_NULL_INT : OUTBOX_T_INT;
+    cell->number = size == SQL_NULL_DATA ? 0 : number;
+    return OUTBOX_OK;
+}
+
+int outbox_stmt__fetch(outbox_stmt *stmt, const char *types, struct outbox_value *cells, outbox_arena *arena,
+                       outbox_error **err)
+{
+    SQLRETURN ret = SQLFetch(stmt->handle);
+    int i, rc = OUTBOX_OK;
+
+    if (ret == SQL_NO_DATA)
+        return OUTBOX_NONE;
+    if (!SQL_SUCCEEDED(ret))
+        return fail_stmt(stmt, "read a row", err);
+    for (i = 0; types[i] != '\0' && rc == OUTBOX_OK; i++) {
+        SQLUSMALLINT column = (SQLUSMALLINT)(i + 1);
+
+        if (types[i] == 'i')
+            rc = fetch_number(stmt, column, &cells[i], err);
+        else
+            rc = fetch_bytes(stmt, column, types[i] == 't' ? SQL_C_CHAR : SQL_C_BINARY, &cells[i], arena, err);
+    }
+    return rc;
+}
+
+void outbox_stmt__finish(outbox_stmt *stmt)
+{
+    SQLFreeStmt(stmt->handle, SQL_CLOSE);
+}

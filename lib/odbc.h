@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The only way to a database: connect, prepare, bind, execute, fetch. Every return code of ODBC is looked at here,
+ * and every diagnostic becomes an error object with a class that the driver's table gives it. */
+#ifndef OUTBOX_ODBC_H
+#define OUTBOX_ODBC_H
+
+#include "arena.h"
+
+#include <outbox/types.h>
+
+typedef struct outbox_odbc outbox_odbc;
+typedef struct outbox_stmt outbox_stmt;
+
+/* One row of a driver's table: the first that fits a diagnostic gives its class. */
+struct outbox_errclass {
+    const char *sqlstate; /* the first characters; "" fits any */
+    long native;          /* 0 fits any */
+    const char *word;     /* part of the text; NULL fits any. For drivers that say HY000 to everything */
+    int status;
+};
+
+enum outbox_type { OUTBOX_T_NULL_TEXT, OUTBOX_T_NULL_INT, OUTBOX_T_NULL_BYTES, OUTBOX_T_INT, OUTBOX_T_TEXT, OUTBOX_T_BYTES };
+
+/* A value to bind, or a cell that was fetched. Text and bytes are borrowed. */
+struct outbox_value {
+    enum outbox_type type;
+    int64_t number;
+    const void *data;
+    size_t size;
+};
+
+int outbox_odbc__open(const char *connection_string, outbox_odbc **odbc, outbox_error **err);
+int outbox_odbc__borrow(void *hdbc, outbox_odbc **odbc, outbox_error **err);
+void outbox_odbc__close(outbox_odbc *odbc);
+
+/* The table by which diagnostics are classed from now on; ends with a status of 0. */
+void outbox_odbc__set_errors(outbox_odbc *odbc, const struct outbox_errclass *table);
+
+/* What the server calls itself. */
+int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error **err);
+int outbox_odbc__is_borrowed(const outbox_odbc *odbc);
+
+/* Transactions of the library's own connections. */
+int outbox_odbc__autocommit(outbox_odbc *odbc, int on, outbox_error **err);
+int outbox_odbc__end(outbox_odbc *odbc, int commit, outbox_error **err);
+
+/* One statement without parameters or results. */
+int outbox_odbc__direct(outbox_odbc *odbc, const char *sql, outbox_error **err);
+
+int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outbox_stmt **stmt, outbox_error **err);
+void outbox_stmt__free(outbox_stmt *stmt);
+
+/* Parameter index from 0. What the value points to must stay until the statement was executed. */
+int outbox_stmt__bind(outbox_stmt *stmt, size_t index, const struct outbox_value *value, outbox_error **err);
+
+/* Executes; rows (may be NULL) is the number of rows written, 0 when the driver does not know. `doing` is for the error. */
+int outbox_stmt__execute(outbox_stmt *stmt, const char *doing, int64_t *rows, outbox_error **err);
+
+/* Fetches the next row into cells. Columns come as the types say: 'i' a number, 't' text, 'b' bytes, in that order.
+ * Text and bytes land in the arena, with a NUL behind. OUTBOX_NONE after the last row. */
+int outbox_stmt__fetch(outbox_stmt *stmt, const char *types, struct outbox_value *cells, outbox_arena *arena,
+                       outbox_error **err);
+
+/* Ends a result, so that the statement can be executed again and the transaction can end. */
+void outbox_stmt__finish(outbox_stmt *stmt);
+
+#endif

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Read: what is due among the deferred, then new messages, both in seq order.
+ *
+ * A key that waits has a head among the deferred (retry, or dead when dead ones block); its later messages are held
+ * behind it. New messages of such a key are set aside too, unless all that waits of the key is in this very batch and so
+ * goes before them. Setting aside is written with the batch's outcome, so nothing is looked at twice. */
+#include "batch_internal.h"
+#include "error_internal.h"
+#include "lane.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define UNREADABLE "the headers of this message are not a JSON object of strings"
+#define CRASHED "given up: this message was in delivery each time when its relay crashed"
+
+struct set {
+    int64_t *list;
+    size_t count, room;
+};
+
+struct reader {
+    outbox_batch *batch;
+    size_t limit;
+    int64_t bytes, used;
+    struct set planned;   /* seqs of deferred messages to read */
+    struct set seen;      /* keys whose followers were looked for */
+    struct set exhausted; /* keys of which all that waits is planned */
+    struct set park;      /* due ones that have to wait behind another */
+    struct set waiting;   /* keys with a head among the deferred */
+    struct set blocked;   /* keys of which a message of this read is dead */
+    struct set due;       /* seq, key_hash, bytes, min held, min retry, min dead: six numbers each */
+    int64_t last_seq;     /* of the new messages */
+    size_t rows;
+};
+
+static int set_add(struct set *set, int64_t number, outbox_error **err)
+{
+    if (set->count == set->room) {
+        size_t room = set->room * 2 + 32;
+        int64_t *grown = realloc(set->list, room * sizeof(*grown));
+
+        if (grown == NULL)
+            return outbox_error__nomem(err);
+        set->list = grown;
+        set->room = room;
+    }
+    set->list[set->count++] = number;
+    return OUTBOX_OK;
+}
+
+static int set_has(const struct set *set, int64_t number)
+{
+    size_t i;
+
+    for (i = 0; i < set->count; i++)
+        if (set->list[i] == number)
+            return 1;
+    return 0;
+}
+
+static void reader_free(struct reader *r)
+{
+    struct set *const sets[] = { &r->planned, &r->seen, &r->exhausted, &r->park, &r->waiting, &r->blocked, &r->due };
+    size_t i;
+
+    for (i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+        free(sets[i]->list);
+}
+
+static struct outbox_item *item_new(struct outbox_item **items, size_t *count, size_t *room)
+{
+    if (*count == *room) {
+        size_t wider = *room * 2 + 32;
+        struct outbox_item *grown = realloc(*items, wider * sizeof(*grown));
+
+        if (grown == NULL)
+            return NULL;
+        *items = grown;
+        *room = wider;
+    }
+    return memset(&(*items)[(*count)++], 0, sizeof(**items));
+}
+
+static int put(outbox_batch *batch, const struct outbox_item *item, enum fate fate, const char *reason, outbox_error **err)
+{
+    struct outbox_item *place = fate == FATE_NONE ? item_new(&batch->items, &batch->count, &batch->room)
+                                                  : item_new(&batch->aside, &batch->aside_count, &batch->aside_room);
+
+    if (place == NULL)
+        return outbox_error__nomem(err);
+    *place = *item;
+    place->fate = fate;
+    place->reason = reason;
+    place->delay = -1;
+    return OUTBOX_OK;
+}
+
+static int max_attempts(const outbox_batch *batch, const outbox_record *record)
+{
+    return record->max_attempts > 0 ? record->max_attempts
+                                    : (int)outbox_conf__number(batch->consumer->conf, CONF_RETRY_MAX_ATTEMPTS);
+}
+
+/* ---- deferred ---- */
+
+static int take_due(void *ctx, const struct outbox_value *c, outbox_error **err)
+{
+    struct reader *r = ctx;
+    int i, rc = OUTBOX_OK;
+
+    for (i = 0; i < 6 && rc == OUTBOX_OK; i++)
+        rc = set_add(&r->due, c[i].type == OUTBOX_T_NULL_INT ? 0 : c[i].number, err);
+    return rc;
+}
+
+static int plan(struct reader *r, int64_t seq, int64_t bytes, outbox_error **err)
+{
+    r->used += bytes;
+    return set_add(&r->planned, seq, err);
+}
+
+static int has_room(const struct reader *r)
+{
+    return r->planned.count < r->limit && r->used < r->bytes;
+}
+
+struct followers {
+    struct reader *reader;
+    size_t taken;
+    int full;
+};
+
+static int take_follower(void *ctx, const struct outbox_value *c, outbox_error **err)
+{
+    struct followers *f = ctx;
+
+    if (!has_room(f->reader)) {
+        f->full = 1;
+        return OUTBOX_NONE;
+    }
+    f->taken++;
+    return plan(f->reader, c[0].number, c[1].number, err);
+}
+
+/* The held messages of a key go with its head, as far as there is room. */
+static int plan_followers(struct reader *r, int64_t key, int64_t min_held, outbox_error **err)
+{
+    struct followers f = { r, 0, 0 };
+    struct outbox_result result = { "ii", NULL, take_follower, &f, 0 };
+    struct outbox_args args = { .set = 0 };
+    int rc = OUTBOX_OK;
+
+    if (set_has(&r->seen, key))
+        return OUTBOX_OK;
+    rc = set_add(&r->seen, key, err);
+    if (rc == OUTBOX_OK && min_held != 0) {
+        /* One more than there is room for, to know whether that was all. */
+        outbox_args__int(&args, P_LANE, r->batch->lane);
+        outbox_args__int(&args, P_KEY_HASH, key);
+        outbox_args__int(&args, P_LIMIT, (int64_t)(r->limit - r->planned.count + 1));
+        rc = outbox_conn__run(r->batch->consumer->conn, Q_FOLLOWERS, &args, 0, "read what waits behind a message", &result,
+                              err);
+    }
+    if (rc == OUTBOX_OK && !f.full)
+        rc = set_add(&r->exhausted, key, err);
+    return rc;
+}
+
+static int by_first(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static int plan_one(struct reader *r, const int64_t *due, outbox_error **err)
+{
+    int64_t seq = due[0], key = due[1], held = due[3], retry = due[4], dead = due[5];
+    const outbox_consumer *consumer = r->batch->consumer;
+    int rc;
+
+    if (key != 0 && outbox_consumer__ordered(consumer)) {
+        int behind_retry = retry != 0 && retry < seq && !set_has(&r->planned, retry);
+        int behind_dead = outbox_consumer__dead_blocks(consumer) && dead != 0 && dead < seq;
+
+        if (behind_retry || behind_dead)
+            return set_add(&r->park, seq, err);
+    }
+    if (!has_room(r))
+        return OUTBOX_OK;
+    rc = plan(r, seq, due[2], err);
+    if (rc == OUTBOX_OK && key != 0)
+        rc = plan_followers(r, key, held, err);
+    return rc;
+}
+
+static int take_deferred(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    struct reader *r = ctx;
+    outbox_batch *batch = r->batch;
+    struct outbox_item item = { .deferred = 1 };
+    int rc = outbox_record__fill(&item.record, cells, &batch->arena);
+
+    if (rc < 0)
+        return outbox_error__nomem(err);
+    item.record.token = batch->token;
+    item.was_held = item.record.state == OUTBOX_HELD;
+    if (outbox_consumer__ordered(batch->consumer))
+        item.key_hash = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
+    if (rc == OUTBOX_NONE)
+        return put(batch, &item, FATE_REJECT, UNREADABLE, err);
+    if (item.record.attempts >= max_attempts(batch, &item.record))
+        return put(batch, &item, FATE_REJECT, CRASHED, err);
+    return put(batch, &item, FATE_NONE, NULL, err);
+}
+
+static int by_seq(const void *a, const void *b)
+{
+    return by_first(&((const struct outbox_item *)a)->record.seq, &((const struct outbox_item *)b)->record.seq);
+}
+
+/* A due message that must wait behind another of its key is held from now on, or it would be looked at each time. */
+static int park(struct reader *r, outbox_error **err)
+{
+    outbox_conn *conn = r->batch->consumer->conn;
+    struct outbox_args args = { .set = 0 };
+    int rc;
+
+    if (r->park.count == 0)
+        return OUTBOX_OK;
+    rc = outbox_conn__begin(conn, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_batch__fence(r->batch, 1, err);
+    outbox_args__int(&args, P_LANE, r->batch->lane);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__run_list(conn, Q_DEFERRED_PARK, &args, r->park.list, r->park.count,
+                                   "hold messages behind an earlier one", NULL, err);
+    if (rc == OUTBOX_OK)
+        return outbox_conn__commit(conn, err);
+    outbox_conn__rollback(conn);
+    return rc;
+}
+
+static int read_deferred(struct reader *r, outbox_error **err)
+{
+    outbox_batch *batch = r->batch;
+    outbox_conn *conn = batch->consumer->conn;
+    struct outbox_result look = { "iiiiii", NULL, take_due, r, 0 };
+    struct outbox_result rows = { OUTBOX_RECORD_TYPES, &batch->arena, take_deferred, r, 0 };
+    struct outbox_args args = { .set = 0 };
+    size_t i;
+    int rc;
+
+    outbox_args__int(&args, P_LANE, batch->lane);
+    outbox_args__int(&args, P_LIMIT, (int64_t)r->limit);
+    rc = outbox_conn__run(conn, Q_DUE, &args, 0, "look for messages that are due", &look, err);
+    if (r->due.count > 0)
+        qsort(r->due.list, r->due.count / 6, 6 * sizeof(int64_t), by_first);
+    for (i = 0; i < r->due.count && rc == OUTBOX_OK; i += 6)
+        rc = plan_one(r, &r->due.list[i], err);
+    if (rc == OUTBOX_OK)
+        rc = park(r, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__run_list(conn, Q_DEFERRED_READ, &args, r->planned.list, r->planned.count,
+                                   "read messages that are due", &rows, err);
+    if (rc == OUTBOX_OK && batch->count > 1)
+        qsort(batch->items, batch->count, sizeof(*batch->items), by_seq);
+    return rc;
+}
+
+/* ---- new messages ---- */
+
+static int take_new(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    struct reader *r = ctx;
+    outbox_batch *batch = r->batch;
+    struct outbox_item item = { .deferred = 0 };
+    int rc = outbox_record__fill(&item.record, cells, &batch->arena);
+
+    if (rc < 0)
+        return outbox_error__nomem(err);
+    item.record.token = batch->token;
+    r->last_seq = item.record.seq;
+    r->used += (int64_t)item.record.payload_size;
+    r->rows++;
+    batch->read_snap = (char *)(uintptr_t)cells[17].data;
+    batch->read = 1;
+    if (outbox_consumer__ordered(batch->consumer))
+        item.key_hash = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
+    if (rc == OUTBOX_NONE)
+        return put(batch, &item, FATE_REJECT, UNREADABLE, err);
+    if (item.record.topic[0] == '\0')
+        return put(batch, &item, FATE_REJECT, "this message has no topic", err);
+    if (item.record.state == OUTBOX_SCHEDULED)
+        return put(batch, &item, FATE_SCHEDULED, NULL, err);
+    return put(batch, &item, FATE_NONE, NULL, err);
+}
+
+struct bound {
+    int64_t seq, used, bytes;
+    size_t rows;
+};
+
+static int take_size(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    struct bound *b = ctx;
+
+    (void)err;
+    if (b->rows > 0 && b->used >= b->bytes)
+        return OUTBOX_NONE;
+    b->rows++;
+    b->seq = cells[0].number;
+    b->used += cells[1].number;
+    return OUTBOX_OK;
+}
+
+static int read_new(struct reader *r, outbox_error **err)
+{
+    outbox_batch *batch = r->batch;
+    outbox_conn *conn = batch->consumer->conn;
+    enum outbox_query query = outbox_conn__form(conn, Q_READ);
+    struct outbox_result rows = { OUTBOX_RECORD_TYPES "t", &batch->arena, take_new, r, 0 };
+    struct outbox_args args = { .set = 0 };
+    struct bound bound = { 0, 0, r->bytes - r->used, 0 };
+    struct outbox_result sizes = { "ii", NULL, take_size, &bound, 0 };
+    size_t limit = r->limit - batch->count;
+    int rc = OUTBOX_OK;
+
+    outbox_args__int(&args, P_LANE, batch->lane);
+    outbox_args__int(&args, P_POS, batch->pos);
+    outbox_args__int(&args, P_LOW, batch->low);
+    outbox_args__text(&args, P_SNAP, batch->snap);
+    outbox_args__text(&args, P_XBOUND, batch->xbound);
+    outbox_args__int(&args, P_LIMIT, (int64_t)limit);
+    outbox_args__int(&args, P_BYTES, r->bytes - r->used);
+    /* A dialect that has its own read bounds the bytes in the statement. */
+    if (conn->driver.sql[query] == NULL || conn->driver.sql[query] == outbox_driver__generic.sql[query]) {
+        rc = outbox_conn__run(conn, Q_SIZES, &args, 0, "look at the size of messages", &sizes, err);
+        if (rc != OUTBOX_OK || bound.rows == 0)
+            return rc;
+        outbox_args__int(&args, P_SEQ, bound.seq);
+        outbox_args__int(&args, P_LIMIT, (int64_t)bound.rows);
+    }
+    rc = outbox_conn__run(conn, query, &args, 0, "read messages", &rows, err);
+    batch->cut = r->rows > 0 && r->last_seq <= batch->pos && (r->rows >= limit || r->used >= r->bytes);
+    return rc;
+}
+
+static int take_waiting(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    return set_add(ctx, cells[0].number, err);
+}
+
+static int find_waiting(struct reader *r, outbox_error **err)
+{
+    outbox_batch *batch = r->batch;
+    struct outbox_result result = { "i", NULL, take_waiting, &r->waiting, 0 };
+    struct outbox_args args = { .set = 0 };
+    struct set keys = { NULL, 0, 0 };
+    size_t i;
+    int rc = OUTBOX_OK;
+
+    for (i = 0; i < batch->count && rc == OUTBOX_OK; i++)
+        if (!batch->items[i].deferred && batch->items[i].key_hash != 0)
+            rc = set_add(&keys, batch->items[i].key_hash, err);
+    outbox_args__int(&args, P_LANE, batch->lane);
+    outbox_args__int(&args, P_DEAD, outbox_consumer__dead_blocks(batch->consumer) ? OUTBOX_DEAD : OUTBOX_RETRYING);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__run_list(batch->consumer->conn, Q_WAITING, &args, keys.list, keys.count,
+                                   "look for keys that wait", &result, err);
+    free(keys.list);
+    return rc;
+}
+
+/* Takes out of the batch what must wait behind something of its key. */
+static int hold_back(struct reader *r, outbox_error **err)
+{
+    outbox_batch *batch = r->batch;
+    size_t i, kept = 0;
+    int rc = OUTBOX_OK;
+
+    for (i = 0; i < batch->aside_count && rc == OUTBOX_OK; i++)
+        if (batch->aside[i].fate == FATE_REJECT && batch->aside[i].key_hash != 0 &&
+            outbox_consumer__dead_blocks(batch->consumer))
+            rc = set_add(&r->blocked, batch->aside[i].key_hash, err);
+    if (r->waiting.count + r->blocked.count == 0)
+        return rc;
+    for (i = 0; i < batch->count && rc == OUTBOX_OK; i++) {
+        const struct outbox_item *item = &batch->items[i];
+        int waits = !item->deferred && set_has(&r->waiting, item->key_hash) && !set_has(&r->exhausted, item->key_hash);
+        size_t b;
+
+        for (b = 0; b < batch->aside_count && !waits && set_has(&r->blocked, item->key_hash); b++)
+            waits = batch->aside[b].fate == FATE_REJECT && batch->aside[b].key_hash == item->key_hash &&
+                    batch->aside[b].record.seq < item->record.seq;
+        if (waits)
+            rc = put(batch, item, FATE_HELD, NULL, err);
+        else
+            batch->items[kept++] = *item;
+    }
+    if (rc == OUTBOX_OK)
+        batch->count = kept;
+    return rc;
+}
+
+static int read_once(outbox_batch *batch, outbox_error **err)
+{
+    const outbox_conf *conf = batch->consumer->conf;
+    struct reader r = { .batch = batch };
+    int rc = OUTBOX_OK;
+
+    outbox_arena__reset(&batch->arena);
+    batch->count = batch->aside_count = 0;
+    batch->read_snap = NULL;
+    batch->read = batch->cut = 0;
+    r.limit = batch->suspect > 0 ? 1 : (size_t)outbox_conf__number(conf, CONF_RELAY_BATCH_SIZE);
+    r.bytes = outbox_conf__number(conf, CONF_RELAY_BATCH_BYTES);
+    if (batch->has_deferred)
+        rc = read_deferred(&r, err);
+    if (rc == OUTBOX_OK && batch->count < r.limit && r.used < r.bytes)
+        rc = read_new(&r, err);
+    if (rc == OUTBOX_OK && batch->has_deferred)
+        rc = find_waiting(&r, err);
+    if (rc == OUTBOX_OK)
+        rc = hold_back(&r, err);
+    if (rc == OUTBOX_OK && batch->count + batch->aside_count == 0 && !batch->has_deferred)
+        batch->suspect = 0; /* nothing is left of what the crashed relay may have had in hand */
+    reader_free(&r);
+    return rc;
+}
+
+int outbox_batch__read(outbox_batch *batch, outbox_error **err)
+{
+    for (;;) {
+        int rc = read_once(batch, err);
+
+        if (rc != OUTBOX_OK)
+            return rc;
+        if (batch->count + batch->aside_count == 0)
+            return OUTBOX_NONE;
+        if (batch->count > 0)
+            return batch->suspect > 0 ? outbox_batch__charge(batch, err) : OUTBOX_OK;
+        /* Only things to set aside: that is written, and more is read. */
+        rc = outbox_batch__settle(batch, 1, err);
+        if (rc != OUTBOX_OK)
+            return rc;
+    }
+}

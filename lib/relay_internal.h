@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The relay's shared state.
+ *
+ * Threads: N workers (each with a connection and a consumer of its own), one keeper (a connection of its own; renews the
+ * leases that workers hold), one cleaner (see cleaner.c). `lock` guards stats, failure and each worker's owner, held and
+ * delivery; the signal has a lock of its own. The two are never held together. Nothing of ODBC crosses a thread. */
+#ifndef OUTBOX_RELAY_INTERNAL_H
+#define OUTBOX_RELAY_INTERNAL_H
+
+#include "batch_internal.h"
+#include "delivery.h"
+#include "log.h"
+#include "thread.h"
+
+#include <outbox/relay.h>
+
+struct outbox_worker {
+    outbox_relay *relay;
+    pthread_t thread;
+    int index, started;
+    unsigned generation;    /* a new name for each connection, so that an old one's leases are not renewed */
+    char owner[160];
+    int holds;              /* a lane is leased under owner */
+    outbox_delivery *delivery; /* in the publisher's hands now */
+    int64_t deadline;       /* of the delivery, monotonic microseconds */
+    outbox_conn *conn;
+    outbox_consumer *consumer;
+};
+
+struct outbox_relay {
+    char *dsn;
+    outbox_conf *conf;
+    outbox_publisher *publisher;
+    outbox_hooks hooks;
+    outbox_cleaner *cleaner;
+    struct outbox_signal signal;   /* stop and wakes, for workers */
+    struct outbox_signal keeping;  /* stop, for the keeper: it ends after the workers */
+    pthread_mutex_t lock;
+    outbox_relay_stats stats;
+    outbox_error *failure;
+    char base[100];
+    struct outbox_worker *workers;
+    int count, running, once;
+    volatile int hurry;
+    int64_t stop_at;               /* when the drain ends; 0: not stopping */
+    pthread_t keeper;
+    int keeper_started;
+};
+
+void outbox_relay__count(outbox_relay *relay, size_t offset, uint64_t n);
+#define COUNT(relay, field, n) outbox_relay__count(relay, offsetof(outbox_relay_stats, field), n)
+
+/* Publishes a batch's messages in waves; every one has its fate then. Returns 1 when the publisher still has some of it. */
+int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, outbox_delivery **given_up);
+
+void *outbox_relay__worker(void *arg);
+void *outbox_relay__keeper(void *arg);
+int64_t outbox_relay__clock(void);
+
+#endif

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Settle: what became of a batch, in one transaction that begins with the fence: the lane's row, if the token is still
+ * ours. Where everything was published and the position says it all, that one statement is the whole of it. */
+#include "backoff.h"
+#include "batch_internal.h"
+#include "error_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define IN_DELIVERY "the relay crashed or lost its lease while this message was in delivery"
+
+/* Where the position may go. */
+struct move {
+    int moves;
+    int64_t pos;
+};
+
+struct seqs {
+    int64_t *list;
+    size_t count;
+};
+
+static int lost(const outbox_batch *batch, outbox_error **err)
+{
+    return outbox_error__set(err, OUTBOX_ERR_FENCED, "lease.lost",
+                             "the lease of lane %d was lost to another relay (token %lld): nothing was written, and the "
+                             "messages go again from there", batch->lane, (long long)batch->token);
+}
+
+static void fence_args(const outbox_batch *batch, int keep, struct outbox_args *args)
+{
+    outbox_args__int(args, P_LANE, batch->lane);
+    outbox_args__int(args, P_TOKEN, batch->token);
+    outbox_args__text(args, P_OWNER, keep ? batch->consumer->owner : NULL);
+    outbox_args__int(args, P_LEASE, keep ? outbox_consumer__lease_us(batch->consumer) : 0);
+    outbox_args__int(args, P_SUSPECT, batch->suspect);
+}
+
+int outbox_batch__fence(outbox_batch *batch, int keep, outbox_error **err)
+{
+    struct outbox_result result = { NULL, NULL, NULL, NULL, 0 };
+    struct outbox_args args = { .set = 0 };
+    int rc;
+
+    fence_args(batch, keep, &args);
+    rc = outbox_conn__run(batch->consumer->conn, Q_SETTLE, &args, 0, keep ? "keep a lane" : "release a lane", &result, err);
+    if (rc == OUTBOX_OK && result.rows != 1) {
+        batch->open = 0;
+        return lost(batch, err);
+    }
+    if (rc == OUTBOX_OK && !keep && !batch->consumer->conn->in_transaction)
+        batch->open = 0;
+    return rc;
+}
+
+static int take_xbound(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    (void)err;
+    *(const char **)ctx = cells[0].data;
+    return OUTBOX_OK;
+}
+
+/* The fence, and the position with it. */
+static int fence_and_move(outbox_batch *batch, int keep, const struct move *move, outbox_error **err)
+{
+    outbox_conn *conn = batch->consumer->conn;
+    int returns = (conn->driver.flags & OUTBOX_DRIVER_SETTLE_RETURNS) != 0;
+    const char *xbound = NULL;
+    struct outbox_result result = { returns ? "t" : NULL, &batch->lane_arena, take_xbound, &xbound, 0 };
+    struct outbox_args args = { .set = 0 };
+    int rc;
+
+    if (!move->moves)
+        return outbox_batch__fence(batch, keep, err);
+    fence_args(batch, keep, &args);
+    outbox_args__int(&args, P_POS, move->pos);
+    outbox_args__text(&args, P_SNAP, batch->read_snap);
+    rc = outbox_conn__run(conn, Q_SETTLE_POSITION, &args, 0, "settle a batch", &result, err);
+    if (rc != OUTBOX_OK)
+        return rc;
+    if (result.rows != 1) {
+        batch->open = 0;
+        return lost(batch, err);
+    }
+    batch->pos = move->pos;
+    if (returns) {
+        size_t size = strlen(batch->read_snap);
+
+        batch->xbound = (char *)(uintptr_t)xbound;
+        batch->snap = outbox_arena__copy(&batch->lane_arena, batch->read_snap, size);
+        if (batch->snap == NULL)
+            return outbox_error__nomem(err);
+    }
+    return OUTBOX_OK;
+}
+
+/* ---- what becomes of each item ---- */
+
+static int max_attempts(const outbox_batch *batch, const outbox_record *record)
+{
+    return record->max_attempts > 0 ? record->max_attempts
+                                    : (int)outbox_conf__number(batch->consumer->conf, CONF_RETRY_MAX_ATTEMPTS);
+}
+
+static int failed(const outbox_batch *batch, const struct outbox_item *item)
+{
+    if (item->fate == FATE_REJECT || item->dead)
+        return outbox_consumer__dead_blocks(batch->consumer);
+    return item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN || item->fate == FATE_HELD;
+}
+
+/* What was not answered behind one of its key that failed is held with it. */
+static void hold_followers(outbox_batch *batch)
+{
+    size_t i, j;
+
+    for (i = 0; i < batch->count; i++) {
+        const struct outbox_item *head = &batch->items[i];
+
+        if (head->key_hash == 0 || !failed(batch, head))
+            continue;
+        for (j = i + 1; j < batch->count; j++)
+            if (batch->items[j].key_hash == head->key_hash && batch->items[j].fate == FATE_NONE)
+                batch->items[j].fate = FATE_HELD;
+    }
+}
+
+static void decide(outbox_batch *batch, struct outbox_item *item)
+{
+    const outbox_conf *conf = batch->consumer->conf;
+
+    item->attempts = item->record.attempts;
+    item->dead = item->fate == FATE_REJECT;
+    if (item->fate != FATE_RETRY && item->fate != FATE_UNKNOWN && item->fate != FATE_REJECT)
+        return;
+    if (!item->charged)
+        item->attempts++;
+    if (item->attempts >= max_attempts(batch, &item->record))
+        item->dead = 1;
+    item->wait = item->delay >= 0 ? item->delay : outbox_backoff__delay(conf, item->attempts);
+}
+
+static void decide_all(outbox_batch *batch)
+{
+    size_t i;
+
+    for (i = 0; i < batch->count; i++)
+        decide(batch, &batch->items[i]);
+    for (i = 0; i < batch->aside_count; i++) {
+        struct outbox_item *item = &batch->aside[i];
+
+        item->attempts = item->record.attempts;
+        item->dead = item->fate == FATE_REJECT;
+    }
+    hold_followers(batch);
+}
+
+/* The position goes as far as everything is settled; it stays when a late message is not, or more late ones may be
+ * there than were read. */
+static struct move where_to(const outbox_batch *batch)
+{
+    struct move move = { batch->consumer->conn->position && batch->read && !batch->cut, batch->pos };
+    int64_t stop = INT64_MAX;
+    size_t i;
+
+    for (i = 0; i < batch->count; i++)
+        if (!batch->items[i].deferred && batch->items[i].fate == FATE_NONE && batch->items[i].record.seq < stop)
+            stop = batch->items[i].record.seq;
+    if (stop <= batch->pos)
+        move.moves = 0;
+    for (i = 0; i < batch->count; i++)
+        if (!batch->items[i].deferred && !batch->items[i].charged && batch->items[i].record.seq < stop &&
+            batch->items[i].record.seq > move.pos)
+            move.pos = batch->items[i].record.seq;
+    for (i = 0; i < batch->aside_count; i++)
+        if (!batch->aside[i].deferred && batch->aside[i].record.seq < stop && batch->aside[i].record.seq > move.pos)
+            move.pos = batch->aside[i].record.seq;
+    return move;
+}
+
+/* ---- writing ---- */
+
+typedef int (*wanted_fn)(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key);
+
+static int published_message(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
+{
+    (void)batch;
+    (void)key;
+    return !item->deferred && item->fate == FATE_PUBLISHED && !(move->moves && item->record.seq <= move->pos);
+}
+
+static int published_deferred(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
+{
+    (void)batch;
+    (void)move;
+    (void)key;
+    return item->deferred && item->fate == FATE_PUBLISHED;
+}
+
+static int moved(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
+{
+    (void)batch;
+    (void)move;
+    (void)key;
+    return !item->deferred && item->fate != FATE_NONE && item->fate != FATE_PUBLISHED;
+}
+
+static int held_of_key(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
+{
+    (void)batch;
+    (void)move;
+    return !item->deferred && item->fate == FATE_HELD && item->key_hash == key;
+}
+
+static int scheduled_of_key(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
+{
+    (void)batch;
+    (void)move;
+    return !item->deferred && item->fate == FATE_SCHEDULED && item->key_hash == key;
+}
+
+static int parked(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
+{
+    (void)batch;
+    (void)move;
+    (void)key;
+    return item->deferred && item->fate == FATE_HELD && !item->was_held;
+}
+
+static struct outbox_item *nth(const outbox_batch *batch, size_t i)
+{
+    return i < batch->count ? &batch->items[i] : &batch->aside[i - batch->count];
+}
+
+static size_t total(const outbox_batch *batch)
+{
+    return batch->count + batch->aside_count;
+}
+
+static void collect(const outbox_batch *batch, wanted_fn wanted, const struct move *move, int64_t key, struct seqs *out)
+{
+    size_t i;
+
+    out->count = 0;
+    for (i = 0; i < total(batch); i++)
+        if (wanted(batch, nth(batch, i), move, key))
+            out->list[out->count++] = nth(batch, i)->record.seq;
+}
+
+static int write_list(outbox_batch *batch, enum outbox_query query, const struct outbox_args *more, const struct seqs *seqs,
+                      outbox_error **err)
+{
+    struct outbox_args args = { .set = 0 };
+
+    if (more != NULL)
+        args = *more;
+    outbox_args__int(&args, P_LANE, batch->lane);
+    return outbox_conn__run_list(batch->consumer->conn, query, &args, seqs->list, seqs->count, "settle a batch", NULL, err);
+}
+
+static void outcome_args(const struct outbox_item *item, struct outbox_args *args)
+{
+    outbox_args__int(args, P_STATE, item->dead ? OUTBOX_DEAD : OUTBOX_RETRYING);
+    outbox_args__int(args, P_ATTEMPTS, item->attempts);
+    outbox_args__text(args, P_ERROR, item->reason);
+    outbox_args__int(args, P_KEY_HASH, item->key_hash);
+    if (item->dead)
+        outbox_args__null_int(args, P_DELAY);
+    else
+        outbox_args__int(args, P_DELAY, item->wait);
+}
+
+static int write_failure(outbox_batch *batch, const struct outbox_item *item, outbox_error **err)
+{
+    struct outbox_args args = { .set = 0 };
+    int64_t seq = item->record.seq;
+    struct seqs one = { &seq, 1 };
+
+    outcome_args(item, &args);
+    if (!item->deferred)
+        return write_list(batch, Q_DEFER, &args, &one, err);
+    outbox_args__int(&args, P_LANE, batch->lane);
+    outbox_args__int(&args, P_SEQ, seq);
+    return outbox_conn__run(batch->consumer->conn, Q_DEFERRED_UPDATE, &args, 0, "settle a batch", NULL, err);
+}
+
+/* Whether this item is the first of the batch for which key and fate are so: each group is written once. */
+static int first_of_group(const outbox_batch *batch, size_t index)
+{
+    const struct outbox_item *item = nth(batch, index);
+    size_t i;
+
+    for (i = 0; i < index; i++)
+        if (!nth(batch, i)->deferred && nth(batch, i)->fate == item->fate && nth(batch, i)->key_hash == item->key_hash)
+            return 0;
+    return 1;
+}
+
+static int write_waiting(outbox_batch *batch, const struct move *move, struct seqs *seqs, outbox_error **err)
+{
+    size_t i;
+    int rc = OUTBOX_OK;
+
+    for (i = 0; i < total(batch) && rc == OUTBOX_OK; i++) {
+        const struct outbox_item *item = nth(batch, i);
+        struct outbox_args args = { .set = 0 };
+        int held = item->fate == FATE_HELD;
+
+        if (item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN || item->fate == FATE_REJECT) {
+            rc = write_failure(batch, item, err);
+            continue;
+        }
+        if (item->deferred || (!held && item->fate != FATE_SCHEDULED) || !first_of_group(batch, i))
+            continue;
+        collect(batch, held ? held_of_key : scheduled_of_key, move, item->key_hash, seqs);
+        outbox_args__int(&args, P_STATE, OUTBOX_HELD);
+        outbox_args__int(&args, P_ATTEMPTS, 0);
+        outbox_args__text(&args, P_ERROR, NULL);
+        outbox_args__null_int(&args, P_DELAY);
+        outbox_args__int(&args, P_KEY_HASH, item->key_hash);
+        rc = write_list(batch, held ? Q_DEFER : Q_DEFER_SCHEDULED, &args, seqs, err);
+    }
+    return rc;
+}
+
+int outbox_conn__promote(outbox_conn *conn, int lane, int64_t key_hash, int dead_blocks, outbox_error **err)
+{
+    struct outbox_args args = { .set = 0 };
+
+    outbox_args__int(&args, P_LANE, lane);
+    outbox_args__int(&args, P_KEY_HASH, key_hash);
+    outbox_args__int(&args, P_DEAD, dead_blocks ? OUTBOX_DEAD : OUTBOX_RETRYING);
+    return outbox_conn__run(conn, Q_PROMOTE, &args, 0, "let the next message of a key go", NULL, err);
+}
+
+/* Under the lane's lock, so that nobody took the head away meanwhile: no held message is left without one. */
+static int promote_all(outbox_batch *batch, outbox_error **err)
+{
+    int blocks = outbox_consumer__dead_blocks(batch->consumer);
+    size_t i, j;
+    int rc = OUTBOX_OK;
+
+    for (i = 0; i < total(batch) && rc == OUTBOX_OK; i++) {
+        const struct outbox_item *item = nth(batch, i);
+        int touched = item->key_hash != 0 && (item->fate == FATE_HELD || item->dead ||
+                                              (item->deferred && item->fate == FATE_PUBLISHED));
+
+        for (j = 0; j < i && touched; j++)
+            touched = nth(batch, j)->key_hash != item->key_hash ||
+                      (nth(batch, j)->fate != FATE_HELD && !nth(batch, j)->dead &&
+                       !(nth(batch, j)->deferred && nth(batch, j)->fate == FATE_PUBLISHED));
+        if (touched)
+            rc = outbox_conn__promote(batch->consumer->conn, batch->lane, item->key_hash, blocks, err);
+    }
+    return rc;
+}
+
+static int write_published(outbox_batch *batch, const struct move *move, int retain, struct seqs *seqs, outbox_error **err)
+{
+    int rc = OUTBOX_OK;
+
+    collect(batch, published_message, move, 0, seqs);
+    if (retain)
+        rc = write_list(batch, Q_ARCHIVE, NULL, seqs, err);
+    if (rc == OUTBOX_OK)
+        rc = write_list(batch, Q_DELETE, NULL, seqs, err);
+    collect(batch, published_deferred, move, 0, seqs);
+    if (rc == OUTBOX_OK && retain)
+        rc = write_list(batch, Q_ARCHIVE_DEFERRED, NULL, seqs, err);
+    if (rc == OUTBOX_OK)
+        rc = write_list(batch, Q_DEFERRED_DELETE, NULL, seqs, err);
+    return rc;
+}
+
+static int write_all(outbox_batch *batch, int keep, const struct move *move, int retain, struct seqs *seqs,
+                     outbox_error **err)
+{
+    struct outbox_args args = { .set = 0 };
+    int rc = fence_and_move(batch, keep, move, err);
+
+    if (rc == OUTBOX_OK)
+        rc = write_published(batch, move, retain, seqs, err);
+    if (rc == OUTBOX_OK)
+        rc = write_waiting(batch, move, seqs, err);
+    if (rc == OUTBOX_OK) {
+        collect(batch, moved, move, 0, seqs);
+        rc = write_list(batch, Q_DELETE, NULL, seqs, err);
+    }
+    if (rc == OUTBOX_OK) {
+        collect(batch, parked, move, 0, seqs);
+        rc = write_list(batch, Q_DEFERRED_PARK, NULL, seqs, err);
+    }
+    if (rc == OUTBOX_OK)
+        rc = promote_all(batch, err);
+    outbox_args__int(&args, P_LANE, batch->lane);
+    if (rc == OUTBOX_OK && retain && move->moves)
+        rc = outbox_conn__run(batch->consumer->conn, Q_JOURNAL, &args, 0, "settle a batch", NULL, err);
+    return rc;
+}
+
+/* Nothing to write but the lane's row. */
+static int is_plain(const outbox_batch *batch, const struct move *move, int retain)
+{
+    size_t i;
+
+    if (!move->moves || retain || batch->aside_count > 0)
+        return 0;
+    for (i = 0; i < batch->count; i++)
+        if (batch->items[i].deferred || batch->items[i].fate != FATE_PUBLISHED)
+            return 0;
+    return 1;
+}
+
+static int settle_in_transaction(outbox_batch *batch, int keep, const struct move *move, int retain, outbox_error **err)
+{
+    outbox_conn *conn = batch->consumer->conn;
+    struct seqs seqs = { malloc((total(batch) + 1) * sizeof(int64_t)), 0 };
+    int64_t pos = batch->pos;
+    int rc = seqs.list != NULL ? outbox_conn__begin(conn, err) : outbox_error__nomem(err);
+
+    if (rc == OUTBOX_OK) {
+        rc = write_all(batch, keep, move, retain, &seqs, err);
+        if (rc == OUTBOX_OK)
+            rc = outbox_conn__commit(conn, err);
+        else
+            outbox_conn__rollback(conn);
+    }
+    if (rc != OUTBOX_OK)
+        batch->pos = pos;
+    free(seqs.list);
+    return rc;
+}
+
+int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err)
+{
+    int retain = outbox_conf__number(batch->consumer->conf, CONF_CLEAN_RETENTION) != 0;
+    struct move move;
+    size_t i;
+    int rc;
+
+    decide_all(batch);
+    move = where_to(batch);
+    if (is_plain(batch, &move, retain))
+        rc = fence_and_move(batch, keep, &move, err);
+    else
+        rc = settle_in_transaction(batch, keep, &move, retain, err);
+    if (rc != OUTBOX_OK)
+        return rc;
+    batch->open = keep;
+    for (i = 0; i < total(batch); i++)
+        if (nth(batch, i)->fate != FATE_PUBLISHED && nth(batch, i)->fate != FATE_NONE)
+            batch->has_deferred = 1;
+    return OUTBOX_OK;
+}
+
+int outbox_batch__charge(outbox_batch *batch, outbox_error **err)
+{
+    outbox_conn *conn = batch->consumer->conn;
+    struct outbox_item *item = &batch->items[0];
+    struct seqs one = { &item->record.seq, 1 };
+    int fresh = !item->deferred, rc;
+
+    item->fate = FATE_RETRY;
+    item->delay = -1;
+    item->reason = IN_DELIVERY;
+    decide(batch, item);
+    item->dead = 0; /* the last attempt is still to come */
+    if (fresh)
+        batch->suspect--;
+    rc = outbox_conn__begin(conn, err);
+    if (rc == OUTBOX_OK) {
+        rc = outbox_batch__fence(batch, 1, err);
+        if (rc == OUTBOX_OK)
+            rc = write_failure(batch, item, err);
+        if (rc == OUTBOX_OK && fresh)
+            rc = write_list(batch, Q_DELETE, NULL, &one, err);
+        if (rc == OUTBOX_OK)
+            rc = outbox_conn__commit(conn, err);
+        else
+            outbox_conn__rollback(conn);
+    }
+    item->record.attempts = item->attempts;
+    item->deferred = item->charged = batch->has_deferred = 1;
+    item->fate = FATE_NONE;
+    item->reason = NULL;
+    if (fresh)
+        batch->read = 0; /* what was read has been moved: the position has nothing to say of it */
+    return rc;
+}

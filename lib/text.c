@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "text.h"
+
+/* Bytes in the character that starts here; 0 when none does. The second byte's range carries the rules against
+ * overlong forms and surrogates (Unicode, table 3-7). */
+static size_t character(const unsigned char *p, size_t left)
+{
+    unsigned char low = 0x80, high = 0xbf;
+    size_t n, i;
+
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] >= 0xc2 && p[0] <= 0xdf)
+        n = 2;
+    else if (p[0] >= 0xe0 && p[0] <= 0xef)
+        n = 3;
+    else if (p[0] >= 0xf0 && p[0] <= 0xf4)
+        n = 4;
+    else
+        return 0;
+    if (left < n)
+        return 0;
+    if (p[0] == 0xe0)
+        low = 0xa0;
+    else if (p[0] == 0xed)
+        high = 0x9f;
+    else if (p[0] == 0xf0)
+        low = 0x90;
+    else if (p[0] == 0xf4)
+        high = 0x8f;
+    if (p[1] < low || p[1] > high)
+        return 0;
+    for (i = 2; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    return n;
+}
+
+long outbox_text__length(const char *text, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    size_t at = 0, n;
+    long count = 0;
+
+    while (at < size) {
+        n = character(p + at, size - at);
+        if (n == 0)
+            return -1;
+        at += n;
+        count++;
+    }
+    return count;
+}
+
+int outbox_text__has_control(const char *text, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    size_t i;
+
+    for (i = 0; i < size; i++)
+        if (p[i] < 0x20 || p[i] == 0x7f)
+            return 1;
+    return 0;
+}
+
+size_t outbox_text__cut(const char *text, size_t size, size_t max)
+{
+    if (size <= max)
+        return size;
+    while (max > 0 && ((unsigned char)text[max] & 0xc0) == 0x80)
+        max--;
+    return max;
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Workers claim, publish and settle; the keeper renews their leases and ends what a publisher takes too long for. */
+#include "backoff.h"
+#include "error_internal.h"
+#include "relay_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SETTLE_TRIES 8
+
+static void set_holds(struct outbox_worker *worker, int holds)
+{
+    pthread_mutex_lock(&worker->relay->lock);
+    worker->holds = holds;
+    pthread_mutex_unlock(&worker->relay->lock);
+}
+
+static void disconnect(struct outbox_worker *worker)
+{
+    set_holds(worker, 0);
+    outbox_consumer_free(worker->consumer);
+    outbox_conn_close(worker->conn);
+    worker->consumer = NULL;
+    worker->conn = NULL;
+}
+
+/* Lanes that an earlier connection of this worker held go free at once: nobody works on them. */
+static void release_orphans(struct outbox_worker *worker, const char *owner)
+{
+    struct outbox_args args = { .set = 0 };
+
+    outbox_args__text(&args, P_OWNER, owner);
+    outbox_conn__run(worker->conn, Q_RELEASE_ALL, &args, 0, "release lanes", NULL, NULL);
+}
+
+static int connect_again(struct outbox_worker *worker, outbox_error **err)
+{
+    outbox_relay *relay = worker->relay;
+    char owner[160];
+    int rc = outbox_conn_open(relay->dsn, relay->conf, &worker->conn, err);
+
+    snprintf(owner, sizeof(owner), "%s/%d.%u", relay->base, worker->index, worker->generation + 1);
+    if (rc == OUTBOX_OK)
+        rc = outbox_consumer_new(worker->conn, relay->conf, owner, &worker->consumer, err);
+    if (rc != OUTBOX_OK) {
+        outbox_conn_close(worker->conn);
+        worker->conn = NULL;
+        return rc;
+    }
+    if (worker->owner[0] != '\0')
+        release_orphans(worker, worker->owner);
+    worker->generation++;
+    pthread_mutex_lock(&relay->lock);
+    snprintf(worker->owner, sizeof(worker->owner), "%s", owner);
+    pthread_mutex_unlock(&relay->lock);
+    return OUTBOX_OK;
+}
+
+/* What the application wants to know, once the database has it. */
+static void tell(struct outbox_worker *worker, const outbox_batch *batch)
+{
+    outbox_relay *relay = worker->relay;
+    const outbox_hooks *hooks = &relay->hooks;
+    uint64_t published = 0, failed = 0, dead = 0, held = 0;
+    size_t i;
+
+    for (i = 0; i < batch->count + batch->aside_count; i++) {
+        const struct outbox_item *item = i < batch->count ? &batch->items[i] : &batch->aside[i - batch->count];
+        const char *reason = item->reason != NULL ? item->reason : "";
+
+        if (item->fate == FATE_PUBLISHED) {
+            published++;
+            if (hooks->published != NULL)
+                hooks->published(hooks->user, &item->record);
+        } else if (item->dead) {
+            dead++;
+            outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "message %s to %s is dead after %d attempts: %s",
+                              item->record.id.text, item->record.topic, item->attempts, reason);
+            if (hooks->dead != NULL)
+                hooks->dead(hooks->user, &item->record, item->attempts, reason);
+        } else if (item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN) {
+            failed++;
+            if (hooks->failed != NULL)
+                hooks->failed(hooks->user, &item->record, item->attempts, item->wait / 1000, reason);
+        } else if (item->fate == FATE_HELD) {
+            held++;
+        }
+    }
+    COUNT(relay, batches, 1);
+    COUNT(relay, published, published);
+    COUNT(relay, failed, failed);
+    COUNT(relay, dead, dead);
+    COUNT(relay, held, held);
+}
+
+/* A conflict rolled everything back and the verdicts are still here: once more. */
+static int settle(struct outbox_worker *worker, outbox_batch *batch, int keep, outbox_error **err)
+{
+    int tries, rc = OUTBOX_OK;
+
+    for (tries = 1; tries <= SETTLE_TRIES; tries++) {
+        outbox_error *why = NULL;
+
+        rc = outbox_batch__settle(batch, keep, &why);
+        if (rc != OUTBOX_ERR_CONFLICT || tries == SETTLE_TRIES) {
+            if (rc != OUTBOX_OK)
+                *err = why;
+            break;
+        }
+        outbox_error_free(why);
+        outbox_signal__wait(&worker->relay->keeping, outbox_backoff__random(INT64_C(10000) << tries), 0);
+    }
+    if (rc == OUTBOX_OK)
+        tell(worker, batch);
+    return rc;
+}
+
+static int read_on(outbox_batch *batch, outbox_error **err)
+{
+    int rc = outbox_batch__read(batch, err);
+
+    if (rc != OUTBOX_NONE)
+        return rc;
+    rc = outbox_batch__fence(batch, 0, err);
+    return rc == OUTBOX_OK ? OUTBOX_NONE : rc;
+}
+
+/* One lane: publish, settle, read on, for as many batches as a worker may keep it. */
+static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_error **err)
+{
+    outbox_relay *relay = worker->relay;
+    int64_t left = outbox_conf__number(relay->conf, CONF_RELAY_LANE_BATCHES);
+    outbox_delivery *given_up = NULL;
+    int rc = OUTBOX_OK;
+
+    if (outbox_batch_suspect(batch)) {
+        COUNT(relay, suspect, 1);
+        outbox_log__write(relay->conf, OUTBOX_LOG_WARNING,
+                          "lane %d was held by a relay that crashed: its messages go one at a time for a while", batch->lane);
+    }
+    for (;;) {
+        int late = outbox_relay__publish(worker, batch, &given_up), keep;
+
+        keep = --left > 0 && !late && !outbox_signal__stopped(&relay->signal);
+        rc = settle(worker, batch, keep, err);
+        if (rc != OUTBOX_OK || !keep)
+            break;
+        rc = read_on(batch, err);
+        if (rc != OUTBOX_OK)
+            break;
+    }
+    if (rc < 0 && rc != OUTBOX_ERR_FENCED && rc != OUTBOX_ERR_LOST && batch->open)
+        outbox_batch_release(batch, NULL);
+    if (given_up == NULL || !outbox_delivery__finish(given_up, batch))
+        outbox_batch_free(batch);
+    return rc;
+}
+
+static int work_once(struct outbox_worker *worker, outbox_error **err)
+{
+    outbox_relay *relay = worker->relay;
+    outbox_batch *batch;
+    int rc;
+
+    set_holds(worker, 1);
+    rc = outbox_consumer_claim(worker->consumer, &batch, err);
+    if (rc == OUTBOX_OK) {
+        COUNT(relay, claims, 1);
+        rc = work_lane(worker, batch, err);
+        if (rc == OUTBOX_NONE)
+            rc = OUTBOX_OK;
+    } else if (rc == OUTBOX_NONE) {
+        COUNT(relay, polls, 1);
+    }
+    set_holds(worker, 0);
+    return rc;
+}
+
+/* Whether the worker has to end: in a drain any error but a conflict does. */
+static int handle_error(struct outbox_worker *worker, int rc, outbox_error *err, int *failures)
+{
+    outbox_relay *relay = worker->relay;
+    int64_t wait = outbox_backoff__random(INT64_C(50000) << (*failures < 8 ? *failures : 8));
+
+    if (rc == OUTBOX_ERR_FENCED) {
+        COUNT(relay, fenced, 1);
+        outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "%s", outbox_error_message(err));
+        return 0;
+    }
+    (*failures)++;
+    COUNT(relay, db_errors, 1);
+    outbox_log__write(relay->conf, rc == OUTBOX_ERR_CONFLICT ? OUTBOX_LOG_DEBUG : OUTBOX_LOG_ERROR,
+                      "the relay goes on in a moment: %s", outbox_error_message(err));
+    if (rc != OUTBOX_ERR_CONFLICT)
+        disconnect(worker);
+    if (relay->once && rc != OUTBOX_ERR_CONFLICT) {
+        pthread_mutex_lock(&relay->lock);
+        if (relay->failure == NULL)
+            relay->failure = outbox_error__copy(err);
+        pthread_mutex_unlock(&relay->lock);
+        return 1;
+    }
+    outbox_signal__wait(&relay->signal, wait, 0);
+    return 0;
+}
+
+void *outbox_relay__worker(void *arg)
+{
+    struct outbox_worker *worker = arg;
+    outbox_relay *relay = worker->relay;
+    int64_t poll = outbox_conf__number(relay->conf, CONF_RELAY_POLL_INTERVAL);
+    uint64_t seen = 0;
+    int failures = 0, end = 0;
+
+    while (!end && !outbox_signal__stopped(&relay->signal)) {
+        outbox_error *err = NULL;
+        uint64_t before;
+        int rc = worker->consumer != NULL ? OUTBOX_OK : connect_again(worker, &err);
+
+        /* Read before the claim: a wake that comes while it looks is not slept over. */
+        pthread_mutex_lock(&relay->signal.lock);
+        before = relay->signal.wakes;
+        pthread_mutex_unlock(&relay->signal.lock);
+        if (rc == OUTBOX_OK)
+            rc = work_once(worker, &err);
+        if (rc < 0)
+            end = handle_error(worker, rc, err, &failures);
+        else
+            failures = 0;
+        if (rc == OUTBOX_NONE && relay->once)
+            end = 1;
+        else if (rc == OUTBOX_NONE)
+            seen = outbox_signal__wait(&relay->signal, poll - poll / 8 + outbox_backoff__random(poll / 8), before);
+        outbox_error_free(err);
+    }
+    (void)seen;
+    disconnect(worker);
+    return NULL;
+}
+
+/* ---- keeper ---- */
+
+static void cancel_late(outbox_relay *relay)
+{
+    int64_t now = outbox_relay__clock();
+    int i;
+
+    for (i = 0; i < relay->count; i++) {
+        struct outbox_worker *worker = &relay->workers[i];
+        const outbox_publisher_ops *ops = &relay->publisher->ops;
+
+        /* Under the lock: the worker cannot take its delivery away meanwhile. */
+        pthread_mutex_lock(&relay->lock);
+        if (worker->delivery != NULL && ops->cancel != NULL &&
+            (now > worker->deadline || relay->hurry || (relay->stop_at != 0 && now > relay->stop_at))) {
+            ops->cancel(relay->publisher->self, worker->delivery);
+            worker->deadline = INT64_MAX;
+        }
+        pthread_mutex_unlock(&relay->lock);
+    }
+}
+
+static int renew(outbox_relay *relay, outbox_conn **conn, outbox_error **err)
+{
+    int i, rc = *conn != NULL ? OUTBOX_OK : outbox_conn_open(relay->dsn, relay->conf, conn, err);
+
+    for (i = 0; i < relay->count && rc == OUTBOX_OK; i++) {
+        struct outbox_args args = { .set = 0 };
+        char owner[160];
+        int holds;
+
+        pthread_mutex_lock(&relay->lock);
+        holds = relay->workers[i].holds;
+        snprintf(owner, sizeof(owner), "%s", relay->workers[i].owner);
+        pthread_mutex_unlock(&relay->lock);
+        outbox_args__text(&args, P_OWNER, owner);
+        outbox_args__int(&args, P_LEASE, outbox_conf__number(relay->conf, CONF_RELAY_LEASE));
+        if (holds)
+            rc = outbox_conn__run(*conn, Q_RENEW_ALL, &args, 0, "renew leases", NULL, err);
+    }
+    return rc;
+}
+
+void *outbox_relay__keeper(void *arg)
+{
+    outbox_relay *relay = arg;
+    int64_t interval = outbox_conf__number(relay->conf, CONF_RELAY_LEASE) / 3, next = outbox_relay__clock() + interval;
+    outbox_conn *conn = NULL;
+
+    while (!outbox_signal__stopped(&relay->keeping)) {
+        outbox_error *err = NULL;
+
+        outbox_signal__wait(&relay->keeping, interval < 200000 ? interval : 200000, 0);
+        cancel_late(relay);
+        if (outbox_relay__clock() < next)
+            continue;
+        if (renew(relay, &conn, &err) < 0) {
+            outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "leases could not be renewed: %s", outbox_error_message(err));
+            outbox_error_free(err);
+            outbox_conn_close(conn);
+            conn = NULL;
+            next = outbox_relay__clock() + interval / 4;
+            continue;
+        }
+        next = outbox_relay__clock() + interval;
+    }
+    outbox_conn_close(conn);
+    return NULL;
+}

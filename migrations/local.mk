@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The schema, as numbered SQL templates. The library carries them; the same files are
+# installed with the default table names filled in, for those who migrate by other means.
+
+# In order of dialect and number: the library applies them in the order of this list.
+migrations = \
+	%D%/generic/0001_init.sql \
+	%D%/postgresql/0001_init.sql \
+	%D%/sqlite/0001_init.sql
+EXTRA_DIST += $(migrations) build-aux/embed-migrations
+
+nodist_lib_liboutbox_core_la_SOURCES += %D%/migrations_data.c
+CLEANFILES += %D%/migrations_data.c
+# The fragment is a dependency because taking a line out of the list must also regenerate.
+%D%/migrations_data.c: $(migrations) $(srcdir)/%D%/local.mk $(srcdir)/build-aux/embed-migrations
+	$(AM_V_GEN)$(MKDIR_P) %D% && \
+	AWK='$(AWK)' $(SHELL) $(srcdir)/build-aux/embed-migrations embed $(srcdir) $(migrations) >$@.tmp && \
+	mv -f $@.tmp $@
+
+# Rendered beside nothing else, so that a build in the source tree does not overwrite templates.
+noinst_DATA = %D%/rendered.stamp
+CLEANFILES += %D%/rendered.stamp
+%D%/rendered.stamp: $(migrations) $(srcdir)/%D%/local.mk $(srcdir)/build-aux/embed-migrations
+	$(AM_V_GEN)rm -rf %D%/rendered && $(MKDIR_P) %D%/rendered && \
+	$(SHELL) $(srcdir)/build-aux/embed-migrations render $(srcdir) %D%/rendered $(migrations) && \
+	: >$@
+
+install-data-local: %D%/rendered.stamp
+	@for f in $(migrations); do \
+	  f=$${f#%D%/}; \
+	  $(MKDIR_P) "$(DESTDIR)$(outboxdatadir)/migrations/$${f%/*}" && \
+	  $(INSTALL_DATA) "%D%/rendered/$$f" "$(DESTDIR)$(outboxdatadir)/migrations/$$f" || exit 1; \
+	done
+uninstall-local:
+	@for f in $(migrations); do rm -f "$(DESTDIR)$(outboxdatadir)/migrations/$${f#%D%/}"; done
+clean-local: clean-migrations
+.PHONY: clean-migrations
+clean-migrations:
+	rm -rf %D%/rendered

@@ -1,0 +1,128 @@
+-- liboutbox: tables of one outbox.
+-- tx stands before seq: defaults are evaluated in column order, so a transaction has its xid before it draws a number.
+-- statement
+CREATE TABLE {messages} (
+    tx            xid8     NOT NULL DEFAULT pg_current_xact_id(),
+    seq           bigint   NOT NULL GENERATED ALWAYS AS IDENTITY,
+    lane          smallint NOT NULL,
+    created_at    bigint   NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+    available_at  bigint,
+    max_attempts  integer,
+    id            uuid     NOT NULL,
+    topic         text     NOT NULL,
+    partition_key text,
+    headers       text,
+    content_type  text,
+    message_type  text,
+    payload       bytea    NOT NULL,
+    PRIMARY KEY (lane, seq)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
+-- statement
+CREATE INDEX {prefix}messages_tx ON {messages} (lane, tx, seq);
+-- A bulk load by one transaction would teach the planner that tx has one value.
+-- statement
+ALTER TABLE {messages} ALTER COLUMN tx SET (n_distinct = -0.1);
+-- statement
+CREATE TABLE {lanes} (
+    lane        smallint PRIMARY KEY,
+    owner       text,
+    token       bigint  NOT NULL DEFAULT 0,
+    lease_until bigint  NOT NULL DEFAULT 0,
+    batch       integer NOT NULL DEFAULT 0,
+    suspect     integer NOT NULL DEFAULT 0,
+    pos         bigint  NOT NULL DEFAULT 0,
+    low         bigint  NOT NULL DEFAULT 0,
+    cleaned     bigint  NOT NULL DEFAULT 0,
+    snap        pg_snapshot NOT NULL DEFAULT pg_current_snapshot(),
+    xbound      xid8    NOT NULL DEFAULT pg_current_xact_id()
+) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
+-- Lane -1 is the cleaner's: whoever leases it cleans.
+-- statement
+INSERT INTO {lanes} (lane) SELECT i FROM generate_series(-1, {lane_count} - 1) i;
+-- statement
+CREATE TABLE {deferred} (
+    lane          smallint NOT NULL,
+    seq           bigint   NOT NULL,
+    state         smallint NOT NULL,
+    attempts      integer  NOT NULL,
+    available_at  bigint,
+    key_hash      bigint   NOT NULL,
+    deferred_at   bigint   NOT NULL,
+    created_at    bigint   NOT NULL,
+    max_attempts  integer,
+    id            uuid     NOT NULL,
+    topic         text     NOT NULL,
+    partition_key text,
+    headers       text,
+    content_type  text,
+    message_type  text,
+    last_error    text,
+    payload       bytea    NOT NULL,
+    PRIMARY KEY (lane, seq)
+);
+-- statement
+CREATE INDEX {prefix}deferred_due ON {deferred} (lane, available_at) WHERE available_at IS NOT NULL;
+-- statement
+CREATE INDEX {prefix}deferred_key ON {deferred} (lane, key_hash, state, seq);
+-- statement
+CREATE TABLE {published} (
+    lane          smallint NOT NULL,
+    seq           bigint   NOT NULL,
+    attempts      integer  NOT NULL,
+    published_at  bigint   NOT NULL,
+    created_at    bigint   NOT NULL,
+    max_attempts  integer,
+    id            uuid     NOT NULL,
+    topic         text     NOT NULL,
+    partition_key text,
+    headers       text,
+    content_type  text,
+    message_type  text,
+    last_error    text,
+    payload       bytea    NOT NULL,
+    PRIMARY KEY (lane, seq)
+);
+-- statement
+CREATE INDEX {prefix}published_at ON {published} (published_at);
+-- statement
+CREATE TABLE {positions} (
+    lane         smallint    NOT NULL,
+    pos          bigint      NOT NULL,
+    low          bigint      NOT NULL,
+    snap         pg_snapshot NOT NULL,
+    published_at bigint      NOT NULL
+);
+-- statement
+CREATE INDEX {prefix}positions_at ON {positions} (lane, published_at);
+-- statement
+CREATE TABLE {dedup} (
+    dedup_key  text   PRIMARY KEY,
+    created_at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+);
+-- statement
+CREATE INDEX {prefix}dedup_at ON {dedup} (created_at);
+-- The lane of a key: the first four bytes, big-endian, of its SHA-256, modulo the lanes. Without a key, any.
+-- statement
+CREATE FUNCTION {lane_fn}(partition_key text, lanes integer) RETURNS smallint LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+    SELECT CASE WHEN coalesce(partition_key, '') = '' THEN floor(random() * lanes)::smallint
+           ELSE ((('x' || substr(encode(sha256(convert_to(partition_key, 'UTF8')), 'hex'), 1, 8))::bit(32)::bigint
+                 & 4294967295) % lanes)::smallint END
+$$;
+-- Enqueues with plain SQL, in the caller's transaction; returns the id.
+-- statement
+CREATE FUNCTION {enqueue_fn}(topic text, payload bytea, partition_key text DEFAULT NULL, headers jsonb DEFAULT NULL,
+                             content_type text DEFAULT NULL, message_type text DEFAULT NULL,
+                             available_at timestamptz DEFAULT NULL, max_attempts integer DEFAULT NULL)
+RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, message_type,
+                            max_attempts, available_at)
+    VALUES ({lane_fn}(partition_key, {lane_count}), gen_random_uuid(), topic, nullif(partition_key, ''), payload,
+            headers::text, content_type, message_type, max_attempts,
+            (extract(epoch FROM available_at) * 1000000)::bigint)
+    RETURNING id
+$$;
+-- statement
+CREATE TABLE {meta} (name text PRIMARY KEY, value text NOT NULL);
+-- statement
+INSERT INTO {meta} (name, value) VALUES ('version', '1'), ('lanes', '{lane_count}'), ('settle', '{settle}'),
+    ('system', (SELECT system_identifier::text FROM pg_control_system()));

@@ -1,0 +1,98 @@
+-- liboutbox: tables of one outbox.
+-- statement
+CREATE TABLE {messages} (
+    seq           INTEGER PRIMARY KEY AUTOINCREMENT,
+    lane          SMALLINT NOT NULL,
+    created_at    BIGINT   NOT NULL DEFAULT {now},
+    available_at  BIGINT,
+    max_attempts  INTEGER,
+    id            CHAR(36) NOT NULL,
+    topic         VARCHAR(255) NOT NULL,
+    partition_key VARCHAR(255),
+    headers       TEXT,
+    content_type  VARCHAR(255),
+    message_type  VARCHAR(255),
+    payload       BLOB NOT NULL
+);
+-- statement
+CREATE INDEX {prefix_qualified}messages_lane ON {messages_plain} (lane, seq);
+-- statement
+CREATE TABLE {lanes} (
+    lane        SMALLINT NOT NULL PRIMARY KEY,
+    owner       VARCHAR(200),
+    token       BIGINT  DEFAULT 0 NOT NULL,
+    lease_until BIGINT  DEFAULT 0 NOT NULL,
+    batch       INTEGER DEFAULT 0 NOT NULL,
+    suspect     INTEGER DEFAULT 0 NOT NULL,
+    pos         BIGINT  DEFAULT 0 NOT NULL,
+    low         BIGINT  DEFAULT 0 NOT NULL,
+    cleaned     BIGINT  DEFAULT 0 NOT NULL
+);
+-- Lane -1 is the cleaner's: whoever leases it cleans.
+-- statement
+{lane_rows};
+-- statement
+CREATE TABLE {deferred} (
+    lane          SMALLINT NOT NULL,
+    seq           BIGINT   NOT NULL,
+    state         SMALLINT NOT NULL,
+    attempts      INTEGER  NOT NULL,
+    available_at  BIGINT,
+    key_hash      BIGINT   NOT NULL,
+    deferred_at   BIGINT   NOT NULL,
+    created_at    BIGINT   NOT NULL,
+    max_attempts  INTEGER,
+    id            CHAR(36) NOT NULL,
+    topic         VARCHAR(255) NOT NULL,
+    partition_key VARCHAR(255),
+    headers       TEXT,
+    content_type  VARCHAR(255),
+    message_type  VARCHAR(255),
+    last_error    VARCHAR(1000),
+    payload       BLOB NOT NULL,
+    PRIMARY KEY (lane, seq)
+);
+-- statement
+CREATE INDEX {prefix_qualified}deferred_due ON {deferred_plain} (lane, available_at);
+-- statement
+CREATE INDEX {prefix_qualified}deferred_key ON {deferred_plain} (lane, key_hash, state, seq);
+-- statement
+CREATE TABLE {published} (
+    lane          SMALLINT NOT NULL,
+    seq           BIGINT   NOT NULL,
+    attempts      INTEGER  NOT NULL,
+    published_at  BIGINT   NOT NULL,
+    created_at    BIGINT   NOT NULL,
+    max_attempts  INTEGER,
+    id            CHAR(36) NOT NULL,
+    topic         VARCHAR(255) NOT NULL,
+    partition_key VARCHAR(255),
+    headers       TEXT,
+    content_type  VARCHAR(255),
+    message_type  VARCHAR(255),
+    last_error    VARCHAR(1000),
+    payload       BLOB NOT NULL,
+    PRIMARY KEY (lane, seq)
+);
+-- statement
+CREATE INDEX {prefix_qualified}published_at ON {published_plain} (published_at);
+-- statement
+CREATE TABLE {positions} (
+    lane         SMALLINT NOT NULL,
+    pos          BIGINT   NOT NULL,
+    low          BIGINT   NOT NULL,
+    published_at BIGINT   NOT NULL
+);
+-- statement
+CREATE INDEX {prefix_qualified}positions_at ON {positions_plain} (lane, published_at);
+-- statement
+CREATE TABLE {dedup} (
+    dedup_key  VARCHAR(240) NOT NULL PRIMARY KEY,
+    created_at BIGINT DEFAULT {now} NOT NULL
+);
+-- statement
+CREATE INDEX {prefix_qualified}dedup_at ON {dedup_plain} (created_at);
+-- statement
+CREATE TABLE {meta} (name VARCHAR(40) NOT NULL PRIMARY KEY, value VARCHAR(200) NOT NULL);
+-- statement
+INSERT INTO {meta} (name, value) VALUES ('version', '1'), ('lanes', '{lane_count}'), ('settle', '{settle}');

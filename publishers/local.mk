@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Publishers that need no library of their own are built in.
+
+lib_liboutbox_core_la_SOURCES += \
+	%D%/null.c \
+	%D%/jsonl.c \
+	%D%/exec.c \
+	%D%/exec_answer.c \
+	%D%/exec_child.c \
+	%D%/sigpipe.c
+
+# Internal headers: only listed so that they are in the tarball.
+lib_liboutbox_core_la_SOURCES += \
+	%D%/builtin.h \
+	%D%/exec_answer.h \
+	%D%/exec_child.h \
+	%D%/sigpipe.h
+
+# A broker's publisher is a loadable module, so that only its users install the broker's
+# client library. Three lines each, with OUTBOX_WITH([name], [auto], [modules]) in configure.ac:
+#
+#   if WITH_KAFKA
+#   outboxmodule_LTLIBRARIES += %D%/outbox-publisher-kafka.la
+#   %C%_outbox_publisher_kafka_la_SOURCES = %D%/kafka.c
+#   %C%_outbox_publisher_kafka_la_CPPFLAGS = $(AM_CPPFLAGS) $(KAFKA_CFLAGS)
+#   %C%_outbox_publisher_kafka_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+#   %C%_outbox_publisher_kafka_la_LIBADD = lib/liboutbox.la $(KAFKA_LIBS)
+#   endif
+
+# No lib prefix and no version: a module is opened by name from one folder. Its one visible
+# symbol is its entry point, marked as such in the source.
+module_ldflags = -module -avoid-version -shared $(NO_UNDEFINED)

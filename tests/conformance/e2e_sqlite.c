@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * End to end on SQLite, which has one writer at a time: fewer and larger transactions.
+ * OUTBOX_TEST_MESSAGES sizes the largest run (100000), argv[1] chooses runs by name.
+ */
+#include <string.h>
+
+#include "e2e.h"
+
+static struct e2e_plan plans[] = {
+    {.name = "many messages", .messages = 100000, .keys = 1000, .producers = 2, .relays = 2, .workers = 1, .max_tx = 400,
+     .rollback_percent = 20},
+    {.name = "shared keys, small transactions", .messages = 3000, .keys = 100, .producers = 3, .relays = 2, .workers = 2,
+     .max_tx = 20, .rollback_percent = 20, .row_lock = 1},
+    {.name = "transactions that pause", .messages = 3000, .keys = 100, .producers = 3, .relays = 2, .workers = 1,
+     .max_tx = 60, .rollback_percent = 20, .pause_percent = 5, .pause_ms = 1000},
+    {.name = "a foreign reader held open", .messages = 10000, .keys = 100, .producers = 2, .relays = 2, .workers = 1,
+     .max_tx = 100, .rollback_percent = 20, .foreign = 1},
+    {.name = "a bulk transaction", .messages = 3000, .keys = 100, .producers = 2, .relays = 2, .workers = 1,
+     .max_tx = 100, .rollback_percent = 20, .bulk = 50000},
+    {.name = "heads that fail while followers wait", .messages = 5000, .keys = 50, .producers = 2, .relays = 2,
+     .workers = 1, .max_tx = 100, .rollback_percent = 20, .fail_every = 100, .fails = 3},
+};
+
+static void run(const struct target *target, const struct e2e_plan *plan)
+{
+    struct fixture fx;
+
+    tap_begin("%s: %s", target->name, plan->name);
+    if (fixture_prepare(&fx, target) == 0)
+        e2e_run(&fx, plan);
+    fixture_close(&fx);
+    tap_end();
+}
+
+int main(int argc, char **argv)
+{
+    const struct target *position = target_find("sqlite/position"), *delete = target_find("sqlite/delete");
+
+    plans[0].messages = env_number("OUTBOX_TEST_MESSAGES", plans[0].messages);
+    for (size_t i = 0; i < COUNT_OF(plans); i++) {
+        struct e2e_plan smaller = plans[i];
+
+        if (argc > 1 && strstr(plans[i].name, argv[1]) == NULL)
+            continue;
+        run(position, &plans[i]);
+        if (!test_long()) {
+            smaller.messages = smaller.messages > 20000 ? 20000 : smaller.messages / 2;
+            smaller.bulk /= 5;
+        }
+        run(delete, &smaller);
+    }
+    return tap_finish();
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The ODBC layer alone: values of every size in and out, row counts, errors and their classes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arena.h"
+#include "lib-test.h"
+#include "odbc.h"
+
+struct layer {
+    const struct target *target;
+    outbox_odbc *odbc;
+    outbox_arena arena;
+    struct fixture fx;
+};
+
+static struct outbox_value text_value(const char *text)
+{
+    struct outbox_value v = {text ? OUTBOX_T_TEXT : OUTBOX_T_NULL_TEXT, 0, text, text ? strlen(text) : 0};
+
+    return v;
+}
+
+static struct outbox_value int_value(int64_t number)
+{
+    struct outbox_value v = {OUTBOX_T_INT, number, NULL, 0};
+
+    return v;
+}
+
+static struct outbox_value bytes_value(const void *data, size_t size)
+{
+    struct outbox_value v = {OUTBOX_T_BYTES, 0, data, size};
+
+    return v;
+}
+
+/* Inserts one row (n, t, b) through a prepared statement that is used again and again. */
+static void insert(struct layer *l, outbox_stmt *stmt, int64_t n, const char *t, const void *b, size_t size)
+{
+    struct fixture *fx = &l->fx;
+    struct outbox_value values[3] = {int_value(n), text_value(t), bytes_value(b, size)};
+    int64_t rows = -1;
+
+    if (b == NULL)
+        values[2].type = OUTBOX_T_NULL_BYTES;
+    for (size_t i = 0; i < 3; i++)
+        OK(outbox_stmt__bind(stmt, i, &values[i], &fx->err));
+    OK(outbox_stmt__execute(stmt, "insert", &rows, &fx->err));
+    CHECK_INT(rows, 1);
+    outbox_stmt__finish(stmt);
+}
+
+static void check_back(struct layer *l, int64_t n, const char *t, const void *b, size_t size)
+{
+    struct fixture *fx = &l->fx;
+    struct outbox_value key = int_value(n), cells[3];
+    outbox_stmt *stmt = NULL;
+
+    memset(cells, 0, sizeof cells);
+    MUST(outbox_odbc__prepare(l->odbc, "SELECT n, t, b FROM f_layer WHERE n = ?", 1, &stmt, &fx->err));
+    OK(outbox_stmt__bind(stmt, 0, &key, &fx->err));
+    OK(outbox_stmt__execute(stmt, "select", NULL, &fx->err));
+    if (OK(outbox_stmt__fetch(stmt, "itb", cells, &l->arena, &fx->err))) {
+        CHECK_INT(cells[0].number, n);
+        CHECK_INT(cells[1].type, t ? OUTBOX_T_TEXT : OUTBOX_T_NULL_TEXT);
+        CHECK(t == NULL || (cells[1].size == strlen(t) && memcmp(cells[1].data, t, strlen(t) + 1) == 0),
+              "%zu bytes of text came back as %zu", t ? strlen(t) : 0, cells[1].size);
+        CHECK_INT(cells[2].type, b ? OUTBOX_T_BYTES : OUTBOX_T_NULL_BYTES);
+        CHECK(b == NULL || (cells[2].size == size && memcmp(cells[2].data, b, size) == 0),
+              "%zu bytes came back as %zu, or others", size, cells[2].size);
+        EXPECT(outbox_stmt__fetch(stmt, "itb", cells, &l->arena, &fx->err), OUTBOX_NONE);
+    }
+    outbox_stmt__finish(stmt);
+    outbox_stmt__free(stmt);
+    outbox_arena__reset(&l->arena);
+}
+
+/* Around the sizes at which buffers end, and far beyond. */
+static void test_sizes(struct layer *l)
+{
+    static const size_t sizes[] = {0,     1,     2,     4095,  8191,  8192,  16382, 16383,   16384,
+                                   16385, 32767, 32768, 65535, 65536, 65537, 99999, 1000000, 5000011};
+    struct fixture *fx = &l->fx;
+    char *bytes = malloc(5000012), *text = malloc(5000012);
+    outbox_stmt *stmt = NULL;
+
+    REQUIRE(bytes != NULL && text != NULL, "out of memory");
+    MUST(outbox_odbc__prepare(l->odbc, "INSERT INTO f_layer (n, t, b) VALUES (?, ?, ?)", 3, &stmt, &fx->err));
+    for (size_t i = 0; i < COUNT_OF(sizes) && !tap_failed(); i++) {
+        for (size_t k = 0; k < sizes[i]; k++) {
+            bytes[k] = (char)(k * 37 + k / 253);
+            text[k] = (char)('a' + k % 26);
+        }
+        text[sizes[i]] = '\0';
+        insert(l, stmt, (int64_t)i + 1, text, bytes, sizes[i]);
+        check_back(l, (int64_t)i + 1, text, bytes, sizes[i]);
+    }
+    outbox_stmt__free(stmt);
+    free(bytes);
+    free(text);
+}
+
+static void test_values(struct layer *l)
+{
+    struct fixture *fx = &l->fx;
+    outbox_stmt *stmt = NULL;
+    char wide[16385 * 4 + 1];
+
+    for (size_t i = 0; i + 4 < sizeof wide; i += 4)
+        memcpy(wide + i, "😀", 4);
+    wide[sizeof wide - 1] = '\0';
+    MUST(outbox_odbc__prepare(l->odbc, "INSERT INTO f_layer (n, t, b) VALUES (?, ?, ?)", 3, &stmt, &fx->err));
+    insert(l, stmt, INT64_MAX, NULL, NULL, 0);
+    insert(l, stmt, INT64_MIN + 1, "", "", 0);
+    insert(l, stmt, 0, "😀 שלום e\xcc\x81 ' \\ ? {x} $1", "\0\1\2\0", 4);
+    insert(l, stmt, -1, wide, "\\x41", 4);
+    check_back(l, INT64_MAX, NULL, NULL, 0);
+    check_back(l, INT64_MIN + 1, "", "", 0);
+    check_back(l, 0, "😀 שלום e\xcc\x81 ' \\ ? {x} $1", "\0\1\2\0", 4);
+    check_back(l, -1, wide, "\\x41", 4);
+    outbox_stmt__free(stmt);
+}
+
+static void test_row_counts(struct layer *l)
+{
+    struct fixture *fx = &l->fx;
+    struct outbox_value key = int_value(3);
+    outbox_stmt *stmt = NULL, *none = NULL;
+    int64_t rows = -1;
+
+    OK(outbox_odbc__direct(l->odbc, "INSERT INTO f_layer (n) VALUES (1), (2), (3), (4), (5)", &fx->err));
+    MUST(outbox_odbc__prepare(l->odbc, "DELETE FROM f_layer WHERE n > ?", 1, &stmt, &fx->err));
+    OK(outbox_stmt__bind(stmt, 0, &key, &fx->err));
+    OK(outbox_stmt__execute(stmt, "delete", &rows, &fx->err));
+    CHECK_INT(rows, 2);
+    outbox_stmt__finish(stmt);
+    OK(outbox_stmt__execute(stmt, "delete", &rows, &fx->err));
+    CHECK_INT(rows, 0);
+    outbox_stmt__finish(stmt);
+    key = int_value(1);
+    OK(outbox_stmt__bind(stmt, 0, &key, &fx->err));
+    OK(outbox_stmt__execute(stmt, "delete", &rows, &fx->err));
+    CHECK_INT(rows, 2);
+    outbox_stmt__free(stmt);
+    /* Nothing to fetch is no error, whatever the driver returns from executing. */
+    MUST(outbox_odbc__prepare(l->odbc, "SELECT n FROM f_layer WHERE n > 100", 0, &none, &fx->err));
+    OK(outbox_stmt__execute(none, "select", NULL, &fx->err));
+    EXPECT(outbox_stmt__fetch(none, "i", &key, &l->arena, &fx->err), OUTBOX_NONE);
+    outbox_stmt__free(none);
+}
+
+static void test_transactions(struct layer *l)
+{
+    struct fixture *fx = &l->fx;
+
+    for (int commit = 0; commit < 2; commit++) {
+        OK(outbox_odbc__autocommit(l->odbc, 0, &fx->err));
+        OK(outbox_odbc__direct(l->odbc, "INSERT INTO f_layer (n) VALUES (1)", &fx->err));
+        CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM f_layer"), 0);
+        OK(outbox_odbc__end(l->odbc, commit, &fx->err));
+        OK(outbox_odbc__autocommit(l->odbc, 1, &fx->err));
+        CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM f_layer"), commit);
+    }
+}
+
+static void test_errors(struct layer *l)
+{
+    struct fixture *fx = &l->fx;
+    outbox_odbc *none = NULL;
+    int rc;
+
+    OK(outbox_odbc__direct(l->odbc, "INSERT INTO f_layer (n) VALUES (1)", &fx->err));
+    rc = outbox_odbc__direct(l->odbc, "INSERT INTO f_layer (n) VALUES (1)", &fx->err);
+    CHECK(rc < 0, "a duplicate was accepted");
+    EXPECT(rc, rc);
+    CHECK(strstr(fx->message, "f_layer") != NULL, "no statement in: %s", fx->message);
+    rc = outbox_odbc__direct(l->odbc, "SELECT * FROM no_such_table", &fx->err);
+    CHECK(rc < 0, "a missing table was found");
+    EXPECT(rc, rc);
+    /* The connection is none the worse. */
+    OK(outbox_odbc__direct(l->odbc, "INSERT INTO f_layer (n) VALUES (2)", &fx->err));
+    EXPECT(outbox_odbc__open("Driver={No such driver};PWD=s3cr3t", &none, &fx->err), OUTBOX_ERR_CONNECT);
+    CHECK(none == NULL && strstr(fx->message, "s3cr3t") == NULL, "a password in: %s", fx->message);
+}
+
+static void run(const struct target *target, const char *name, void (*test)(struct layer *))
+{
+    struct layer l;
+    char dsn[1024];
+
+    memset(&l, 0, sizeof l);
+    tap_begin("%s: %s", target->database, name);
+    if (fixture_prepare(&l.fx, target) == 0 && CHECK_INT(db_open(&l.fx.db, l.fx.dsn, 1), 0)) {
+        struct fixture *fx = &l.fx;
+
+        CHECK_INT(db_exec(&fx->db, "DROP TABLE IF EXISTS f_layer"), 0);
+        CHECK_INT(db_exec(&fx->db, "CREATE TABLE f_layer (n bigint PRIMARY KEY, t text, b %s)",
+                          target_is_postgresql(target) ? "bytea" : "blob"), 0);
+        db_connection_string(fx->dsn, dsn, sizeof dsn);
+        if (OK(outbox_odbc__open(dsn, &l.odbc, &fx->err)))
+            test(&l);
+        outbox_odbc__close(l.odbc);
+    }
+    outbox_arena__free(&l.arena);
+    fixture_close(&l.fx);
+    tap_end();
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*test)(struct layer *);
+    } tests[] = {
+        {"values of all sizes", test_sizes},
+        {"NULL, empty, extreme and strange values", test_values},
+        {"row counts", test_row_counts},
+        {"transactions", test_transactions},
+        {"errors", test_errors},
+    };
+    static const char *const targets[] = {"sqlite/position", "postgresql/position"};
+
+    for (size_t t = 0; t < COUNT_OF(targets); t++)
+        for (size_t i = 0; i < COUNT_OF(tests); i++)
+            if ((t == 0 || postgresql_dsn() != NULL) && (argc < 2 || strstr(tests[i].name, argv[1]) != NULL))
+                run(target_find(targets[t]), tests[i].name, tests[i].test);
+    return tap_finish();
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a batch costs on PostgreSQL must not depend on what else is in the tables, nor on what the planner believes.
+ *
+ * Counted are rows and blocks that claiming, reading and settling touched, as the server's statistics say; not time.
+ * The same batches are measured with a small backlog and with a large one, without statistics, with fresh ones and with
+ * misleading ones, and with published messages kept. argv[1] chooses by name.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib-test.h"
+
+enum { SMALL = 8000, BATCHES = 10, BATCH_SIZE = 10, LANES = 64 };
+
+static long large_backlog(void)
+{
+    return env_number("OUTBOX_TEST_BACKLOG", test_long() ? 1000000 : 200000);
+}
+
+/* ---- Measuring ---- */
+
+struct cost {
+    int64_t rows, blocks;
+};
+
+static struct cost read_counters(struct fixture *fx)
+{
+    struct cost c;
+    struct db db;
+
+    memset(&c, 0, sizeof c);
+    if (!CHECK_INT(db_open(&db, fx->dsn, 1), 0))
+        return c;
+    c.rows = db_int(&db, "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM "
+                    "pg_stat_user_tables WHERE starts_with(relname, '%s')", fx->prefix);
+    c.blocks = db_int(&db, "SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0) + "
+                      "coalesce(toast_blks_read + toast_blks_hit, 0))::bigint FROM pg_statio_user_tables WHERE "
+                      "starts_with(relname, '%s')", fx->prefix);
+    db_close(&db);
+    return c;
+}
+
+/* Nobody but us is connected: whoever was has left its counters behind. */
+static void wait_until_alone(struct fixture *fx)
+{
+    struct db db;
+    int alone;
+
+    if (!CHECK_INT(db_open(&db, fx->dsn, 1), 0))
+        return;
+    WAIT_FOR(db_int(&db, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = "
+                    "current_database() AND pid <> pg_backend_pid()") == 0, alone);
+    CHECK(alone, "others are still connected");
+    db_close(&db);
+}
+
+/* What one batch costs on average, after a first one that prepares statements and fills caches. */
+static struct cost measure(struct fixture *fx)
+{
+    struct cost before, after;
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    int full = 0;
+
+    CHECK_INT(settle_one(fx, consumer, OUTBOX_PUBLISHED, NULL), BATCH_SIZE);
+    fixture_disconnect(fx);
+    wait_until_alone(fx);
+    before = read_counters(fx);
+    wait_until_alone(fx);
+    consumer = fixture_consumer(fx, NULL);
+    for (int i = 0; i < BATCHES; i++)
+        full += settle_one(fx, consumer, OUTBOX_PUBLISHED, NULL) == BATCH_SIZE;
+    CHECK_INT(full, BATCHES);
+    fixture_disconnect(fx);
+    wait_until_alone(fx);
+    after = read_counters(fx);
+    after.rows = (after.rows - before.rows) / BATCHES;
+    after.blocks = (after.blocks - before.blocks) / BATCHES;
+    return after;
+}
+
+/* ---- Loading ---- */
+
+/* count messages, spread evenly, in so many transactions. */
+static void load(struct fixture *fx, long count, int transactions)
+{
+    struct db db;
+
+    if (!CHECK_INT(db_open(&db, fx->dsn, 1), 0))
+        return;
+    for (int i = 0; i < transactions; i++)
+        CHECK_INT(db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) SELECT i %% %d, "
+                          "gen_random_uuid(), 't', 'key ' || i %% 10000, convert_to(repeat('x', 200), 'UTF8') FROM "
+                          "generate_series(1, %ld) i", fx->prefix, LANES, count / transactions), 0);
+    db_close(&db);
+}
+
+static void analyze(struct fixture *fx)
+{
+    struct db db;
+
+    if (!CHECK_INT(db_open(&db, fx->dsn, 1), 0))
+        return;
+    CHECK_INT(db_exec(&db, "ANALYZE"), 0);
+    db_close(&db);
+}
+
+/* A fresh outbox that autovacuum leaves alone: statistics are what the test makes of them. */
+static int fresh(struct fixture *fx, const struct target *target)
+{
+    if (fixture_prepare(fx, target) != 0)
+        return 0;
+    fixture_set(fx, "relay.batch_size", "10");
+    if (fixture_migrate(fx) != 0)
+        return 0;
+    CHECK_INT(db_exec(&fx->db, "ALTER TABLE %smessages SET (autovacuum_enabled = off)", fx->prefix), 0);
+    CHECK_INT(db_exec(&fx->db, "ALTER TABLE %sdeferred SET (autovacuum_enabled = off)", fx->prefix), 0);
+    CHECK_INT(db_exec(&fx->db, "ALTER TABLE %slanes SET (autovacuum_enabled = off)", fx->prefix), 0);
+    fixture_disconnect(fx);
+    return 1;
+}
+
+/* Publishes everything, which stays readable. */
+static void publish_all(struct fixture *fx)
+{
+    fixture_set(fx, "relay.batch_size", "10000");
+    CHECK(drain(fx, fixture_consumer(fx, NULL), NULL) > 0, "nothing was published");
+    fixture_set(fx, "relay.batch_size", "10");
+    fixture_disconnect(fx);
+}
+
+/* ---- The cases ---- */
+
+static void no_statistics(struct fixture *fx, long backlog)
+{
+    load(fx, backlog, 10);
+}
+
+static void fresh_statistics(struct fixture *fx, long backlog)
+{
+    load(fx, backlog, 10);
+    analyze(fx);
+}
+
+static void analyzed_when_empty(struct fixture *fx, long backlog)
+{
+    analyze(fx);
+    load(fx, backlog, 10);
+}
+
+static void one_transaction(struct fixture *fx, long backlog)
+{
+    load(fx, backlog, 1);
+    analyze(fx);
+}
+
+static void kept(struct fixture *fx, long backlog)
+{
+    fixture_set(fx, "clean.retention", "forever");
+    load(fx, backlog / 2, 10);
+    publish_all(fx);
+    analyze(fx);
+    load(fx, SMALL, 10);
+}
+
+static void kept_and_unknown(struct fixture *fx, long backlog)
+{
+    fixture_set(fx, "clean.retention", "forever");
+    load(fx, backlog / 2, 1);
+    publish_all(fx);
+    load(fx, SMALL, 1);
+}
+
+/* A blocked key with a long tail of followers, all set aside already, in the lanes that are read. */
+static void many_held(struct fixture *fx, long backlog)
+{
+    struct db db;
+
+    if (!CHECK_INT(db_open(&db, fx->dsn, 1), 0))
+        return;
+    CHECK_INT(db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) SELECT outbox_test.lane, "
+                      "gen_random_uuid(), 't', 'blocked ' || lane, convert_to('x', 'UTF8') FROM generate_series(0, %d) "
+                      "AS outbox_test(lane)", fx->prefix, LANES - 1), 0);
+    fixture_set(fx, "retry.backoff_min", "1d");
+    fixture_set(fx, "retry.backoff_max", "30d");
+    for (int i = 0; i < LANES; i++)
+        CHECK_INT(settle_one(fx, fx->consumer_count ? fx->consumers[0] : fixture_consumer(fx, NULL), OUTBOX_REJECT, NULL),
+                  1);
+    CHECK_INT(db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) SELECT i %% %d, "
+                      "gen_random_uuid(), 't', 'blocked ' || i %% %d, convert_to('x', 'UTF8') FROM "
+                      "generate_series(1, %ld) i", fx->prefix, LANES, LANES, backlog / 10), 0);
+    db_close(&db);
+    fixture_set(fx, "relay.batch_size", "1000");
+    fixture_disconnect(fx);
+    CHECK_INT(drain(fx, fixture_consumer(fx, NULL), NULL), 0);
+    fixture_set(fx, "relay.batch_size", "10");
+    fixture_disconnect(fx);
+    load(fx, SMALL, 10);
+}
+
+static struct cost cost_of(const struct target *target, void (*prepare)(struct fixture *, long), long backlog)
+{
+    struct fixture fx;
+    struct cost cost = {0, 0};
+
+    if (fresh(&fx, target)) {
+        prepare(&fx, backlog);
+        cost = measure(&fx);
+    }
+    fixture_close(&fx);
+    return cost;
+}
+
+static void compare(const struct target *target, const char *name, void (*prepare)(struct fixture *, long))
+{
+    struct cost small, large;
+
+    tap_begin("%s: %s", target->name, name);
+    small = cost_of(target, prepare, SMALL);
+    large = cost_of(target, prepare, large_backlog());
+    tap_note("a batch of %d touches %lld rows and %lld blocks with %d pending; %lld rows and %lld blocks with %ld",
+             BATCH_SIZE, (long long)small.rows, (long long)small.blocks, SMALL, (long long)large.rows,
+             (long long)large.blocks, large_backlog());
+    CHECK(small.rows > 0 && small.blocks > 0, "nothing was counted");
+    CHECK(large.rows <= 2 * small.rows + 200, "%lld rows instead of %lld", (long long)large.rows, (long long)small.rows);
+    CHECK(large.blocks <= 2 * small.blocks + 400, "%lld blocks instead of %lld", (long long)large.blocks,
+          (long long)small.blocks);
+    /* Flat and absurd would also be wrong: a small table that is scanned for every batch. */
+    CHECK(large.rows <= 2000, "%lld rows for a batch of %d", (long long)large.rows, BATCH_SIZE);
+    tap_end();
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*prepare)(struct fixture *, long);
+    } cases[] = {
+        {"no statistics", no_statistics},
+        {"fresh statistics", fresh_statistics},
+        {"statistics of an empty table, then a bulk load", analyzed_when_empty},
+        {"statistics after a load by one transaction", one_transaction},
+        {"published ones kept", kept},
+        {"published ones kept, loaded by one transaction, no statistics", kept_and_unknown},
+        {"followers of blocked keys", many_held},
+    };
+    static const char *const targets[] = {"postgresql/position", "postgresql/delete", "generic/postgresql"};
+
+    if (postgresql_dsn() == NULL)
+        return tap_skip_all("no PostgreSQL: run it through tests/run-test");
+    for (size_t t = 0; t < COUNT_OF(targets) - !test_long(); t++)
+        for (size_t i = 0; i < COUNT_OF(cases); i++)
+            if (argc < 2 || strstr(cases[i].name, argv[1]) != NULL)
+                compare(target_find(targets[t]), cases[i].name, cases[i].prepare);
+    return tap_finish();
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The checker: a table of what was committed, against which each delivery is held. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "e2e.h"
+
+struct entry {
+    char id[37], topic[16], key[32];
+    long number, delivered;
+    size_t order; /* index of the counter of its topic and key */
+};
+
+/* The highest number of a topic and key that was delivered. */
+struct counter {
+    char topic[16], key[32];
+    long highest;
+};
+
+struct checker {
+    struct entry *entries;
+    struct counter *counters;
+    size_t room, counter_room; /* powers of two */
+    struct e2e_report *report;
+};
+
+static size_t hash_text(const char *text, size_t hash)
+{
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * (size_t)1099511628211u;
+    return hash ^ (hash >> 29);
+}
+
+/* The entry of an id, or the free place for it. */
+static struct entry *find_entry(struct checker *c, const char *id)
+{
+    size_t i = hash_text(id, 14695981039346656037u) & (c->room - 1);
+
+    while (c->entries[i].id[0] && strcmp(c->entries[i].id, id) != 0)
+        i = (i + 1) & (c->room - 1);
+    return &c->entries[i];
+}
+
+static struct counter *find_counter(struct checker *c, const char *topic, const char *key)
+{
+    size_t i = hash_text(key, hash_text(topic, 14695981039346656037u)) & (c->counter_room - 1);
+
+    while (c->counters[i].topic[0] && (strcmp(c->counters[i].topic, topic) != 0 || strcmp(c->counters[i].key, key) != 0))
+        i = (i + 1) & (c->counter_room - 1);
+    return &c->counters[i];
+}
+
+static void fault(struct checker *c, long *count, const char *what, const char *line)
+{
+    ++*count;
+    if (c->report->first[0] == '\0')
+        snprintf(c->report->first, sizeof c->report->first, "%s: %.*s", what, (int)strcspn(line, "\n"), line);
+}
+
+static FILE *open_log(const char *directory, const char *name)
+{
+    char path[256];
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    if ((file = fopen(path, "r")) == NULL)
+        perror(path);
+    return file;
+}
+
+static long count_lines(FILE *file)
+{
+    long lines = 0;
+    int c;
+
+    while ((c = getc(file)) != EOF)
+        lines += c == '\n';
+    rewind(file);
+    return lines;
+}
+
+static int read_committed(struct checker *c, FILE *file)
+{
+    char line[256];
+    struct entry e, *place;
+
+    while (fgets(line, sizeof line, file) != NULL) {
+        memset(&e, 0, sizeof e);
+        if (sscanf(line, "%36s %15s %31s %ld", e.id, e.topic, e.key, &e.number) != 4)
+            return -1;
+        place = find_entry(c, e.id);
+        if (place->id[0])
+            return -1; /* a producer committed one id twice */
+        *place = e;
+        c->report->committed++;
+    }
+    return 0;
+}
+
+static void check_order(struct checker *c, const struct entry *e, const char *line)
+{
+    struct counter *counter;
+
+    if (strcmp(e->key, "-") == 0)
+        return;
+    counter = find_counter(c, e->topic, e->key);
+    snprintf(counter->topic, sizeof counter->topic, "%s", e->topic);
+    snprintf(counter->key, sizeof counter->key, "%s", e->key);
+    if (e->number < counter->highest)
+        fault(c, &c->report->disorder, "out of order", line);
+    else
+        counter->highest = e->number;
+}
+
+static int read_delivered(struct checker *c, FILE *file)
+{
+    char line[256], id[37], topic[16], key[32];
+    long number, attempts, fails;
+    struct entry *e;
+
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (sscanf(line, "%36s %15s %31s %ld %ld %ld", id, topic, key, &number, &attempts, &fails) != 6)
+            return -1;
+        c->report->delivered++;
+        e = find_entry(c, id);
+        if (e->id[0] == '\0') {
+            fault(c, &c->report->phantom, "never committed", line);
+            continue;
+        }
+        if (e->delivered++ > 0) {
+            fault(c, &c->report->duplicates, "delivered again", line);
+            continue;
+        }
+        if (e->number != number || strcmp(e->topic, topic) != 0 || strcmp(e->key, key) != 0)
+            fault(c, &c->report->altered, "altered", line);
+        if (attempts != fails)
+            fault(c, &c->report->charged, "wrongly charged", line);
+        check_order(c, e, line);
+    }
+    return 0;
+}
+
+static size_t room_for(long count)
+{
+    size_t room = 1024;
+
+    while (room < (size_t)count * 2)
+        room *= 2;
+    return room;
+}
+
+static int read_all_committed(struct checker *c, const char *directory, int logs)
+{
+    FILE *files[64];
+    char name[32];
+    long lines = 0;
+    int rc = 0;
+
+    if (logs > (int)COUNT_OF(files))
+        return -1;
+    for (int i = 0; i < logs; i++) {
+        snprintf(name, sizeof name, "committed.%d", i);
+        files[i] = open_log(directory, name);
+        lines += files[i] ? count_lines(files[i]) : 0;
+    }
+    c->room = c->counter_room = room_for(lines);
+    c->entries = calloc(c->room, sizeof *c->entries);
+    c->counters = calloc(c->counter_room, sizeof *c->counters);
+    for (int i = 0; i < logs; i++) {
+        if (files[i] == NULL || c->entries == NULL || c->counters == NULL || rc != 0 || read_committed(c, files[i]) != 0)
+            rc = -1;
+        if (files[i] != NULL)
+            fclose(files[i]);
+    }
+    return rc;
+}
+
+int e2e_check(const char *directory, int logs, struct e2e_report *report)
+{
+    struct checker c = {NULL, NULL, 0, 0, report};
+    FILE *file;
+    int rc;
+
+    memset(report, 0, sizeof *report);
+    rc = read_all_committed(&c, directory, logs);
+    file = rc == 0 ? open_log(directory, "delivered") : NULL;
+    rc = file != NULL ? read_delivered(&c, file) : -1;
+    if (file != NULL)
+        fclose(file);
+    for (size_t i = 0; rc == 0 && i < c.room; i++)
+        if (c.entries[i].id[0] && c.entries[i].delivered == 0)
+            fault(&c, &report->lost, "lost", c.entries[i].id);
+    free(c.entries);
+    free(c.counters);
+    return rc;
+}
+
+long e2e_faults(const struct e2e_report *r)
+{
+    return r->lost + r->phantom + r->duplicates + r->disorder + r->altered + r->charged;
+}

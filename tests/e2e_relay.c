@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A relay process: runs until SIGTERM, and writes what its publisher accepted to the common log. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "e2e.h"
+
+struct sink {
+    const struct e2e *run;
+    int log;
+};
+
+/* Refuses what the payload says as often as it says; logs the rest. Called on several threads. */
+static outbox_verdict publish(void *user, const outbox_record *r, int64_t *retry_ms, outbox_error **err)
+{
+    const struct sink *sink = user;
+    const char *key = outbox_record_partition_key(r);
+    char line[200];
+    long number = -1;
+    int fails = 0, size, attempts = outbox_record_attempts(r);
+
+    if (sscanf(outbox_record_payload(r, NULL), "%ld %d", &number, &fails) != 2)
+        number = -1;
+    if (sink->run->plan->slow_every && outbox_record_seq(r) % sink->run->plan->slow_every == 0)
+        poll(NULL, 0, 1);
+    if (attempts < fails) {
+        *retry_ms = 20;
+        outbox_error_new(err, OUTBOX_ERR_PUBLISH, "test.planted", "planted failure");
+        return OUTBOX_RETRY;
+    }
+    size = snprintf(line, sizeof line, "%s %s %s %ld %d %d\n", outbox_record_id(r), outbox_record_topic(r),
+                    key ? key : "-", number, attempts, fails);
+    return write(sink->log, line, (size_t)size) == size ? OUTBOX_PUBLISHED : OUTBOX_UNKNOWN;
+}
+
+/* One line for the test that started us: what must be zero in a run without faults. */
+static void report(const struct e2e *run, int index, outbox_relay *relay)
+{
+    outbox_relay_stats s = OUTBOX_RELAY_STATS_INIT;
+    char path[160];
+    FILE *file;
+
+    outbox_relay_stats_get(relay, &s);
+    printf("# relay %d: %llu claims, %llu batches, %llu published, %llu failed, %llu held, %llu polls, %llu cleaned, "
+           "%llu fenced, %llu suspect, %llu db errors\n",
+           index, (unsigned long long)s.claims, (unsigned long long)s.batches, (unsigned long long)s.published,
+           (unsigned long long)s.failed, (unsigned long long)s.held, (unsigned long long)s.polls,
+           (unsigned long long)s.cleaned, (unsigned long long)s.fenced, (unsigned long long)s.suspect,
+           (unsigned long long)s.db_errors);
+    snprintf(path, sizeof path, "%s/relay-stats", run->directory);
+    if ((file = fopen(path, "a")) != NULL) {
+        fprintf(file, "%llu %llu %llu\n", (unsigned long long)s.published, (unsigned long long)s.fenced,
+                (unsigned long long)s.suspect);
+        fclose(file);
+    }
+}
+
+static outbox_conf *relay_conf(const struct e2e *run)
+{
+    outbox_conf *conf = fixture_conf(run->fx);
+    char workers[16];
+
+    snprintf(workers, sizeof workers, "%d", run->plan->workers);
+    if (conf == NULL || outbox_conf_set(conf, "relay.workers", workers, NULL) != OUTBOX_OK ||
+        outbox_conf_set(conf, "relay.poll_interval", "50ms", NULL) != OUTBOX_OK ||
+        outbox_conf_set(conf, "clean.interval", "500ms", NULL) != OUTBOX_OK ||
+        outbox_conf_set(conf, "relay.lease", run->plan->lease ? run->plan->lease : "30s", NULL) != OUTBOX_OK ||
+        outbox_conf_set(conf, "clean.retention", run->plan->retention ? run->plan->retention : "0", NULL) != OUTBOX_OK)
+        return NULL;
+    return conf;
+}
+
+int e2e_relay(const struct e2e *run, int index)
+{
+    outbox_conf *conf = relay_conf(run);
+    outbox_publisher *publisher = NULL;
+    outbox_relay *relay = NULL;
+    outbox_error *err = NULL;
+    char path[160];
+    struct sink sink = {run, -1};
+    int rc, number;
+    sigset_t stop;
+
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    sigprocmask(SIG_BLOCK, &stop, NULL);
+    snprintf(path, sizeof path, "%s/delivered", run->directory);
+    sink.log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    rc = sink.log < 0 || conf == NULL ? OUTBOX_ERR_SYSTEM
+                                 : outbox_publisher_from_callback(publish, &sink, &publisher, &err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_relay_new(run->fx->dsn, conf, publisher, NULL, &relay, &err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_relay_start(relay, &err);
+    if (rc == OUTBOX_OK) {
+        sigwait(&stop, &number);
+        outbox_relay_stop(relay);
+        rc = outbox_relay_join(relay, &err);
+        report(run, index, relay);
+    }
+    if (rc != OUTBOX_OK)
+        fprintf(stderr, "# relay %d: %s: %s\n", index, outbox_status_name(rc), err ? outbox_error_message(err) : "");
+    outbox_error_free(err);
+    outbox_relay_free(relay);
+    outbox_publisher_free(publisher);
+    outbox_conf_free(conf);
+    if (sink.log >= 0)
+        close(sink.log);
+    return rc != OUTBOX_OK;
+}

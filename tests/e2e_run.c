@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A run: starts the processes, waits for them, stops them, and holds the logs against each other. */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "e2e.h"
+
+/* ---- Processes ---- */
+
+/* A child; it must have been started with no connection open here. It ends when the test does. */
+static pid_t spawn(void)
+{
+    fflush(stdout);
+    fflush(stderr);
+    return fork();
+}
+
+static void leave(int status)
+{
+    fflush(stdout);
+    fflush(stderr);
+    _exit(status);
+}
+
+static void check_ended(pid_t pid, const char *what)
+{
+    int status = -1;
+
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0, "a %s ended with %x", what,
+          (unsigned)status);
+}
+
+int e2e_start_relays(struct e2e *run)
+{
+    for (int i = 0; i < run->plan->relays; i++) {
+        pid_t pid = spawn();
+
+        if (pid == 0)
+            leave(e2e_relay(run, i));
+        run->relays[run->relay_count++] = pid;
+    }
+    return 1;
+}
+
+int e2e_start_producers(struct e2e *run)
+{
+    for (int i = 0; i < run->plan->producers + (run->plan->bulk > 0); i++) {
+        int log = run->logs++;
+        pid_t pid = spawn();
+
+        if (pid == 0)
+            leave(i < run->plan->producers ? e2e_produce(run, i, log) : e2e_produce_bulk(run, log));
+        run->producers[run->producer_count++] = pid;
+    }
+    return 1;
+}
+
+static void start_foreign(struct e2e *run)
+{
+    int ends[2];
+
+    if (!CHECK(pipe(ends) == 0, "no pipe"))
+        return;
+    if ((run->foreign = spawn()) == 0) {
+        close(ends[1]);
+        leave(e2e_foreign(run, ends[0]));
+    }
+    close(ends[0]);
+    run->foreign_pipe = ends[1];
+}
+
+void e2e_join_producers(struct e2e *run)
+{
+    for (int i = 0; i < run->producer_count; i++)
+        check_ended(run->producers[i], "producer");
+    run->producer_count = 0;
+}
+
+void e2e_stop_relays(struct e2e *run)
+{
+    for (int i = 0; i < run->relay_count; i++)
+        kill(run->relays[i], SIGTERM);
+    for (int i = 0; i < run->relay_count; i++)
+        check_ended(run->relays[i], "relay");
+    run->relay_count = 0;
+}
+
+/* ---- Before and after ---- */
+
+static int make_tables(struct fixture *fx, int keys)
+{
+    int good = fixture_migrate(fx) == 0 &&
+               db_exec(&fx->db, "CREATE TABLE %se2e_keys (k INTEGER PRIMARY KEY, n BIGINT NOT NULL)", fx->prefix) == 0;
+
+    if (good && target_is_postgresql(fx->target))
+        good = db_exec(&fx->db, "INSERT INTO %se2e_keys SELECT i, 0 FROM generate_series(0, %d) i", fx->prefix,
+                       keys) == 0;
+    else if (good)
+        good = db_exec(&fx->db, "INSERT INTO %se2e_keys WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s "
+                       "WHERE i < %d) SELECT i, 0 FROM s", fx->prefix, keys) == 0;
+    fixture_disconnect(fx);
+    return CHECK(good, "no tables");
+}
+
+int e2e_begin(struct e2e *run, struct fixture *fx, const struct e2e_plan *plan)
+{
+    char path[128];
+    FILE *file;
+
+    memset(run, 0, sizeof *run);
+    run->fx = fx;
+    run->plan = plan;
+    run->foreign_pipe = -1;
+    snprintf(run->directory, sizeof run->directory, "/tmp/outbox-e2e-XXXXXX");
+    if (!CHECK(mkdtemp(run->directory) != NULL, "mkdtemp") || !make_tables(fx, plan->keys))
+        return 0;
+    snprintf(path, sizeof path, "%s/delivered", run->directory);
+    if ((file = fopen(path, "w")) != NULL)
+        fclose(file);
+    if (plan->foreign)
+        start_foreign(run);
+    return CHECK(file != NULL, "no log");
+}
+
+long e2e_delivered(const struct e2e *run)
+{
+    struct stat status;
+    char path[128];
+
+    /* About: a line has at least 48 bytes and at most 80; no more than "how far are they" hangs on it. */
+    snprintf(path, sizeof path, "%s/delivered", run->directory);
+    return stat(path, &status) == 0 ? (long)status.st_size / 62 : 0;
+}
+
+/* How many messages wait; asked of an open fixture. */
+static int64_t wait_for_drain(struct fixture *fx)
+{
+    int64_t last = -1, left;
+    struct patience p;
+
+    patience_start(&p);
+    while ((left = count_waiting(fx)) > 0) {
+        if (left != last)
+            patience_start(&p); /* as long as something moves, it is not stuck */
+        last = left;
+        if (!patience_wait(&p))
+            break;
+        poll(NULL, 0, 200);
+    }
+    return left;
+}
+
+void e2e_wait_drained(struct e2e *run)
+{
+    struct fixture *fx = run->fx;
+
+    if ((fx->conn = fixture_connect(fx)) == NULL)
+        return;
+    CHECK_INT(wait_for_drain(fx), 0); /* what is left is stuck */
+    fixture_disconnect(fx);
+}
+
+static void check_stats(const struct e2e *run, long delivered)
+{
+    char path[128];
+    long sum = 0, published, fenced, suspect;
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/relay-stats", run->directory);
+    if (!CHECK((file = fopen(path, "r")) != NULL, "no statistics"))
+        return;
+    while (fscanf(file, "%ld %ld %ld", &published, &fenced, &suspect) == 3) {
+        sum += published;
+        CHECK_INT(fenced, 0);
+        CHECK_INT(suspect, 0);
+    }
+    fclose(file);
+    CHECK_INT(sum, delivered);
+}
+
+void e2e_verdict(struct e2e *run)
+{
+    struct e2e_report r;
+
+    if (!CHECK_INT(e2e_check(run->directory, run->logs, &r), 0))
+        return;
+    tap_note("%s: %ld committed, %ld delivered; %ld lost, %ld phantom, %ld duplicates, %ld out of order, %ld altered, "
+             "%ld wrongly charged%s%s", run->plan->name, r.committed, r.delivered, r.lost, r.phantom, r.duplicates,
+             r.disorder, r.altered, r.charged, r.first[0] ? "; " : "", r.first);
+    CHECK(r.committed >= run->plan->messages / run->plan->producers * run->plan->producers + run->plan->bulk,
+          "only %ld were committed", r.committed);
+    CHECK_INT(e2e_faults(&r), 0);
+    check_stats(run, r.delivered);
+}
+
+void e2e_end(struct e2e *run)
+{
+    char command[160];
+
+    if (run->foreign_pipe >= 0) {
+        close(run->foreign_pipe);
+        check_ended(run->foreign, "foreign transaction");
+    }
+    for (int i = 0; i < run->producer_count; i++)
+        kill(run->producers[i], SIGKILL);
+    for (int i = 0; i < run->relay_count; i++)
+        kill(run->relays[i], SIGKILL);
+    snprintf(command, sizeof command, "rm -rf -- '%s'", run->directory);
+    if (getenv("OUTBOX_TEST_KEEP") == NULL && system(command) != 0)
+        tap_note("could not remove %s", run->directory);
+}
+
+void e2e_run(struct fixture *fx, const struct e2e_plan *plan)
+{
+    struct e2e run;
+    int64_t start = monotonic_us(), produced;
+
+    if (!e2e_begin(&run, fx, plan))
+        return;
+    e2e_start_relays(&run);
+    e2e_start_producers(&run);
+    e2e_join_producers(&run);
+    produced = monotonic_us();
+    e2e_wait_drained(&run);
+    tap_note("produced in %.1f s, drained after %.1f s more", (double)(produced - start) / 1e6,
+             (double)(monotonic_us() - produced) / 1e6);
+    e2e_stop_relays(&run);
+    e2e_verdict(&run);
+    e2e_end(&run);
+}

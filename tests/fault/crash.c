@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Relays that are killed, relays that are stopped for longer than their lease, a server that is killed: nothing is
+ * lost, nothing is invented, and what is sent again is not more than was in hand. argv[1] chooses by name.
+ */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "e2e.h"
+
+static const struct e2e_plan plan = {
+    .name = "faults", .messages = 20000, .keys = 200, .producers = 2, .relays = 3, .workers = 2, .max_tx = 200,
+    .rollback_percent = 20, .lease = "1s", .slow_every = 3};
+
+/* Everything is committed first; the faults are the relays' business. */
+static int produce_all(struct e2e *run)
+{
+    e2e_start_producers(run);
+    e2e_join_producers(run);
+    return !tap_failed();
+}
+
+static void wait_for_share(struct e2e *run, int tenths)
+{
+    int there;
+
+    WAIT_FOR(e2e_delivered(run) * 10 >= run->plan->messages * tenths, there);
+    CHECK(there, "%ld delivered", e2e_delivered(run));
+}
+
+/* Takes the first relay out of the run; returns its process. */
+static pid_t take_relay(struct e2e *run)
+{
+    pid_t pid = run->relays[0];
+
+    memmove(&run->relays[0], &run->relays[1], sizeof run->relays[0] * (size_t)--run->relay_count);
+    return pid;
+}
+
+static void judge(struct e2e *run, long most_again, int ordered)
+{
+    struct e2e_report r;
+
+    if (!CHECK_INT(e2e_check(run->directory, run->logs, &r), 0))
+        return;
+    tap_note("%ld committed, %ld delivered; %ld lost, %ld phantom, %ld again, %ld out of order%s%s", r.committed,
+             r.delivered, r.lost, r.phantom, r.duplicates, r.disorder, r.first[0] ? "; " : "", r.first);
+    CHECK_INT(r.lost + r.phantom + r.altered, 0);
+    CHECK(r.duplicates <= most_again, "%ld were sent again", r.duplicates);
+    if (ordered)
+        CHECK_INT(r.disorder, 0);
+}
+
+/* ---- The faults ---- */
+
+static void kill_relays(struct e2e *run)
+{
+    int status;
+
+    e2e_start_relays(run);
+    for (int i = 1; i <= 2; i++) {
+        pid_t pid = take_relay(run);
+
+        wait_for_share(run, i * 2);
+        kill(pid, SIGKILL);
+        waitpid(pid, &status, 0);
+    }
+    e2e_wait_drained(run);
+    e2e_stop_relays(run);
+    /* Two processes of two workers with a batch of 100 each, and what a lane was read ahead. */
+    judge(run, 2 * 2 * 100, 1);
+}
+
+/* A relay that sleeps past its lease, in the middle of a batch, and goes on. */
+static void stop_relay(struct e2e *run)
+{
+    pid_t pid;
+    int status = 0;
+
+    e2e_start_relays(run);
+    pid = run->relays[0];
+    wait_for_share(run, 3);
+    kill(pid, SIGSTOP);
+    /* The others take its lanes over and finish; then it wakes up with nothing to say any more. */
+    e2e_wait_drained(run);
+    kill(pid, SIGCONT);
+    e2e_stop_relays(run);
+    (void)status;
+    judge(run, 2 * 100 * 2, 0);
+}
+
+static int control(const char *what)
+{
+    char command[512];
+
+    snprintf(command, sizeof command, "\"$OUTBOX_TEST_PGCTL\" %s", what);
+    return system(command) == 0;
+}
+
+static void kill_server(struct e2e *run)
+{
+    e2e_start_relays(run);
+    for (int i = 1; i <= 3; i++) {
+        wait_for_share(run, i * 2);
+        CHECK(control(i == 2 ? "stop fast" : "kill") && control("start"), "the server does not start again");
+    }
+    e2e_wait_drained(run);
+    e2e_stop_relays(run);
+    judge(run, 3 * 3 * 2 * 100, 1);
+}
+
+static void run_fault(const struct target *target, const char *name, void (*fault)(struct e2e *))
+{
+    struct fixture fx;
+    struct e2e run;
+
+    tap_begin("%s: %s", target->name, name);
+    if (fixture_prepare(&fx, target) == 0 && e2e_begin(&run, &fx, &plan)) {
+        if (produce_all(&run))
+            fault(&run);
+        e2e_end(&run);
+    }
+    fixture_close(&fx);
+    tap_end();
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*fault)(struct e2e *);
+        int server; /* PostgreSQL only */
+    } faults[] = {
+        {"relays that are killed", kill_relays, 0},
+        {"a relay that sleeps past its lease", stop_relay, 1}, /* stopped amid a write it would stop all of SQLite */
+        {"a server that is killed", kill_server, 1},
+    };
+    static const char *const names[] = {"postgresql/position", "postgresql/delete", "sqlite/position"};
+
+    if (postgresql_dsn() == NULL || getenv("OUTBOX_TEST_PGCTL") == NULL)
+        return tap_skip_all("no PostgreSQL: run it through tests/run-test");
+    for (size_t t = 0; t < COUNT_OF(names); t++)
+        for (size_t i = 0; i < COUNT_OF(faults); i++) {
+            const struct target *target = target_find(names[t]);
+
+            if ((faults[i].server && !target_is_postgresql(target)) ||
+                (argc > 1 && strstr(faults[i].name, argv[1]) == NULL))
+                continue;
+            run_fault(target, faults[i].name, faults[i].fault);
+        }
+    return tap_finish();
+}

@@ -1,0 +1,213 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Install into a temporary folder, then use the result as a stranger would: with pkg-config
+# alone. Each example compiles and links, shared and static; each public header compiles by
+# itself in C and in C++; the migrations are there. Prints TAP.
+set -eu
+
+srcdir=${OUTBOX_SRCDIR:?run this through make check}
+builddir=${OUTBOX_BUILDDIR:?run this through make check}
+pkg_config=${OUTBOX_PKG_CONFIG:-pkg-config}
+# As lists, since CC may carry flags.
+read -ra cc <<<"${OUTBOX_CC:-cc}"
+read -ra cxx <<<"${OUTBOX_CXX:-}"
+
+if [ -n "${OUTBOX_SANITIZERS:-}" ]; then
+	echo "1..0 # SKIP a sanitized library does not link with plain programs"
+	exit 0
+fi
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+root=$tmp/root
+n=0
+failed=
+
+# try WHAT COMMAND...: one test, whose output is shown when it fails.
+try() {
+	local what=$1
+	shift
+	n=$((n + 1))
+	if "$@" >"$tmp/log" 2>&1; then
+		echo "ok $n - $what"
+	else
+		failed=1
+		sed 's/^/# /' "$tmp/log"
+		echo "not ok $n - $what"
+	fi
+}
+skip() {
+	n=$((n + 1))
+	echo "ok $n - $1 # SKIP $2"
+}
+
+# Not as a part of the make that runs this: its flags would have it join that one's jobs.
+install_all() {
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u GNUMAKEFLAGS \
+		"${OUTBOX_MAKE:-make}" -C "$builddir" install DESTDIR="$root"
+}
+try "make install DESTDIR=" install_all
+if [ -n "$failed" ]; then
+	echo "1..$n"
+	exit 1
+fi
+
+# outbox.pc names the final folders. Only its own are moved, as a sysroot would also move
+# those of the libraries that it requires.
+pc=$(find "$root" -name outbox.pc)
+PKG_CONFIG_PATH=$(dirname "$pc")${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+export PKG_CONFIG_PATH
+unset PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_LIBDIR
+variable() {
+	"$pkg_config" --variable="$1" outbox
+}
+libdir=$root$(variable libdir)
+includedir=$root$(variable includedir)
+migrationsdir=$root$(variable migrationsdir)
+flags() {
+	"$pkg_config" --define-variable=libdir="$libdir" --define-variable=includedir="$includedir" \
+		"$@" outbox
+}
+read -ra cflags <<<"$(flags --cflags)"
+read -ra libs <<<"$(flags --libs)"
+read -ra static_libs <<<"$(flags --static --libs)"
+echo "# cflags: ${cflags[*]}"
+echo "# libs: ${libs[*]}"
+echo "# static: ${static_libs[*]}"
+
+# A shared link must not bring in what only the library itself uses.
+shared_is_minimal() {
+	[ "${libs[*]}" = "-L$libdir -loutbox" ]
+}
+try "pkg-config --libs names liboutbox only" shared_is_minimal
+
+# ---- Headers ----
+
+for header in "$includedir"/outbox/*.h "$includedir"/outbox/sys/*.h; do
+	[ -e "$header" ] || continue
+	name=${header#"$includedir/"}
+	printf '#include <%s>\n#include <%s>\nint outbox_header_test(void);\nint outbox_header_test(void) { return 0; }\n' \
+		"$name" "$name" >"$tmp/header.c"
+	cp "$tmp/header.c" "$tmp/header.cc"
+	try "<$name> alone, C11" "${cc[@]}" -std=c11 -pedantic -Wall -Wextra -Werror "${cflags[@]}" \
+		-c "$tmp/header.c" -o "$tmp/header.o"
+	if [ ${#cxx[@]} -gt 0 ]; then
+		try "<$name> alone, C++11" "${cxx[@]}" -std=c++11 -pedantic -Wall -Wextra -Werror \
+			"${cflags[@]}" -c "$tmp/header.cc" -o "$tmp/header.o"
+	else
+		skip "<$name> alone, C++11" "no C++ compiler"
+	fi
+done
+
+# ---- Programs ----
+
+if [ -e "$libdir/liboutbox.so" ]; then
+	shared=1
+else
+	shared=
+fi
+# With only the archive to be found, -loutbox means the archive.
+static=
+if [ -e "$libdir/liboutbox.a" ]; then
+	static=$tmp/static
+	mkdir "$static"
+	cp "$libdir/liboutbox.a" "$static"
+	read -ra static_libs <<<"$(libdir=$static flags --static --libs)"
+fi
+
+cat >"$tmp/version.cc" <<'CODE'
+#include <outbox/outbox.h>
+#include <cstdio>
+#include <cstring>
+
+int main()
+{
+    std::printf("%s\n", outbox_version());
+    return std::strcmp(outbox_version(), OUTBOX_VERSION) != 0 || outbox_version_number() != OUTBOX_VERSION_NUMBER;
+}
+CODE
+cp "$tmp/version.cc" "$tmp/version.c"
+sed -i 's/<cstdio>/<stdio.h>/; s/<cstring>/<string.h>/; s/std:://g; s/main()/main(void)/' "$tmp/version.c"
+
+# program WHAT COMPILER... : compiles $source with $extra and runs it when $run is set.
+program() {
+	"$@" "$source" "${extra[@]}" -o "$tmp/program" || return 1
+	[ -z "$run" ] || LD_LIBRARY_PATH=$libdir "$tmp/program"
+}
+
+run=1
+if [ -n "$shared" ]; then
+	source=$tmp/version.c
+	extra=("${cflags[@]}" "${libs[@]}")
+	try "a C program, shared" program "${cc[@]}"
+	if [ ${#cxx[@]} -gt 0 ]; then
+		source=$tmp/version.cc
+		try "a C++ program, shared" program "${cxx[@]}" -std=c++11 -pedantic -Werror
+	else
+		skip "a C++ program, shared" "no C++ compiler"
+	fi
+fi
+if [ -n "$static" ]; then
+	source=$tmp/version.c
+	extra=("${cflags[@]}" "${static_libs[@]}")
+	try "a C program with liboutbox.a" program "${cc[@]}"
+	not_shared() {
+		! ldd "$tmp/program" | grep liboutbox
+	}
+	try "liboutbox.a leaves no need for liboutbox.so" not_shared
+fi
+
+# Examples are compiled and linked; running them takes a database, which other tests have.
+run=
+for source in "$srcdir"/examples/*.c; do
+	[ -e "$source" ] || continue
+	name=examples/${source##*/}
+	if [ -n "$shared" ]; then
+		extra=("${cflags[@]}" "${libs[@]}")
+		# An example that makes its own ODBC connection links with ODBC, as it says itself.
+		if grep -q '#include <sql.*\.h>' "$source"; then
+			read -ra odbc <<<"$("$pkg_config" --cflags --libs odbc)"
+			extra+=("${odbc[@]}")
+		fi
+		try "$name, shared" program "${cc[@]}" -Wall -Wextra -Werror
+	fi
+	if [ -n "$static" ]; then
+		extra=("${cflags[@]}" "${static_libs[@]}")
+		try "$name, with liboutbox.a" program "${cc[@]}" -Wall -Wextra -Werror
+	fi
+done
+
+# ---- Files ----
+
+# Every template has its rendered file, with no name left to fill in.
+migrations_are_there() {
+	local file status=0
+	for file in "$srcdir"/migrations/*/[0-9]*.sql; do
+		file=${file#"$srcdir/migrations/"}
+		if [ ! -s "$migrationsdir/$file" ]; then
+			echo "missing: $file"
+			status=1
+		fi
+	done
+	if grep -rnE '\{(prefix|messages|lanes|deferred|published|positions|dedup|meta|status|[a-z]+_fn)\}' \
+		"$migrationsdir"; then
+		status=1
+	fi
+	return "$status"
+}
+try "migrations are installed with the default names" migrations_are_there
+
+no_libtool_leftovers() {
+	! grep -rlF "$builddir" "$root" --include='*.pc' --include='*.h' --include='*.sql'
+}
+try "no installed text names the build's folder" no_libtool_leftovers
+
+uninstall_all() {
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u GNUMAKEFLAGS \
+		"${OUTBOX_MAKE:-make}" -C "$builddir" uninstall DESTDIR="$root" &&
+		! find "$root" ! -type d | grep .
+}
+try "make uninstall leaves nothing" uninstall_all
+
+echo "1..$n"
+[ -z "$failed" ]

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define _GNU_SOURCE
+#include "lib-test.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const struct target targets[] = {
+    {"sqlite/position", "sqlite", "sqlite", "position"},
+    {"sqlite/delete", "sqlite", "sqlite", "delete"},
+    {"generic/sqlite", "generic", "sqlite", "auto"},
+    {"postgresql/position", "postgresql", "postgresql", "position"},
+    {"postgresql/delete", "postgresql", "postgresql", "delete"},
+    {"generic/postgresql", "generic", "postgresql", "auto"},
+};
+
+const struct target *target_find(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(targets); i++)
+        if (strcmp(targets[i].name, name) == 0)
+            return &targets[i];
+    fprintf(stderr, "no target \"%s\"\n", name);
+    exit(2);
+}
+
+int target_is_postgresql(const struct target *target)
+{
+    return strcmp(target->database, "postgresql") == 0;
+}
+
+const char *postgresql_dsn(void)
+{
+    return getenv("OUTBOX_TEST_PG");
+}
+
+/* ---- Waiting ---- */
+
+int64_t monotonic_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * SECOND_US + now.tv_nsec / 1000;
+}
+
+long env_number(const char *name, long otherwise)
+{
+    const char *text = getenv(name);
+
+    return text && *text ? strtol(text, NULL, 10) : otherwise;
+}
+
+int test_long(void)
+{
+    return env_number("OUTBOX_TEST_LONG", 0) != 0;
+}
+
+void patience_start(struct patience *p)
+{
+    p->until_us = monotonic_us() + env_number("OUTBOX_TEST_PATIENCE", 120) * SECOND_US;
+}
+
+int patience_wait(const struct patience *p)
+{
+    if (monotonic_us() > p->until_us)
+        return 0;
+    poll(NULL, 0, 5);
+    return 1;
+}
+
+/* ---- A fresh outbox ---- */
+
+int status_check(const char *file, int line, struct fixture *fx, int got, int want, const char *what)
+{
+    fx->name[0] = fx->message[0] = '\0';
+    if (fx->err != NULL) {
+        snprintf(fx->name, sizeof fx->name, "%s", outbox_error_name(fx->err));
+        snprintf(fx->message, sizeof fx->message, "%s", outbox_error_message(fx->err));
+        tap_check(file, line, got < 0, "%s returned %s and set an error: %s", what, outbox_status_name(got),
+                  fx->message);
+        tap_check(file, line, outbox_error_status(fx->err) == got, "%s returned %s, its error says %s", what,
+                  outbox_status_name(got), outbox_status_name(outbox_error_status(fx->err)));
+        outbox_error_free(fx->err);
+        fx->err = NULL;
+    }
+    return tap_check(file, line, got == want, "%s returned %s%s%s, not %s", what, outbox_status_name(got),
+                     fx->message[0] ? ": " : "", fx->message, outbox_status_name(want));
+}
+
+/* A conf with one more key; a wrong key is a failed check. */
+static void set(struct fixture *fx, outbox_conf *conf, const char *key, const char *value)
+{
+    OK(outbox_conf_set(conf, key, value, &fx->err));
+}
+
+void fixture_set(struct fixture *fx, const char *key, const char *value)
+{
+    set(fx, fx->conf, key, value);
+}
+
+static void log_line(void *user, outbox_log_level level, const char *message)
+{
+    (void)user;
+    if (level <= env_number("OUTBOX_TEST_LOG", OUTBOX_LOG_ERROR))
+        fprintf(stderr, "# log %d: %s\n", (int)level, message);
+}
+
+outbox_conf *fixture_conf(const struct fixture *fx)
+{
+    struct fixture scratch = *fx;
+    outbox_conf *conf = NULL;
+
+    if (outbox_conf_new(&conf, NULL) != OUTBOX_OK)
+        return NULL;
+    set(&scratch, conf, "driver", fx->target->driver);
+    set(&scratch, conf, "schema.settle", fx->target->settle);
+    set(&scratch, conf, "schema.prefix", fx->prefix);
+    outbox_conf_set_log(conf, log_line, NULL);
+    return conf;
+}
+
+int fixture_prepare(struct fixture *fx, const struct target *target)
+{
+    static int number;
+
+    memset(fx, 0, sizeof *fx);
+    fx->target = target;
+    if (target_is_postgresql(target)) {
+        snprintf(fx->dsn, sizeof fx->dsn, "%s", postgresql_dsn());
+        snprintf(fx->prefix, sizeof fx->prefix, "t%d_", ++number);
+    } else {
+        snprintf(fx->directory, sizeof fx->directory, "/tmp/outbox-test-XXXXXX");
+        if (!CHECK(mkdtemp(fx->directory) != NULL, "mkdtemp"))
+            return -1;
+        snprintf(fx->dsn, sizeof fx->dsn, "sqlite:%s/db", fx->directory);
+        snprintf(fx->prefix, sizeof fx->prefix, "outbox_");
+    }
+    fx->conf = fixture_conf(fx);
+    return CHECK(fx->conf != NULL, "no conf") ? 0 : -1;
+}
+
+int fixture_migrate(struct fixture *fx)
+{
+    if ((fx->conn = fixture_connect(fx)) == NULL || !OK(outbox_migrate(fx->conn, NULL, &fx->err)))
+        return -1;
+    return CHECK_INT(db_open(&fx->db, fx->dsn, 1), 0) ? 0 : -1;
+}
+
+int fixture_open(struct fixture *fx, const struct target *target)
+{
+    return fixture_prepare(fx, target) == 0 ? fixture_migrate(fx) : -1;
+}
+
+static void remove_directory(const char *directory)
+{
+    char command[128];
+
+    snprintf(command, sizeof command, "rm -rf -- '%s'", directory);
+    if (system(command) != 0)
+        tap_note("could not remove %s", directory);
+}
+
+void fixture_disconnect(struct fixture *fx)
+{
+    for (size_t i = 0; i < fx->consumer_count; i++)
+        outbox_consumer_free(fx->consumers[i]);
+    for (size_t i = 0; i < fx->conn_count; i++)
+        outbox_conn_close(fx->conns[i]);
+    fx->consumer_count = fx->conn_count = 0;
+    fx->conn = NULL;
+    db_close(&fx->db);
+}
+
+void fixture_close(struct fixture *fx)
+{
+    fixture_disconnect(fx);
+    outbox_conf_free(fx->conf);
+    outbox_error_free(fx->err);
+    if (fx->directory[0] && !getenv("OUTBOX_TEST_KEEP"))
+        remove_directory(fx->directory);
+}
+
+outbox_conn *fixture_connect(struct fixture *fx)
+{
+    outbox_conn *conn = NULL;
+
+    if (!CHECK(fx->conn_count < FIXTURE_CONNS, "too many connections in a test"))
+        return NULL;
+    if (!OK(outbox_conn_open(fx->dsn, fx->conf, &conn, &fx->err)))
+        return NULL;
+    return fx->conns[fx->conn_count++] = conn;
+}
+
+outbox_consumer *fixture_consumer(struct fixture *fx, const char *owner)
+{
+    outbox_conn *conn = fixture_connect(fx);
+    outbox_consumer *consumer = NULL;
+
+    if (conn == NULL || !OK(outbox_consumer_new(conn, fx->conf, owner, &consumer, &fx->err)))
+        return NULL;
+    return fx->consumers[fx->consumer_count++] = consumer;
+}
+
+void expire_leases(struct fixture *fx)
+{
+    CHECK_INT(db_exec(&fx->db, "UPDATE %slanes SET lease_until = 1 WHERE owner IS NOT NULL AND lease_until > 0",
+                      fx->prefix), 0);
+}
+
+void make_due(struct fixture *fx)
+{
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET available_at = 1 WHERE available_at > 1 AND state IN (2, 3)",
+                      fx->prefix), 0);
+}
+
+int64_t count_state(struct fixture *fx, outbox_state state)
+{
+    outbox_counts counts;
+
+    memset(&counts, 0, sizeof counts);
+    counts.size = sizeof counts;
+    return OK(outbox_count(fx->conn, &counts, &fx->err)) ? counts.by_state[state] : -1;
+}
+
+int64_t count_waiting(struct fixture *fx)
+{
+    outbox_counts counts;
+    int64_t sum = 0;
+
+    memset(&counts, 0, sizeof counts);
+    counts.size = sizeof counts;
+    if (!OK(outbox_count(fx->conn, &counts, &fx->err)))
+        return -1;
+    for (int state = OUTBOX_PENDING; state <= OUTBOX_DEAD; state++)
+        sum += counts.by_state[state];
+    return sum;
+}
+
+static int note_state(void *user, const outbox_record *record)
+{
+    *(outbox_state *)user = outbox_record_state(record);
+    return 0;
+}
+
+outbox_state state_of(struct fixture *fx, const char *id)
+{
+    outbox_state state = (outbox_state)0;
+    int rc = outbox_get(fx->conn, id, note_state, &state, &fx->err);
+
+    return rc == OUTBOX_NONE || OK(rc) ? state : (outbox_state)-1;
+}
+
+/* ---- A suite ---- */
+
+static void run_one(const struct test *test, const struct target *target)
+{
+    struct fixture fx;
+
+    tap_begin("%s: %s", target->name, test->name);
+    if ((test->unprepared ? fixture_prepare(&fx, target) : fixture_open(&fx, target)) == 0)
+        test->run(&fx);
+    fixture_close(&fx);
+    tap_end();
+}
+
+void suite_run(const struct test *tests, size_t count, const struct target *target, const char *only)
+{
+    for (size_t i = 0; i < count; i++)
+        if (only == NULL || strstr(tests[i].name, only) != NULL)
+            run_one(&tests[i], target);
+}

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Where a test lies says how it is run (tests/run-test does it):
+#
+#   unit/         Criterion programs, of pure logic
+#   plain/        programs that print TAP and need no database: threads, leaks, out of memory
+#   conformance/  programs and scripts that print TAP and get a private PostgreSQL and the
+#                 ODBC drivers: every driver, every publisher
+#   fault/        the same, which kill and restart their server
+#   soak/         the same, only run with OUTBOX_TEST_LONG=1
+#   *             here: scripts that print TAP and look at what was built or installed
+#
+# A program's source is its name with .c; one line adds it.
+
+unit_tests =
+
+plain_tests = \
+	%D%/plain/checker
+
+conformance_tests = \
+	%D%/conformance/defects \
+	%D%/conformance/e2e_postgresql \
+	%D%/conformance/e2e_sqlite \
+	%D%/conformance/generic_postgresql \
+	%D%/conformance/generic_sqlite \
+	%D%/conformance/odbc_facts \
+	%D%/conformance/odbc_layer \
+	%D%/conformance/plans \
+	%D%/conformance/postgresql_delete \
+	%D%/conformance/postgresql_position \
+	%D%/conformance/sqlite_delete \
+	%D%/conformance/sqlite_position
+
+fault_tests = \
+	%D%/fault/crash \
+	%D%/fault/dump_restore
+
+soak_tests =
+
+script_tests = \
+	%D%/exported-symbols \
+	%D%/installed.sh \
+	%D%/listed-files
+
+test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests)
+if WITH_CRITERION_TESTS
+test_programs += $(unit_tests)
+endif
+
+check_PROGRAMS += $(test_programs)
+TESTS += $(test_programs) $(script_tests)
+
+# Helpers that tests and benchmarks share, such as a TAP printer. Sources and headers here.
+check_LTLIBRARIES += %D%/libtesting.la
+%C%_libtesting_la_SOURCES = \
+	%D%/db.c %D%/db.h \
+	%D%/e2e.h \
+	%D%/e2e_check.c \
+	%D%/e2e_produce.c \
+	%D%/e2e_relay.c \
+	%D%/e2e_run.c \
+	%D%/lib-test.c %D%/lib-test.h \
+	%D%/seen.c \
+	%D%/suite.c %D%/suite.h \
+	%D%/suite_admin.c \
+	%D%/suite_clean.c \
+	%D%/suite_enqueue.c \
+	%D%/suite_fields.c \
+	%D%/suite_late.c \
+	%D%/suite_lease.c \
+	%D%/suite_order.c \
+	%D%/suite_relay.c \
+	%D%/suite_schema.c \
+	%D%/suite_verdict.c \
+	%D%/tap.c %D%/tap.h
+
+# Not in the library above: it puts functions of its own before those of ODBC.
+%C%_conformance_defects_SOURCES = \
+	%D%/conformance/defects.c \
+	%D%/defects.h \
+	%D%/defects_cost.c \
+	%D%/defects_cost.c \
+	%D%/defects_order.c \
+	%D%/defects_rest.c \
+	%D%/defects_rest.c
+
+# What a program is linked with that does not say otherwise: the internals, so that a test
+# reaches what the installed library hides.
+LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
+
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
+	%D%/lsan.supp %D%/tsan.supp
+
+TEST_EXTENSIONS = .sh
+test_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+LOG_DRIVER = $(test_driver)
+SH_LOG_DRIVER = $(test_driver)
+# What a program says on standard error belongs in its log, not on the terminal.
+AM_LOG_DRIVER_FLAGS = --merge
+AM_SH_LOG_DRIVER_FLAGS = --merge
+LOG_COMPILER = $(top_srcdir)/tests/run-test
+SH_LOG_COMPILER = $(LOG_COMPILER)
+AM_TESTS_ENVIRONMENT = \
+	OUTBOX_SRCDIR='$(abs_top_srcdir)'; OUTBOX_BUILDDIR='$(abs_top_builddir)'; \
+	OUTBOX_CC='$(CC)'; OUTBOX_CXX='$(CXX)'; OUTBOX_NM='$(NM)'; OUTBOX_MAKE='$(MAKE)'; \
+	OUTBOX_PKG_CONFIG='$(PKG_CONFIG)'; OUTBOX_SANITIZERS='$(OUTBOX_SANITIZERS)'; \
+	export OUTBOX_SRCDIR OUTBOX_BUILDDIR OUTBOX_CC OUTBOX_CXX OUTBOX_NM OUTBOX_MAKE \
+	OUTBOX_PKG_CONFIG OUTBOX_SANITIZERS;
+
+clean-local: clean-tests
+.PHONY: clean-tests
+clean-tests:
+	rm -rf %D%/pg-template
+
+# Everything that `make check` would build, without running it.
+.PHONY: check-build
+check-build: all-am $(check_LTLIBRARIES) $(check_PROGRAMS)

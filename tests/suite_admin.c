@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Administration: count, list, get, redrive, discard by all kinds of filter; plain SQL beside the library. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "suite.h"
+
+/* One message in each state but delivered; ids indexed by state. */
+static int one_of_each(struct fixture *fx, outbox_consumer *consumer, outbox_id ids[OUTBOX_STATE_COUNT])
+{
+    static const struct {
+        outbox_state state;
+        const char *key, *payload;
+    } plan[] = {{OUTBOX_RETRYING, "a", "retry"},
+                {OUTBOX_HELD, "a", "held"},
+                {OUTBOX_DEAD, "b", "dead"},
+                {OUTBOX_SCHEDULED, "c", "scheduled"}};
+    outbox_message m;
+
+    for (size_t i = 0; i < COUNT_OF(plan); i++) {
+        m = text_message("t", plan[i].key, plan[i].payload);
+        m.delay_ms = plan[i].state == OUTBOX_SCHEDULED ? HOUR_MS : 0;
+        if (!OK(outbox_enqueue(fx->conn, &m, 1, &ids[plan[i].state], &fx->err)))
+            return 0;
+        if (plan[i].state == OUTBOX_RETRYING)
+            CHECK_INT(settle_one(fx, consumer, OUTBOX_RETRY, NULL), 1);
+        else if (plan[i].state == OUTBOX_DEAD)
+            CHECK_INT(settle_one(fx, consumer, OUTBOX_REJECT, NULL), 1);
+        else
+            CHECK_INT(drain(fx, consumer, NULL), 0);
+    }
+    m = text_message("u", "d", "pending");
+    return OK(outbox_enqueue(fx->conn, &m, 1, &ids[OUTBOX_PENDING], &fx->err));
+}
+
+/* A retry that does not come due while a test looks at it. */
+static outbox_consumer *patient_consumer(struct fixture *fx)
+{
+    fixture_set(fx, "retry.backoff_min", "1d");
+    fixture_set(fx, "retry.backoff_max", "30d");
+    return fixture_consumer(fx, NULL);
+}
+
+static void test_count(struct fixture *fx)
+{
+    outbox_consumer *consumer = patient_consumer(fx);
+    outbox_id ids[OUTBOX_STATE_COUNT];
+    outbox_counts counts;
+    outbox_batch *batch = NULL;
+
+    memset(&counts, 0, sizeof counts);
+    counts.size = sizeof counts;
+    OK(outbox_count(fx->conn, &counts, &fx->err));
+    CHECK_INT(counts.lanes, 64);
+    CHECK_INT(counts.lanes_held, 0);
+    CHECK_INT(counts.oldest_pending_us, 0);
+    REQUIRE(consumer != NULL && one_of_each(fx, consumer, ids), "not sent");
+    OK(outbox_consumer_claim(consumer, &batch, &fx->err));
+    OK(outbox_count(fx->conn, &counts, &fx->err));
+    for (int s = OUTBOX_PENDING; s <= OUTBOX_DEAD; s++) {
+        CHECK(counts.by_state[s] == 1, "%lld are %s", (long long)counts.by_state[s], outbox_state_name((outbox_state)s));
+        CHECK(state_of(fx, ids[s].text) == (outbox_state)s, "%s is %s", outbox_state_name((outbox_state)s),
+              outbox_state_name(state_of(fx, ids[s].text)));
+    }
+    CHECK_INT(counts.lanes_held, 1);
+    CHECK(counts.oldest_pending_us > 0 && counts.oldest_pending_us < 3600 * SECOND_US, "oldest: %lld µs",
+          (long long)counts.oldest_pending_us);
+    if (batch != NULL)
+        OK(outbox_batch_release(batch, &fx->err));
+    outbox_batch_free(batch);
+}
+
+struct list {
+    char words[500];
+    int count, stop_after;
+};
+
+static int take_word(void *user, const outbox_record *r)
+{
+    struct list *list = user;
+    size_t size = 0, used = strlen(list->words);
+    const char *payload = outbox_record_payload(r, &size);
+
+    snprintf(list->words + used, sizeof list->words - used, "%s%.*s", used ? " " : "", (int)size, payload);
+    return ++list->count == list->stop_after;
+}
+
+static void check_list(struct fixture *fx, const outbox_filter *filter, int stop_after, const char *words)
+{
+    struct list list = {"", 0, stop_after};
+
+    OK(outbox_list(fx->conn, filter, take_word, &list, &fx->err));
+    CHECK_STR(list.words, words);
+}
+
+static void test_list(struct fixture *fx)
+{
+    outbox_consumer *consumer = patient_consumer(fx);
+    outbox_id ids[OUTBOX_STATE_COUNT];
+    outbox_filter f = OUTBOX_FILTER_INIT;
+    struct list all = {"", 0, 0};
+
+    REQUIRE(consumer != NULL && one_of_each(fx, consumer, ids), "not sent");
+    send_words(fx, "u", "d", "p2 p3");
+    OK(outbox_list(fx->conn, NULL, take_word, &all, &fx->err));
+    CHECK_INT(all.count, 7);
+    f.state = OUTBOX_PENDING;
+    check_list(fx, &f, 0, "pending p2 p3");
+    check_list(fx, &f, 2, "pending p2");
+    f.limit = 1;
+    check_list(fx, &f, 0, "pending");
+    f = (outbox_filter)OUTBOX_FILTER_INIT;
+    f.partition_key = "a";
+    f.state = OUTBOX_HELD;
+    check_list(fx, &f, 0, "held");
+    f.state = OUTBOX_RETRYING;
+    check_list(fx, &f, 0, "retry");
+    f = (outbox_filter)OUTBOX_FILTER_INIT;
+    f.topic = "u";
+    check_list(fx, &f, 0, "pending p2 p3");
+    f.topic = "U";
+    check_list(fx, &f, 0, "");
+    f = (outbox_filter)OUTBOX_FILTER_INIT;
+    f.id = ids[OUTBOX_DEAD].text;
+    check_list(fx, &f, 0, "dead");
+    f.state = OUTBOX_PENDING;
+    check_list(fx, &f, 0, "");
+    f = (outbox_filter)OUTBOX_FILTER_INIT;
+    f.older_than_us = 3600 * SECOND_US;
+    check_list(fx, &f, 0, "");
+    f.older_than_us = 0;
+    f.id = "no uuid";
+    EXPECT(outbox_list(fx->conn, &f, take_word, &all, &fx->err), OUTBOX_ERR_INVALID);
+}
+
+/* Filters are values: nothing in them is SQL. */
+static void test_hostile_filters(struct fixture *fx)
+{
+    static const char *const texts[] = {"' OR '1'='1", "%", "_", "\\", "t' --", "?", "$1"};
+    outbox_filter f = OUTBOX_FILTER_INIT;
+    int64_t count = 0;
+
+    send_words(fx, "t", "k", "1 2");
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        f.topic = texts[i];
+        f.partition_key = texts[i];
+        check_list(fx, &f, 0, "");
+        f.state = OUTBOX_PENDING;
+        EXPECT(outbox_discard(fx->conn, &f, &count, &fx->err), OUTBOX_NONE);
+        f.state = (outbox_state)0;
+    }
+    f.topic = "\xff";
+    EXPECT(outbox_list(fx->conn, &f, take_word, NULL, &fx->err), OUTBOX_ERR_INVALID);
+    CHECK_INT(count_waiting(fx), 2);
+}
+
+static void test_get(struct fixture *fx)
+{
+    struct list list = {"", 0, 0};
+    outbox_message m = text_message("t", "k", "1");
+    outbox_id id;
+    char upper[37];
+
+    OK(outbox_enqueue(fx->conn, &m, 1, &id, &fx->err));
+    EXPECT(outbox_get(fx->conn, "01890a5d-ac96-774b-bcce-b302099a8057", take_word, &list, &fx->err), OUTBOX_NONE);
+    EXPECT(outbox_get(fx->conn, "' OR 1=1 --", take_word, &list, &fx->err), OUTBOX_ERR_INVALID);
+    CHECK_INT(list.count, 0);
+    for (int i = 0; i < 37; i++)
+        upper[i] = (char)(id.text[i] >= 'a' && id.text[i] <= 'f' ? id.text[i] - 32 : id.text[i]);
+    OK(outbox_get(fx->conn, upper, take_word, &list, &fx->err));
+    CHECK_INT(list.count, 1);
+}
+
+/* Discard in every state that is not published. */
+static void test_discard_states(struct fixture *fx)
+{
+    outbox_consumer *consumer = patient_consumer(fx);
+    outbox_id ids[OUTBOX_STATE_COUNT];
+    outbox_filter f = OUTBOX_FILTER_INIT;
+    int64_t count = 0;
+
+    REQUIRE(consumer != NULL && one_of_each(fx, consumer, ids), "not sent");
+    f.state = OUTBOX_DELIVERED;
+    f.topic = "t";
+    CHECK(outbox_discard(fx->conn, &f, &count, NULL) != OUTBOX_OK, "published ones were discarded");
+    f = (outbox_filter)OUTBOX_FILTER_INIT;
+    f.topic = "u";
+    EXPECT(outbox_discard(fx->conn, &f, &count, &fx->err), OUTBOX_NONE);
+    for (int s = OUTBOX_DEAD; s >= OUTBOX_PENDING; s--) {
+        f = (outbox_filter)OUTBOX_FILTER_INIT;
+        f.state = (outbox_state)s;
+        EXPECT(outbox_discard(fx->conn, &f, &count, &fx->err), OUTBOX_OK);
+        CHECK(count == 1, "%lld %s discarded", (long long)count, outbox_state_name((outbox_state)s));
+        CHECK_INT(state_of(fx, ids[s].text), 0);
+    }
+    CHECK_INT(count_waiting(fx), 0);
+    make_due(fx);
+    CHECK_INT(drain(fx, consumer, NULL), 0);
+}
+
+/* A pending one in the middle of others; published ones before and after are not touched. */
+static void test_discard_pending(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_filter f = OUTBOX_FILTER_INIT;
+    outbox_message m = text_message("t", "k", "2");
+    struct seen seen = {0};
+    outbox_id id;
+
+    fixture_set(fx, "clean.retention", "forever");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    send_words(fx, "t", "k", "0");
+    CHECK_INT(drain(fx, consumer, NULL), 1);
+    send_words(fx, "t", "k", "1");
+    OK(outbox_enqueue(fx->conn, &m, 1, &id, &fx->err));
+    send_words(fx, "t", "k", "3");
+    f.id = id.text;
+    EXPECT(outbox_discard(fx->conn, &f, NULL, &fx->err), OUTBOX_NONE);
+    f.state = OUTBOX_PENDING;
+    OK(outbox_discard(fx->conn, &f, NULL, &fx->err));
+    f.id = NULL;
+    f.topic = "nothing";
+    EXPECT(outbox_discard(fx->conn, &f, NULL, &fx->err), OUTBOX_NONE);
+    CHECK_INT(drain(fx, consumer, &seen), 2);
+    CHECK_STR(seen_words(&seen), "1 3");
+    CHECK_INT(count_state(fx, OUTBOX_DELIVERED), 3);
+    seen_clear(&seen);
+}
+
+/* Redrive by id, by key, by age. */
+static void test_redrive_filters(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    outbox_filter f = OUTBOX_FILTER_INIT;
+    outbox_message m = text_message("t", "a", "one");
+    struct seen seen = {0};
+    outbox_id id;
+    int64_t count = 0;
+
+    OK(outbox_enqueue(fx->conn, &m, 1, &id, &fx->err));
+    send_words(fx, "t", "b", "two");
+    send_words(fx, "t", "c", "three");
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(settle_one(fx, consumer, OUTBOX_REJECT, NULL), 1);
+    f.older_than_us = 3600 * SECOND_US;
+    EXPECT(outbox_redrive(fx->conn, &f, &count, &fx->err), OUTBOX_NONE);
+    f = (outbox_filter)OUTBOX_FILTER_INIT;
+    f.id = id.text;
+    OK(outbox_redrive(fx->conn, &f, &count, &fx->err));
+    CHECK_INT(count, 1);
+    CHECK_INT(drain(fx, consumer, &seen), 1);
+    f = (outbox_filter)OUTBOX_FILTER_INIT;
+    f.partition_key = "b";
+    OK(outbox_redrive(fx->conn, &f, &count, &fx->err));
+    CHECK_INT(drain(fx, consumer, &seen), 1);
+    CHECK_STR(seen_words(&seen), "one two");
+    CHECK_INT(count_state(fx, OUTBOX_DEAD), 1);
+    seen_clear(&seen);
+}
+
+/* Redriven while a relay holds the lane: delivered once. */
+static void test_redrive_while_held(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    outbox_batch *batch = NULL;
+    struct seen seen = {0};
+
+    send_words(fx, "t", "k", "1");
+    CHECK_INT(settle_one(fx, consumer, OUTBOX_REJECT, NULL), 1);
+    send_words(fx, "u", "k", "u1");
+    MUST(outbox_consumer_claim(consumer, &batch, &fx->err));
+    OK(outbox_redrive(fx->conn, NULL, NULL, &fx->err));
+    seen_batch(&seen, batch);
+    answer_all(batch, OUTBOX_PUBLISHED);
+    while (outbox_batch_next(batch, &fx->err) == OUTBOX_OK) {
+        seen_batch(&seen, batch);
+        answer_all(batch, OUTBOX_PUBLISHED);
+    }
+    outbox_batch_free(batch);
+    drain(fx, consumer, &seen);
+    CHECK_STR(seen_words(&seen), "u1 1");
+    CHECK_INT(count_waiting(fx), 0);
+    seen_clear(&seen);
+}
+
+/* A message written by plain SQL, as documented, is as good as any. */
+static void test_plain_sql(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    int postgresql = target_is_postgresql(fx->target) && strcmp(fx->target->driver, "postgresql") == 0;
+    struct seen seen = {0};
+
+    send_words(fx, "t", "hello", "1");
+    if (postgresql)
+        free(db_text(&fx->db, "SELECT %senqueue('t', convert_to('2', 'UTF8'), 'hello')", fx->prefix));
+    else
+        CHECK_INT(db_exec(&fx->db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload, created_at) VALUES "
+                          "(58, '01890a5d-ac96-774b-bcce-b302099a8057', 't', 'hello', %s, 1700000000000000)",
+                          fx->prefix, target_is_postgresql(fx->target) ? "'\\x32'" : "x'32'"), 0);
+    send_words(fx, "t", "hello", "3");
+    CHECK_INT(drain(fx, consumer, &seen), 3);
+    CHECK_STR(seen_words(&seen), "1 2 3");
+    CHECK_INT(count_waiting(fx), 0);
+    seen_clear(&seen);
+}
+
+void suite_admin(const struct target *target, const char *only)
+{
+    static const struct test tests[] = {
+        {"admin: count", test_count, 0},
+        {"admin: list", test_list, 0},
+        {"admin: hostile filters", test_hostile_filters, 0},
+        {"admin: get", test_get, 0},
+        {"admin: discard in every state", test_discard_states, 0},
+        {"admin: discard one that is pending", test_discard_pending, 0},
+        {"admin: redrive by id, key, age", test_redrive_filters, 0},
+        {"admin: redrive while the lane is held", test_redrive_while_held, 0},
+        {"plain SQL writes messages too", test_plain_sql, 0},
+    };
+
+    suite_run(tests, COUNT_OF(tests), target, only);
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Transactions that commit after later numbers were delivered: their messages come the moment they commit, once, and
+ * no cleaner takes them for delivered before.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "suite.h"
+
+/* A transaction of the application's that is open. */
+struct open_tx {
+    struct db db;
+    outbox_conn *conn;
+};
+
+static int tx_open(struct fixture *fx, struct open_tx *tx)
+{
+    memset(tx, 0, sizeof *tx);
+    return db_open(&tx->db, fx->dsn, 0) == 0 && OK(outbox_conn_borrow(tx->db.dbc, fx->conf, &tx->conn, &fx->err));
+}
+
+static void tx_send(struct fixture *fx, struct open_tx *tx, const char *key, const char *word)
+{
+    outbox_message m = text_message("t", key, word);
+
+    OK(outbox_enqueue(tx->conn, &m, 1, NULL, &fx->err));
+}
+
+static void tx_close(struct open_tx *tx)
+{
+    outbox_conn_close(tx->conn);
+    db_close(&tx->db);
+}
+
+static int skip_on_sqlite(struct fixture *fx)
+{
+    if (!target_is_postgresql(fx->target))
+        tap_skip("SQLite has one writer: what is written first commits first");
+    return !target_is_postgresql(fx->target);
+}
+
+/* Drains, and compares what came. */
+static void expect(struct fixture *fx, outbox_consumer *consumer, const char *words)
+{
+    struct seen seen = {0};
+
+    CHECK(drain(fx, consumer, &seen) >= 0, "not drained");
+    CHECK_STR(seen_words(&seen), words);
+    seen_clear(&seen);
+}
+
+static void clean(struct fixture *fx)
+{
+    OK(outbox_clean(fx->conn, fx->conf, NULL, &fx->err));
+}
+
+static void test_late(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    struct open_tx a, b;
+
+    if (skip_on_sqlite(fx))
+        return;
+    REQUIRE(tx_open(fx, &a) && tx_open(fx, &b), "no connection");
+    tx_send(fx, &a, "k", "a1");
+    tx_send(fx, &b, "k", "b1");
+    send_words(fx, "t", "k", "1");
+    expect(fx, consumer, "1");
+    clean(fx);
+    tx_send(fx, &a, "k", "a2");
+    send_words(fx, "t", "k", "2");
+    expect(fx, consumer, "2");
+    CHECK_INT(db_commit(&a.db), 0);
+    CHECK_INT(count_state(fx, OUTBOX_PENDING), 2);
+    clean(fx);
+    expect(fx, consumer, "a1 a2");
+    expect(fx, consumer, "");
+    CHECK_INT(db_commit(&b.db), 0);
+    clean(fx);
+    clean(fx);
+    expect(fx, consumer, "b1");
+    CHECK_INT(count_waiting(fx), 0);
+    clean(fx);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
+    tx_close(&a);
+    tx_close(&b);
+}
+
+/* The same with everything kept: nothing comes twice. */
+static void test_late_kept(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    struct open_tx a;
+
+    if (skip_on_sqlite(fx))
+        return;
+    fixture_set(fx, "clean.retention", "forever");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL && tx_open(fx, &a), "no connection");
+    for (int round = 0; round < 5; round++) {
+        tx_send(fx, &a, "k", "late");
+        send_words(fx, "t", "k", "1 2 3");
+        expect(fx, consumer, "1 2 3");
+        CHECK_INT(round % 2 ? db_rollback(&a.db) : db_commit(&a.db), 0);
+        expect(fx, consumer, round % 2 ? "" : "late");
+        send_words(fx, "t", "k", "4");
+        expect(fx, consumer, "4");
+        clean(fx);
+    }
+    CHECK_INT(count_state(fx, OUTBOX_DELIVERED), 5 * 4 + 3);
+    CHECK_INT(count_waiting(fx), 0);
+    tx_close(&a);
+}
+
+/* More late messages than a batch holds, while others go on coming. */
+static void test_late_bulk(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    struct open_tx a;
+    struct seen seen = {0};
+    int wrong = 0;
+
+    if (skip_on_sqlite(fx))
+        return;
+    fixture_set(fx, "relay.batch_size", "10");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL && tx_open(fx, &a), "no connection");
+    for (int i = 0; i < 95; i++) {
+        char word[16];
+
+        snprintf(word, sizeof word, "%d", i);
+        tx_send(fx, &a, "k", word);
+    }
+    send_words(fx, "t", "k", "x y z");
+    expect(fx, consumer, "x y z");
+    CHECK_INT(db_commit(&a.db), 0);
+    for (int i = 0; i < 12; i++) {
+        CHECK(settle_one(fx, consumer, OUTBOX_PUBLISHED, &seen) > 0, "nothing in round %d", i);
+        send_words(fx, "t", "other", "o");
+        clean(fx);
+    }
+    drain(fx, consumer, &seen);
+    CHECK_INT(seen.count, 95 + 12);
+    for (size_t i = 0, next = 0; i < seen.count; i++)
+        if (strcmp(seen.items[i].key, "k") == 0)
+            wrong += atoi(seen.items[i].text) != (int)next++;
+    CHECK_INT(wrong, 0);
+    CHECK_INT(count_waiting(fx), 0);
+    seen_clear(&seen);
+    tx_close(&a);
+}
+
+/* It commits between the read and the settling of a batch that did not see it. */
+static void test_between(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    outbox_batch *batch = NULL;
+    struct open_tx a, b;
+
+    if (skip_on_sqlite(fx))
+        return;
+    REQUIRE(tx_open(fx, &a) && tx_open(fx, &b), "no connection");
+    tx_send(fx, &a, "k", "a");
+    send_words(fx, "t", "k", "1");
+    MUST(outbox_consumer_claim(consumer, &batch, &fx->err));
+    CHECK_INT(outbox_batch_count(batch), 1);
+    tx_send(fx, &b, "k", "b");
+    CHECK_INT(db_commit(&a.db), 0);
+    CHECK_INT(db_commit(&b.db), 0);
+    answer_all(batch, OUTBOX_PUBLISHED);
+    OK(outbox_batch_settle(batch, &fx->err));
+    outbox_batch_free(batch);
+    clean(fx);
+    expect(fx, consumer, "a b");
+    tx_close(&a);
+    tx_close(&b);
+}
+
+/* Numbers of subtransactions are not those of their transaction. */
+static void test_savepoints(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    struct open_tx a;
+
+    if (skip_on_sqlite(fx))
+        return;
+    REQUIRE(tx_open(fx, &a), "no connection");
+    CHECK_INT(db_exec(&a.db, "SAVEPOINT s1"), 0);
+    tx_send(fx, &a, "k", "a1");
+    CHECK_INT(db_exec(&a.db, "SAVEPOINT s2"), 0);
+    tx_send(fx, &a, "k", "undone");
+    CHECK_INT(db_exec(&a.db, "ROLLBACK TO SAVEPOINT s2"), 0);
+    tx_send(fx, &a, "k", "a2");
+    CHECK_INT(db_exec(&a.db, "RELEASE SAVEPOINT s1"), 0);
+    send_words(fx, "t", "k", "1");
+    expect(fx, consumer, "1");
+    clean(fx);
+    CHECK_INT(db_commit(&a.db), 0);
+    expect(fx, consumer, "a1 a2");
+    CHECK_INT(count_waiting(fx), 0);
+    tx_close(&a);
+}
+
+/* A late one fails, and one is discarded. */
+static void test_late_fails(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    outbox_filter filter = OUTBOX_FILTER_INIT;
+    struct open_tx a;
+
+    if (skip_on_sqlite(fx))
+        return;
+    REQUIRE(tx_open(fx, &a), "no connection");
+    tx_send(fx, &a, "k", "a1");
+    tx_send(fx, &a, "l", "gone");
+    send_words(fx, "t", "k", "1");
+    send_words(fx, "t", "l", "2");
+    CHECK_INT(drain(fx, consumer, NULL), 2);
+    CHECK_INT(db_commit(&a.db), 0);
+    filter.state = OUTBOX_PENDING;
+    filter.partition_key = "l";
+    OK(outbox_discard(fx->conn, &filter, NULL, &fx->err));
+    CHECK_INT(settle_one(fx, consumer, OUTBOX_RETRY, NULL), 1);
+    send_words(fx, "t", "k", "2");
+    make_due(fx);
+    expect(fx, consumer, "a1 2");
+    CHECK_INT(count_waiting(fx), 0);
+    tx_close(&a);
+}
+
+/* A crash, and a release, with late ones in the batch. */
+static void test_late_crash(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, "x");
+    outbox_batch *batch = NULL;
+    struct open_tx a;
+
+    if (skip_on_sqlite(fx))
+        return;
+    REQUIRE(tx_open(fx, &a), "no connection");
+    tx_send(fx, &a, "k", "a1");
+    tx_send(fx, &a, "k", "a2");
+    send_words(fx, "t", "k", "1");
+    expect(fx, consumer, "1");
+    CHECK_INT(db_commit(&a.db), 0);
+    send_words(fx, "t", "k", "2");
+    MUST(outbox_consumer_claim(consumer, &batch, &fx->err));
+    CHECK_INT(outbox_batch_count(batch), 3);
+    OK(outbox_batch_release(batch, &fx->err));
+    outbox_batch_free(batch);
+    clean(fx);
+    MUST(outbox_consumer_claim(consumer, &batch, &fx->err));
+    outbox_batch_free(batch);
+    expire_leases(fx);
+    clean(fx);
+    expect(fx, consumer, "a1 a2 2");
+    CHECK_INT(count_waiting(fx), 0);
+    tx_close(&a);
+}
+
+/* Random interleavings of open transactions, claims and cleaning, each message once. */
+static void test_random(struct fixture *fx)
+{
+    enum { OPEN = 5, ROUNDS = 400 };
+    struct open_tx tx[OPEN];
+    outbox_consumer *consumer = NULL;
+    struct seen seen = {0};
+    unsigned random = 4711, sent = 0;
+    int in_tx[OPEN] = {0}, committed = 0;
+    unsigned char *count;
+
+    if (skip_on_sqlite(fx))
+        return;
+    fixture_set(fx, "schema.lanes", "2");
+    fixture_set(fx, "relay.batch_size", "3");
+    REQUIRE((count = calloc(ROUNDS + 1, 1)) != NULL && fixture_migrate(fx) == 0 &&
+            (consumer = fixture_consumer(fx, NULL)) != NULL, "no outbox");
+    for (int i = 0; i < OPEN; i++)
+        REQUIRE(tx_open(fx, &tx[i]), "no connection");
+    for (int round = 0; round < ROUNDS; round++) {
+        int i, what;
+        char word[16];
+
+        random = random * 1664525u + 1013904223u;
+        i = (int)(random >> 9) % OPEN;
+        what = (int)(random >> 20) % 10;
+        if (what < 4) {
+            snprintf(word, sizeof word, "%u", sent++);
+            tx_send(fx, &tx[i], NULL, word);
+            in_tx[i]++;
+        } else if (what < 6) {
+            committed += what == 4 ? in_tx[i] : 0;
+            CHECK_INT(what == 4 ? db_commit(&tx[i].db) : db_rollback(&tx[i].db), 0);
+            in_tx[i] = 0;
+        } else if (what < 9) {
+            settle_one(fx, consumer, OUTBOX_PUBLISHED, &seen);
+        } else {
+            clean(fx);
+        }
+    }
+    for (int i = 0; i < OPEN; i++) {
+        CHECK_INT(db_rollback(&tx[i].db), 0);
+        tx_close(&tx[i]);
+    }
+    drain(fx, consumer, &seen);
+    CHECK_INT(seen.count, committed);
+    for (size_t i = 0; i < seen.count; i++)
+        CHECK(count[atoi(seen.items[i].text)]++ == 0, "message %s came twice", seen.items[i].text);
+    clean(fx);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
+    seen_clear(&seen);
+    free(count);
+}
+
+void suite_late(const struct target *target, const char *only)
+{
+    static const struct test tests[] = {
+        {"late: delivered the moment it commits", test_late, 0},
+        {"late: with everything kept", test_late_kept, 0},
+        {"late: more than a batch", test_late_bulk, 0},
+        {"late: between read and settle", test_between, 0},
+        {"late: savepoints", test_savepoints, 0},
+        {"late: failing and discarded", test_late_fails, 0},
+        {"late: crash and release", test_late_crash, 0},
+        {"late: random interleavings", test_random, 1},
+    };
+
+    suite_run(tests, COUNT_OF(tests), target, only);
+}

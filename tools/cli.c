@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* getopt_long(), strcasestr() */
+#endif
+#include "cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* getopt_long() hands back numbers: these are above every letter. */
+#define FIRST_NUMBER 1000
+#define LINE_WIDTH 80
+
+static void make_getopt(const struct cli *cli, struct option *longs, char *letters)
+{
+    for (size_t i = 0; i < cli->option_count; i++) {
+        const struct cli_option *o = &cli->options[i];
+        longs[i] = (struct option){ o->name, o->argument != NULL ? required_argument : no_argument, NULL,
+                                    FIRST_NUMBER + (int)i };
+        if (o->letter == 0)
+            continue;
+        *letters++ = o->letter;
+        if (o->argument != NULL)
+            *letters++ = ':';
+    }
+    *letters = '\0';
+}
+
+static size_t option_of(const struct cli *cli, int c)
+{
+    size_t i = 0;
+
+    if (c >= FIRST_NUMBER)
+        return (size_t)(c - FIRST_NUMBER);
+    while (cli->options[i].letter != c)
+        i++;
+    return i;
+}
+
+int cli_parse(struct cli *cli, int argc, char **argv)
+{
+    struct option longs[CLI_OPTION_MAX + 1] = { { 0 } };
+    char letters[2 * CLI_OPTION_MAX + 1];
+    int c;
+
+    make_getopt(cli, longs, letters);
+    /* Each element of argv is at most one long option, or as many letters as it has. */
+    size_t room = 1;
+    for (int i = 1; i < argc; i++)
+        room += strlen(argv[i]);
+    cli->given = calloc(room, sizeof(*cli->given));
+    if (cli->given == NULL)
+        return cli_fail(cli, "out of memory");
+    while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+        struct cli_given *g = &cli->given[cli->given_count];
+        if (c == '?')
+            return cli_usage(cli, NULL);
+        g->option = option_of(cli, c);
+        g->value = optarg;
+        cli->given_count++;
+    }
+    cli->arguments = argv + optind;
+    cli->argument_count = argc - optind;
+    return CLI_OK;
+}
+
+void cli_free(struct cli *cli)
+{
+    free(cli->given);
+    cli->given = NULL;
+    cli->given_count = 0;
+}
+
+bool cli_has(const struct cli *cli, size_t option)
+{
+    for (size_t i = 0; i < cli->given_count; i++)
+        if (cli->given[i].option == option)
+            return true;
+    return false;
+}
+
+const char *cli_value(const struct cli *cli, size_t option)
+{
+    for (size_t i = cli->given_count; i > 0; i--)
+        if (cli->given[i - 1].option == option)
+            return cli->given[i - 1].value;
+    return NULL;
+}
+
+void cli_print_wrapped(FILE *to, const char *text, int indent)
+{
+    int column = indent;
+
+    fprintf(to, "%*s", indent, "");
+    while (*text != '\0') {
+        size_t length = strcspn(text, " ");
+        if (column > indent && column + 1 + (int)length > LINE_WIDTH) {
+            fprintf(to, "\n%*s", indent, "");
+            column = indent;
+        } else if (column > indent) {
+            fputc(' ', to);
+            column++;
+        }
+        fwrite(text, 1, length, to);
+        column += (int)length;
+        text += length + strspn(text + length, " ");
+    }
+    fputc('\n', to);
+}
+
+void cli_print_options(const struct cli *cli, uint64_t which)
+{
+    char left[8];
+
+    for (size_t i = 0; i < cli->option_count; i++) {
+        const struct cli_option *o = &cli->options[i];
+        if ((which & CLI_BIT(i)) == 0)
+            continue;
+        snprintf(left, sizeof(left), o->letter != 0 ? "-%c, " : "    ", o->letter);
+        printf("  %s--%s%s%s\n", left, o->name, o->argument != NULL ? " " : "", o->argument != NULL ? o->argument : "");
+        cli_print_wrapped(stdout, o->help, 10);
+    }
+}
+
+static void print_program(const struct cli *cli)
+{
+    fflush(stdout);
+    fprintf(stderr, "%s%s:%s ", cli_colour(stderr, CLI_RED), cli->program, cli_colour(stderr, CLI_PLAIN));
+}
+
+int cli_fail(const struct cli *cli, const char *format, ...)
+{
+    va_list args;
+
+    print_program(cli);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return CLI_FAILED;
+}
+
+int cli_usage(const struct cli *cli, const char *format, ...)
+{
+    va_list args;
+
+    if (format != NULL) {
+        print_program(cli);
+        va_start(args, format);
+        vfprintf(stderr, format, args);
+        va_end(args);
+        fputc('\n', stderr);
+    }
+    fprintf(stderr, "Try '%s --help'.\n", cli->program);
+    return CLI_USAGE;
+}
+
+int cli_error(const struct cli *cli, const char *doing, outbox_error *err)
+{
+    const char *message = outbox_error_message(err);
+
+    print_program(cli);
+    if (doing != NULL)
+        fprintf(stderr, "%s: ", doing);
+    cli_print_safe(stderr, message, strlen(message));
+    fputc('\n', stderr);
+    outbox_error_free(err);
+    return CLI_FAILED;
+}
+
+int cli_finish(const struct cli *cli, int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    return cli_fail(cli, "cannot write to the standard output: %s", strerror(errno));
+}
+
+const char *cli_colour(FILE *to, enum cli_colour colour)
+{
+    static const char *const sequences[] = { "\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[34m", "\x1b[2m" };
+    const char *unwanted = getenv("NO_COLOR");
+    const char *terminal = getenv("TERM");
+
+    if ((unwanted != NULL && unwanted[0] != '\0') || terminal == NULL || strcmp(terminal, "dumb") == 0 ||
+        !isatty(fileno(to)))
+        return "";
+    return sequences[colour];
+}
+
+void cli_print_safe(FILE *to, const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        /* 0xc2 0x80 … 0x9f are control characters, too, and some terminals obey them. */
+        bool wide_control = c == 0xc2 && i + 1 < size && (unsigned char)text[i + 1] < 0xa0;
+        if (c == '\t' || (c >= 0x20 && c != 0x7f && !wide_control))
+            fputc(c, to);
+        else
+            fprintf(to, "\\x%02x", c);
+    }
+}
+
+bool cli_duration(const char *text, int64_t *us)
+{
+    static const struct {
+        const char *name;
+        int64_t us;
+    } units[] = { { "us", 1 },          { "ms", 1000 },           { "s", 1000000 },
+                  { "m", 60 * 1000000 }, { "h", INT64_C(3600000000) }, { "d", INT64_C(86400000000) } };
+    size_t digits = strspn(text, "0123456789");
+    long long number;
+
+    if (digits == 0 || digits > 9)
+        return false;
+    number = strtoll(text, NULL, 10);
+    *us = 0;
+    if (number == 0 && text[digits] == '\0')
+        return true;
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (strcmp(units[i].name, text + digits) != 0)
+            continue;
+        if (number > INT64_MAX / 2 / units[i].us)
+            return false;
+        *us = number * units[i].us;
+        return true;
+    }
+    return false;
+}
+
+void cli_format_duration(int64_t us, char *text, size_t size)
+{
+    int64_t s = us / 1000000;
+
+    if (us < 1000000)
+        snprintf(text, size, "%" PRId64 " ms", us / 1000);
+    else if (s < 60)
+        snprintf(text, size, "%" PRId64 ".%d s", s, (int)(us % 1000000 / 100000));
+    else if (s < 3600)
+        snprintf(text, size, "%" PRId64 " m %" PRId64 " s", s / 60, s % 60);
+    else if (s < 86400)
+        snprintf(text, size, "%" PRId64 " h %" PRId64 " m", s / 3600, s / 60 % 60);
+    else
+        snprintf(text, size, "%" PRId64 " d %" PRId64 " h", s / 86400, s / 3600 % 24);
+}
+
+int cli_number(const struct cli *cli, const char *what, const char *text, long long low, long long high, long long *number)
+{
+    char *end;
+
+    errno = 0;
+    *number = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || *number < low || *number > high)
+        return cli_usage(cli, "%s is \"%s\"; it must be a number from %lld to %lld", what, text, low, high);
+    return CLI_OK;
+}
+
+/* --set KEY=VALUE */
+static int apply_set(const struct cli *cli, const char *text, outbox_conf *conf)
+{
+    const char *equals = strchr(text, '=');
+    outbox_error *err = NULL;
+    char *key;
+    int rc;
+
+    if (equals == NULL)
+        return cli_usage(cli, "--set takes KEY=VALUE, such as relay.workers=4, and not \"%s\"", text);
+    key = strndup(text, (size_t)(equals - text));
+    if (key == NULL)
+        return cli_fail(cli, "out of memory");
+    rc = outbox_conf_set(conf, key, equals + 1, &err);
+    free(key);
+    if (rc == OUTBOX_OK)
+        return CLI_OK;
+    cli_error(cli, "--set", err);
+    return CLI_USAGE;
+}
+
+int cli_settings_load(const struct cli *cli, const char *file, size_t set_option, struct cli_settings *settings)
+{
+    outbox_error *err = NULL;
+    int status = CLI_OK;
+
+    *settings = (struct cli_settings){ 0 };
+    if (outbox_conf_new(&settings->conf, &err) != OUTBOX_OK)
+        return cli_error(cli, NULL, err);
+    if (file != NULL)
+        status = cli_config_load(cli, file, settings);
+    for (size_t i = 0; i < cli->given_count && status == CLI_OK; i++)
+        if (cli->given[i].option == set_option)
+            status = apply_set(cli, cli->given[i].value, settings->conf);
+    return status;
+}
+
+void cli_settings_free(struct cli_settings *settings)
+{
+    outbox_conf_free(settings->conf);
+    free(settings->dsn);
+    free(settings->publisher);
+    *settings = (struct cli_settings){ 0 };
+}
+
+char *cli_hide(char *argument)
+{
+    char *copy = strdup(argument);
+
+    /* A connection string; a DSN's name or a path stays, so that one sees which it is. */
+    if (copy != NULL && (strcasestr(argument, "pwd") != NULL || strcasestr(argument, "password") != NULL))
+        memset(argument, '*', strlen(argument));
+    return copy;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What both programs share: options from a table, settings, errors and colours. */
+#ifndef OUTBOX_TOOLS_CLI_H
+#define OUTBOX_TOOLS_CLI_H
+
+#include <outbox/outbox.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* How a program ends. */
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+#if defined(__GNUC__) || defined(__clang__)
+#define CLI_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define CLI_PRINTF(text, first)
+#endif
+
+/* An option: parsing, help and checks all come from the table that it stands in. Its number is its place there. */
+struct cli_option {
+    const char *name;     /* without the dashes */
+    char letter;          /* 0: only the long name */
+    const char *argument; /* what it is called in the help; NULL: it takes none */
+    const char *help;
+};
+
+/* More options than this no program has: they are kept as bits. */
+#define CLI_OPTION_MAX 64
+#define CLI_BIT(option) (UINT64_C(1) << (option))
+
+/* An option that was given. */
+struct cli_given {
+    size_t option;
+    char *value; /* NULL when it takes none */
+};
+
+struct cli {
+    const char *program;
+    const struct cli_option *options;
+    size_t option_count;
+    struct cli_given *given;
+    size_t given_count;
+    char **arguments; /* what is no option, in order */
+    int argument_count;
+};
+
+/* Takes the command line apart. Returns CLI_OK or, after saying why, CLI_USAGE or CLI_FAILED. */
+int cli_parse(struct cli *cli, int argc, char **argv);
+void cli_free(struct cli *cli);
+
+bool cli_has(const struct cli *cli, size_t option);
+/* The value of the last one given, or NULL. */
+const char *cli_value(const struct cli *cli, size_t option);
+/* Prints those of the options whose bits are set, one a line. */
+void cli_print_options(const struct cli *cli, uint64_t which);
+/* Prints text in lines that fit, each after so many blanks. */
+void cli_print_wrapped(FILE *to, const char *text, int indent);
+
+/* Says what went wrong, on the standard error; returns CLI_FAILED or CLI_USAGE, so that a caller can return it. */
+int cli_fail(const struct cli *cli, const char *format, ...) CLI_PRINTF(2, 3);
+int cli_usage(const struct cli *cli, const char *format, ...) CLI_PRINTF(2, 3);
+/* The same for an error of the library, which is freed; `doing` may be NULL. */
+int cli_error(const struct cli *cli, const char *doing, outbox_error *err);
+/* Whether everything printed has arrived; otherwise says so. Returns status, or CLI_FAILED. */
+int cli_finish(const struct cli *cli, int status);
+
+enum cli_colour { CLI_PLAIN, CLI_BOLD, CLI_RED, CLI_GREEN, CLI_YELLOW, CLI_BLUE, CLI_DIM };
+/* The sequence that turns a colour on, or CLI_PLAIN everything off; "" when `to` is no terminal or colours are unwanted. */
+const char *cli_colour(FILE *to, enum cli_colour colour);
+/* Prints text that came from elsewhere: control characters, which could do things to a terminal, become visible. */
+void cli_print_safe(FILE *to, const char *text, size_t size);
+
+/* "500ms", "30s", "5m", "12h", "7d", "0", in microseconds. Returns false when it is none. */
+bool cli_duration(const char *text, int64_t *us);
+/* Writes a duration as people say it: "1.2 s", "3 m 20 s", "4 d 2 h". */
+void cli_format_duration(int64_t us, char *text, size_t size);
+/* A number from low to high; says what is wrong otherwise. */
+int cli_number(const struct cli *cli, const char *what, const char *text, long long low, long long high, long long *number);
+
+/* Where settings come from: the file first, then the command line. */
+struct cli_settings {
+    outbox_conf *conf;
+    char *dsn;       /* NULL: not given */
+    char *publisher; /* NULL: not given */
+};
+
+/* Reads --config, then applies each --set. Returns CLI_OK or, after saying why, another. */
+int cli_settings_load(const struct cli *cli, const char *file, size_t set_option, struct cli_settings *settings);
+void cli_settings_free(struct cli_settings *settings);
+/* Reads an INI file into settings. */
+int cli_config_load(const struct cli *cli, const char *path, struct cli_settings *settings);
+
+/* A copy of an argument that may hold a password, which no longer shows in the list of processes. */
+char *cli_hide(char *argument);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The commands that move or remove messages. */
+#include "ctl.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* What a command does, and how it says so. */
+struct change {
+    int (*apply)(outbox_conn *conn, const outbox_filter *filter, int64_t *count, outbox_error **err);
+    const char *doing; /* "cannot redrive" */
+    const char *done;  /* "redriven" */
+    outbox_state state; /* of the messages it is about, unless --state says otherwise */
+};
+
+static int print_count(struct ctl *ctl, const char *done, int64_t count, bool dry_run)
+{
+    if (ctl->json)
+        return ctl_print_json(ctl, json_pack("{s:I, s:b}", done, (json_int_t)count, "dry_run", dry_run));
+    printf("%" PRId64 " message%s %s%s.\n", count, count == 1 ? "" : "s", dry_run ? "would be " : "", done);
+    return CLI_OK;
+}
+
+static int count_one(void *user, const outbox_record *record)
+{
+    int64_t *count = user;
+
+    (void)record;
+    ++*count;
+    return 0;
+}
+
+/* Counts what a change would touch. */
+static int count_only(const struct change *change, outbox_conn *conn, const outbox_filter *filter, int64_t *count,
+                      outbox_error **err)
+{
+    outbox_filter which = *filter;
+    int rc;
+
+    if ((int)which.state == 0)
+        which.state = change->state;
+    if (which.limit == 0)
+        which.limit = INT32_MAX;
+    *count = 0;
+    rc = outbox_list(conn, &which, count_one, count, err);
+    return rc == OUTBOX_OK && *count == 0 ? OUTBOX_NONE : rc;
+}
+
+static int change_some(struct ctl *ctl, const struct change *change, const outbox_filter *filter, int64_t *total)
+{
+    outbox_error *err = NULL;
+    int64_t count = 0;
+    int rc = cli_has(&ctl->cli, CTL_DRY_RUN) ? count_only(change, ctl->conn, filter, &count, &err)
+                                             : change->apply(ctl->conn, filter, &count, &err);
+
+    if (rc < 0)
+        return cli_error(&ctl->cli, change->doing, err);
+    *total += rc == OUTBOX_OK ? count : 0;
+    if (rc == OUTBOX_NONE && filter->id != NULL)
+        return cli_fail(&ctl->cli, "%s %s: there is no such message in a state that allows it", change->doing, filter->id);
+    return CLI_OK;
+}
+
+/* By ids, by a filter, or all. */
+static int change_messages(struct ctl *ctl, const struct change *change)
+{
+    bool filtered = cli_has(&ctl->cli, CTL_TOPIC) || cli_has(&ctl->cli, CTL_KEY) || cli_has(&ctl->cli, CTL_STATE) ||
+                    cli_has(&ctl->cli, CTL_OLDER_THAN) || cli_has(&ctl->cli, CTL_LIMIT);
+    bool all = cli_has(&ctl->cli, CTL_ALL);
+    int ids = ctl->cli.argument_count;
+    outbox_filter filter;
+    int64_t total = 0;
+    int worst = CLI_OK, status = ctl_filter(ctl, &filter);
+
+    if (status != CLI_OK)
+        return status;
+    if (ids > 0 && (filtered || all))
+        return cli_usage(&ctl->cli, "give either ids, or a filter, or --all");
+    if (ids == 0 && !filtered && !all)
+        return cli_usage(&ctl->cli, "which messages? Give ids, a filter such as --topic, or --all");
+    /* The library asks for more than --all, on purpose; here it has been said. */
+    if ((int)filter.state == 0)
+        filter.state = change->state;
+    for (int i = 0; i < ids; i++) {
+        filter.id = ctl->cli.arguments[i];
+        status = change_some(ctl, change, &filter, &total);
+        worst = status > worst ? status : worst;
+    }
+    if (ids == 0)
+        worst = change_some(ctl, change, &filter, &total);
+    if (worst == CLI_OK || ids > 1)
+        status = print_count(ctl, change->done, total, cli_has(&ctl->cli, CTL_DRY_RUN));
+    return worst != CLI_OK ? worst : status;
+}
+
+int ctl_redrive(struct ctl *ctl)
+{
+    static const struct change change = { outbox_redrive, "cannot redrive", "redriven", OUTBOX_DEAD };
+
+    return change_messages(ctl, &change);
+}
+
+int ctl_discard(struct ctl *ctl)
+{
+    static const struct change change = { outbox_discard, "cannot discard", "discarded", OUTBOX_DEAD };
+
+    return change_messages(ctl, &change);
+}
+
+int ctl_purge(struct ctl *ctl)
+{
+    outbox_filter filter;
+    outbox_error *err = NULL;
+    int64_t count = 0;
+    int status = ctl_filter(ctl, &filter);
+    int rc;
+
+    if (status != CLI_OK)
+        return status;
+    if (cli_has(&ctl->cli, CTL_ALL) == cli_has(&ctl->cli, CTL_OLDER_THAN))
+        return cli_usage(&ctl->cli, "which messages? Give --older-than DURATION, or --all");
+    rc = outbox_purge(ctl->conn, &filter, &count, &err);
+    if (rc < 0)
+        return cli_error(&ctl->cli, "cannot purge", err);
+    if (rc == OUTBOX_NONE)
+        return cli_fail(&ctl->cli, "cannot purge: another cleaner is at work; try again");
+    return print_count(ctl, "purged", count, false);
+}
+
+int ctl_clean(struct ctl *ctl)
+{
+    outbox_error *err = NULL;
+    int64_t count = 0;
+    int rc = outbox_clean(ctl->conn, ctl->settings.conf, &count, &err);
+
+    if (rc < 0)
+        return cli_error(&ctl->cli, "cannot clean", err);
+    if (ctl->json)
+        return ctl_print_json(ctl, json_pack("{s:I, s:b}", "removed", (json_int_t)count, "busy", rc == OUTBOX_NONE));
+    if (rc == OUTBOX_NONE)
+        printf("Another cleaner is at work, which does the same.\n");
+    else
+        printf("%" PRId64 " row%s removed.\n", count, count == 1 ? "" : "s");
+    return CLI_OK;
+}

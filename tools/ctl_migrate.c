@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "ctl.h"
+
+static int print_sql(struct ctl *ctl)
+{
+    const char *dialect = cli_value(&ctl->cli, CTL_DIALECT);
+    outbox_error *err = NULL;
+    char *sql;
+
+    if (dialect == NULL)
+        return cli_usage(&ctl->cli, "--print needs --dialect: postgresql, sqlite or generic");
+    if (outbox_migrations_print(dialect, ctl->settings.conf, &sql, &err) != OUTBOX_OK)
+        return cli_error(&ctl->cli, NULL, err);
+    fputs(sql, stdout);
+    outbox_free(sql);
+    return CLI_OK;
+}
+
+static int print_list(struct ctl *ctl)
+{
+    outbox_migration m = { .size = sizeof(m) };
+    outbox_error *err = NULL;
+    json_t *all = json_array();
+    int rc;
+
+    for (size_t i = 0; (rc = outbox_migration_get(ctl->conn, i, &m, &err)) == OUTBOX_OK; i++) {
+        if (ctl->json)
+            json_array_append_new(all, json_pack("{s:i, s:s, s:b}", "number", m.number, "name", m.name, "applied",
+                                                 m.applied));
+        else
+            printf("%04d  %-30s %s\n", m.number, m.name, m.applied ? "applied" : "not applied");
+    }
+    if (rc < 0) {
+        json_decref(all);
+        return cli_error(&ctl->cli, "cannot list the migrations", err);
+    }
+    if (ctl->json)
+        return ctl_print_json(ctl, all);
+    json_decref(all);
+    return CLI_OK;
+}
+
+static int apply(struct ctl *ctl)
+{
+    outbox_error *err = NULL;
+    int applied;
+
+    if (outbox_migrate(ctl->conn, &applied, &err) != OUTBOX_OK)
+        return cli_error(&ctl->cli, "cannot migrate", err);
+    if (ctl->json)
+        return ctl_print_json(ctl, json_pack("{s:s, s:i}", "driver", outbox_conn_driver(ctl->conn), "applied", applied));
+    if (applied == 0)
+        printf("The tables are up to date.\n");
+    else
+        printf("%d migration%s applied (%s).\n", applied, applied == 1 ? "" : "s", outbox_conn_driver(ctl->conn));
+    return CLI_OK;
+}
+
+int ctl_migrate(struct ctl *ctl)
+{
+    bool list = cli_has(&ctl->cli, CTL_LIST), print = cli_has(&ctl->cli, CTL_PRINT);
+    int status;
+
+    if (list && print)
+        return cli_usage(&ctl->cli, "--list and --print exclude each other");
+    if (cli_has(&ctl->cli, CTL_DIALECT) && !print)
+        return cli_usage(&ctl->cli, "--dialect goes with --print; a connection has its dialect from the setting \"driver\"");
+    if (print)
+        return print_sql(ctl);
+    status = ctl_connect(ctl);
+    if (status != CLI_OK)
+        return status;
+    return list ? print_list(ctl) : apply(ctl);
+}

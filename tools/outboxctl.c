@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* outboxctl looks after an outbox: its tables, its messages, its dead letters. */
+#include "ctl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct cli_option options[CTL__COUNT] = {
+    [CTL_DSN] = { "dsn", 'd', "DSN",
+                  "The database: a DSN's name, an ODBC connection string, or sqlite:PATH. Default: $OUTBOX_DSN." },
+    [CTL_SET] = { "set", 's', "KEY=VALUE", "Changes a setting; can be repeated. See 'outboxctl settings'." },
+    [CTL_CONFIG] = { "config", 'c', "FILE", "Reads the DSN and settings from a file, as outboxd does." },
+    [CTL_JSON] = { "json", 'j', NULL, "Prints JSON, for programs." },
+    [CTL_HELP] = { "help", 'h', NULL, "Prints this, or what a command does, and exits." },
+    [CTL_VERSION] = { "version", 'V', NULL, "Prints the version and exits." },
+    [CTL_LIST] = { "list", 0, NULL, "Lists the migrations and which of them were applied, and changes nothing." },
+    [CTL_PRINT] = { "print", 0, NULL, "Prints the SQL of all migrations, and changes nothing; needs no database." },
+    [CTL_DIALECT] = { "dialect", 0, "NAME", "With --print: postgresql, sqlite or generic." },
+    [CTL_TOPIC] = { "topic", 't', "TOPIC", "The topic, exactly." },
+    [CTL_KEY] = { "key", 'k', "KEY", "The partition key, exactly: messages of one topic and key are delivered in order." },
+    [CTL_PAYLOAD] = { "payload", 'p', "TEXT", "The payload." },
+    [CTL_PAYLOAD_FILE] = { "payload-file", 'f', "FILE",
+                           "Reads the payload from a file, or from the standard input for '-', which is the default." },
+    [CTL_HEADER] = { "header", 'H', "NAME=VALUE", "Adds a header; can be repeated." },
+    [CTL_CONTENT_TYPE] = { "content-type", 0, "TYPE", "The content type, such as application/json." },
+    [CTL_MESSAGE_TYPE] = { "message-type", 0, "TYPE", "The message type, such as order.paid." },
+    [CTL_ID] = { "id", 0, "UUID", "The id, which then must not have been used before. Default: a new UUIDv7." },
+    [CTL_DEDUP_KEY] = { "dedup-key", 0, "KEY", "Refuses the message when this key was used within dedup.window." },
+    [CTL_DELAY] = { "delay", 0, "DURATION", "Delivers it no sooner than so long from now: 500ms, 30s, 5m, 12h, 7d." },
+    [CTL_AVAILABLE_AT] = { "available-at", 0, "TIME", "Delivers it no sooner than then: 2026-01-31T12:00:00Z." },
+    [CTL_MAX_ATTEMPTS] = { "max-attempts", 0, "N", "Gives it up after so many failed deliveries." },
+    [CTL_JSON_LINES] = { "json-lines", 'l', NULL,
+                         "Reads messages from the standard input, one JSON object a line, as the stdout: publisher "
+                         "writes them. The argument '-' says the same." },
+    [CTL_BATCH] = { "batch", 'b', "N", "With --json-lines: messages in a transaction, 1 to 100000. Default: 500." },
+    [CTL_KEEP_ID] = { "keep-id", 0, NULL, "With --json-lines: keeps the ids of the input, each of which must be new." },
+    [CTL_QUIET] = { "quiet", 'q', NULL, "Prints no ids and no progress." },
+    [CTL_STATE] = { "state", 0, "STATE", "In this state: pending, scheduled, retry, held, dead or published." },
+    [CTL_OLDER_THAN] = { "older-than", 0, "DURATION", "At least so old: 30s, 5m, 12h, 7d." },
+    [CTL_LIMIT] = { "limit", 'n', "N", "At most so many; 'list' shows 100 without it." },
+    [CTL_ALL] = { "all", 'a', NULL, "All of them; without it, something must be said of which." },
+    [CTL_DRY_RUN] = { "dry-run", 0, NULL, "Only counts the messages, and changes nothing." },
+};
+
+#define B(option) CLI_BIT(CTL_##option)
+#define COMMON (B(DSN) | B(SET) | B(CONFIG) | B(JSON) | B(HELP))
+#define MESSAGE                                                                                                         \
+    (B(TOPIC) | B(KEY) | B(PAYLOAD) | B(PAYLOAD_FILE) | B(HEADER) | B(CONTENT_TYPE) | B(MESSAGE_TYPE) | B(ID) |         \
+     B(DEDUP_KEY) | B(DELAY) | B(AVAILABLE_AT) | B(MAX_ATTEMPTS))
+#define WHICH (B(TOPIC) | B(KEY) | B(OLDER_THAN) | B(LIMIT))
+
+static const struct ctl_command commands[] = {
+    { "migrate", "", 0, B(LIST) | B(PRINT) | B(DIALECT), true,
+      "Creates the tables, or brings them to the version of this program. Safe to repeat.", ctl_migrate },
+    { "enqueue", "[-]", 1, MESSAGE | B(JSON_LINES) | B(BATCH) | B(KEEP_ID) | B(QUIET), false,
+      "Writes a message, or many from the standard input, and prints their ids once they are committed.", ctl_enqueue },
+    { "stats", "", 0, 0, false, "Counts the messages by state, and the lanes.", ctl_stats },
+    { "list", "", 0, WHICH | B(STATE), false, "Lists messages, oldest first within each state.", ctl_list },
+    { "show", "ID", 1, 0, false, "Shows one message with its headers and payload.", ctl_show },
+    { "redrive", "[ID]...", -1, WHICH | B(ALL) | B(DRY_RUN), false,
+      "Sends dead messages again, oldest first, with their attempts back at 0.", ctl_redrive },
+    { "discard", "[ID]...", -1, WHICH | B(STATE) | B(ALL) | B(DRY_RUN), false,
+      "Removes messages that were not published: dead ones, or those in --state.", ctl_discard },
+    { "purge", "", 0, B(OLDER_THAN) | B(ALL), false,
+      "Removes published messages before their retention ends.", ctl_purge },
+    { "clean", "", 0, 0, false, "Does now what the cleaner does: removes what is past its retention.", ctl_clean },
+    { "settings", "", 0, 0, true, "Lists every setting with its value, range and meaning.", ctl_settings },
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static int print_help(const struct ctl *ctl)
+{
+    const struct ctl_command *c = ctl->command;
+
+    if (c != NULL) {
+        printf("Usage: outboxctl %s [OPTION]...%s%s\n", c->name, c->arguments[0] != '\0' ? " " : "", c->arguments);
+        cli_print_wrapped(stdout, c->help, 0);
+        printf("\nOptions:\n");
+        cli_print_options(&ctl->cli, c->options | COMMON);
+        return CLI_OK;
+    }
+    printf("Usage: outboxctl COMMAND [OPTION]... [ARGUMENT]...\n");
+    printf("Looks after a transactional outbox.\n\nCommands:\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        printf("  %s%s%s\n", commands[i].name, commands[i].arguments[0] != '\0' ? " " : "", commands[i].arguments);
+        cli_print_wrapped(stdout, commands[i].help, 10);
+    }
+    printf("\nOptions of every command:\n");
+    cli_print_options(&ctl->cli, COMMON | B(VERSION));
+    printf("\n'outboxctl COMMAND --help' tells more. Exit status: 0 done, 1 failed, 2 wrong usage.\n");
+    return CLI_OK;
+}
+
+static int find_command(struct ctl *ctl)
+{
+    const char *name;
+
+    if (ctl->cli.argument_count == 0)
+        return CLI_OK;
+    name = ctl->cli.arguments[0];
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            ctl->command = &commands[i];
+    if (ctl->command == NULL)
+        return cli_usage(&ctl->cli, "there is no command \"%s\"", name);
+    ctl->cli.arguments++;
+    ctl->cli.argument_count--;
+    return CLI_OK;
+}
+
+/* Options are taken before and after the command, so only now can it be said which of them it knows. */
+static int check_usage(const struct ctl *ctl)
+{
+    const struct ctl_command *c = ctl->command;
+
+    if (c == NULL)
+        return cli_usage(&ctl->cli, "which command?");
+    for (size_t i = 0; i < ctl->cli.given_count; i++) {
+        size_t option = ctl->cli.given[i].option;
+        if (((c->options | COMMON) & CLI_BIT(option)) == 0)
+            return cli_usage(&ctl->cli, "%s does not take --%s", c->name, options[option].name);
+    }
+    if (c->arguments_max >= 0 && ctl->cli.argument_count > c->arguments_max)
+        return cli_usage(&ctl->cli, "%s does not take \"%s\"", c->name, ctl->cli.arguments[c->arguments_max]);
+    return CLI_OK;
+}
+
+int ctl_connect(struct ctl *ctl)
+{
+    const char *dsn = cli_value(&ctl->cli, CTL_DSN);
+    outbox_error *err = NULL;
+
+    if (dsn == NULL)
+        dsn = ctl->settings.dsn != NULL ? ctl->settings.dsn : getenv("OUTBOX_DSN");
+    if (dsn == NULL || dsn[0] == '\0')
+        return cli_usage(&ctl->cli, "which database? Give --dsn or set OUTBOX_DSN, for example to sqlite:/tmp/outbox.db");
+    if (outbox_conn_open(dsn, ctl->settings.conf, &ctl->conn, &err) != OUTBOX_OK)
+        return cli_error(&ctl->cli, NULL, err);
+    return CLI_OK;
+}
+
+static int hide_dsn(struct cli *cli, char **hidden)
+{
+    for (size_t i = 0; i < cli->given_count; i++) {
+        if (cli->given[i].option != CTL_DSN)
+            continue;
+        free(*hidden);
+        *hidden = cli_hide(cli->given[i].value);
+        if (*hidden == NULL)
+            return cli_fail(cli, "out of memory");
+        cli->given[i].value = *hidden;
+    }
+    return CLI_OK;
+}
+
+static int run(struct ctl *ctl)
+{
+    int status = find_command(ctl);
+
+    if (status != CLI_OK)
+        return status;
+    if (cli_has(&ctl->cli, CTL_VERSION)) {
+        printf("outboxctl %s\n", outbox_version());
+        return CLI_OK;
+    }
+    if (cli_has(&ctl->cli, CTL_HELP))
+        return print_help(ctl);
+    status = check_usage(ctl);
+    if (status == CLI_OK)
+        status = cli_settings_load(&ctl->cli, cli_value(&ctl->cli, CTL_CONFIG), CTL_SET, &ctl->settings);
+    if (status == CLI_OK && !ctl->command->offline)
+        status = ctl_connect(ctl);
+    return status == CLI_OK ? ctl->command->run(ctl) : status;
+}
+
+int main(int argc, char **argv)
+{
+    struct ctl ctl = { .cli = { .program = "outboxctl", .options = options, .option_count = CTL__COUNT } };
+    char *hidden_dsn = NULL;
+    int status;
+
+    status = cli_parse(&ctl.cli, argc, argv);
+    ctl.json = cli_has(&ctl.cli, CTL_JSON);
+    if (status == CLI_OK)
+        status = hide_dsn(&ctl.cli, &hidden_dsn);
+    if (status == CLI_OK)
+        status = run(&ctl);
+    status = cli_finish(&ctl.cli, status);
+    outbox_conn_close(ctl.conn);
+    cli_settings_free(&ctl.settings);
+    cli_free(&ctl.cli);
+    free(hidden_dsn);
+    return status;
+}
+
+int ctl_filter(struct ctl *ctl, outbox_filter *filter)
+{
+    const outbox_filter start = OUTBOX_FILTER_INIT;
+    const char *state = cli_value(&ctl->cli, CTL_STATE);
+    const char *age = cli_value(&ctl->cli, CTL_OLDER_THAN);
+    const char *limit = cli_value(&ctl->cli, CTL_LIMIT);
+    long long number;
+
+    *filter = start;
+    filter->topic = cli_value(&ctl->cli, CTL_TOPIC);
+    filter->partition_key = cli_value(&ctl->cli, CTL_KEY);
+    if (state != NULL && outbox_state_parse(state, &filter->state) != OUTBOX_OK)
+        return cli_usage(&ctl->cli, "--state is \"%s\"; it must be pending, scheduled, retry, held, dead or published",
+                         state);
+    if (age != NULL && !cli_duration(age, &filter->older_than_us))
+        return cli_usage(&ctl->cli, "--older-than is \"%s\"; it must be a duration such as 30s, 5m, 12h or 7d", age);
+    if (limit != NULL) {
+        int status = cli_number(&ctl->cli, "--limit", limit, 1, 1000000000, &number);
+        if (status != CLI_OK)
+            return status;
+        filter->limit = (size_t)number;
+    }
+    return CLI_OK;
+}
+
+int ctl_print_json(struct ctl *ctl, json_t *value)
+{
+    int rc = value == NULL ? -1 : json_dumpf(value, stdout, JSON_COMPACT);
+
+    json_decref(value);
+    if (rc != 0)
+        return cli_fail(&ctl->cli, "cannot print JSON: out of memory, or the standard output is closed");
+    putchar('\n');
+    return CLI_OK;
+}
+
+const char *ctl_state_colour(outbox_state state)
+{
+    static const enum cli_colour colours[OUTBOX_STATE_COUNT] = {
+        [OUTBOX_SCHEDULED] = CLI_BLUE, [OUTBOX_RETRYING] = CLI_YELLOW,  [OUTBOX_HELD] = CLI_YELLOW,
+        [OUTBOX_DEAD] = CLI_RED,       [OUTBOX_DELIVERED] = CLI_GREEN,
+    };
+
+    return (int)state > 0 && (int)state < OUTBOX_STATE_COUNT ? cli_colour(stdout, colours[state]) : "";
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * outboxd runs a relay and its cleaner until it is told to stop.
+ *
+ * Threads: the main thread starts the relay and waits for its end. Signals are blocked in every thread and taken by
+ * one of their own, which asks the relay to stop, and to hurry when a second one comes. `lock` guards `signals` and
+ * `done`. The relay brings its own threads.
+ */
+#include "cli.h"
+#include "daemon_log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define RETRY_FIRST_MS 500
+#define RETRY_LAST_MS 30000
+
+enum option {
+    OPT_DSN,
+    OPT_PUBLISHER,
+    OPT_SET,
+    OPT_CONFIG,
+    OPT_ONCE,
+    OPT_JSON_LOGS,
+    OPT_VERBOSE,
+    OPT_QUIET,
+    OPT_HELP,
+    OPT_VERSION,
+    OPT__COUNT
+};
+
+static const struct cli_option options[OPT__COUNT] = {
+    [OPT_DSN] = { "dsn", 'd', "DSN",
+                  "The database: a DSN's name, an ODBC connection string, or sqlite:PATH. Default: $OUTBOX_DSN." },
+    [OPT_PUBLISHER] = { "publisher", 'p', "URL",
+                        "Where messages go: null:, stdout:, file:PATH or exec:COMMAND." },
+    [OPT_SET] = { "set", 's', "KEY=VALUE", "Changes a setting; can be repeated. See 'outboxctl settings'." },
+    [OPT_CONFIG] = { "config", 'c', "FILE", "Reads dsn, publisher and settings from the section [outbox] of a file; "
+                                            "what the command line says counts more." },
+    [OPT_ONCE] = { "once", '1', NULL, "Publishes what is ready now, then exits." },
+    [OPT_JSON_LOGS] = { "json-logs", 0, NULL, "Logs JSON, an object a line." },
+    [OPT_VERBOSE] = { "verbose", 'v', NULL, "Logs each batch." },
+    [OPT_QUIET] = { "quiet", 'q', NULL, "Logs warnings and errors only." },
+    [OPT_HELP] = { "help", 'h', NULL, "Prints this and exits." },
+    [OPT_VERSION] = { "version", 'V', NULL, "Prints the version and exits." },
+};
+
+struct daemon {
+    struct cli cli;
+    struct cli_settings settings;
+    struct daemon_log log;
+    outbox_publisher *publisher;
+    outbox_relay *relay;
+    sigset_t wanted;
+    pthread_t signal_thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int signals;
+    bool done;
+};
+
+static int print_help(const struct cli *cli)
+{
+    printf("Usage: outboxd --dsn DSN --publisher URL [OPTION]...\n");
+    cli_print_wrapped(stdout,
+                      "Delivers the messages of a transactional outbox until SIGTERM or SIGINT, which lets it finish what "
+                      "it has in hand; a second one makes it hurry.",
+                      0);
+    printf("\nOptions:\n");
+    cli_print_options(cli, CLI_BIT(OPT__COUNT) - 1);
+    printf("\nExit status: 0 stopped as told, 1 failed, 2 wrong usage.\n");
+    return CLI_OK;
+}
+
+/* ---- signals ---- */
+
+static void *take_signals(void *user)
+{
+    struct daemon *d = user;
+
+    for (;;) {
+        int number, count;
+        bool done;
+        if (sigwait(&d->wanted, &number) != 0)
+            continue;
+        pthread_mutex_lock(&d->lock);
+        done = d->done;
+        count = number == SIGUSR1 ? d->signals : ++d->signals;
+        pthread_cond_broadcast(&d->changed);
+        pthread_mutex_unlock(&d->lock);
+        if (done)
+            return NULL;
+        if (number == SIGUSR1)
+            continue;
+        daemon_log_printf(&d->log, OUTBOX_LOG_INFO, "%s: %s", strsignal(number),
+                          count == 1 ? "stopping, once what is in hand is done" : "stopping at once");
+        if (count == 1)
+            outbox_relay_stop(d->relay);
+        else
+            outbox_relay_hurry(d->relay);
+    }
+}
+
+/* Before any thread is made, so that all of them block these signals. SIGUSR1 only wakes the thread at the end. */
+static void block_signals(struct daemon *d)
+{
+    sigset_t blocked;
+
+    sigemptyset(&d->wanted);
+    sigaddset(&d->wanted, SIGTERM);
+    sigaddset(&d->wanted, SIGINT);
+    sigaddset(&d->wanted, SIGHUP);
+    sigaddset(&d->wanted, SIGUSR1);
+    blocked = d->wanted;
+    sigaddset(&blocked, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+}
+
+static int start_signals(struct daemon *d)
+{
+    pthread_condattr_t attributes;
+    int rc;
+
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&d->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    rc = pthread_create(&d->signal_thread, NULL, take_signals, d);
+    return rc == 0 ? CLI_OK : cli_fail(&d->cli, "cannot start a thread: %s", strerror(rc));
+}
+
+static void stop_signals(struct daemon *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->done = true;
+    pthread_mutex_unlock(&d->lock);
+    pthread_kill(d->signal_thread, SIGUSR1);
+    pthread_join(d->signal_thread, NULL);
+    pthread_cond_destroy(&d->changed);
+    pthread_mutex_destroy(&d->lock);
+}
+
+static bool is_stopping(struct daemon *d)
+{
+    bool stopping;
+
+    pthread_mutex_lock(&d->lock);
+    stopping = d->signals > 0;
+    pthread_mutex_unlock(&d->lock);
+    return stopping;
+}
+
+/* Waits, or returns at once when a signal comes. */
+static void wait_ms(struct daemon *d, int ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000L;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&d->lock);
+    while (d->signals == 0 && pthread_cond_timedwait(&d->changed, &d->lock, &until) != ETIMEDOUT)
+        continue;
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- the relay ---- */
+
+static int log_error(struct daemon *d, outbox_error *err)
+{
+    daemon_log_write(&d->log, OUTBOX_LOG_ERROR, outbox_error_message(err));
+    outbox_error_free(err);
+    return CLI_FAILED;
+}
+
+/* A database that is not there yet, may come; a DSN that does not exist, a driver that is missing (IM…) or a wrong
+ * password (28…) is for somebody to correct. */
+static bool may_come_later(int rc, const outbox_error *err)
+{
+    const char *state = outbox_error_sqlstate(err);
+
+    if (strncmp(state, "IM", 2) == 0 || strncmp(state, "28", 2) == 0)
+        return false;
+    return rc == OUTBOX_ERR_CONNECT || rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONFLICT || rc == OUTBOX_ERR_READONLY;
+}
+
+/* Starts the relay, as soon as the database is there. CLI_OK without `*started` when a signal came first. */
+static int start_relay(struct daemon *d, bool *started)
+{
+    outbox_error *err = NULL;
+    int rc;
+
+    *started = false;
+    for (int ms = RETRY_FIRST_MS; !is_stopping(d); ms = ms < RETRY_LAST_MS / 2 ? ms * 2 : RETRY_LAST_MS) {
+        rc = outbox_relay_start(d->relay, &err);
+        if (rc == OUTBOX_OK) {
+            *started = true;
+            /* A signal that came while it started may have been too early for it. */
+            if (is_stopping(d))
+                outbox_relay_stop(d->relay);
+            return CLI_OK;
+        }
+        if (!may_come_later(rc, err))
+            return log_error(d, err);
+        daemon_log_printf(&d->log, OUTBOX_LOG_WARNING, "%s; trying again in %d.%d s", outbox_error_message(err), ms / 1000,
+                          ms % 1000 / 100);
+        outbox_error_free(err);
+        err = NULL;
+        wait_ms(d, ms);
+    }
+    return CLI_OK;
+}
+
+static int run_relay(struct daemon *d)
+{
+    outbox_error *err = NULL;
+    bool started;
+    int rc, status;
+
+    daemon_log_printf(&d->log, OUTBOX_LOG_INFO, "outboxd %s starts, publisher %s", outbox_version(),
+                      outbox_publisher_name(d->publisher));
+    if (cli_has(&d->cli, OPT_ONCE)) {
+        rc = outbox_relay_run_once(d->relay, &err);
+        return rc == OUTBOX_OK ? CLI_OK : log_error(d, err);
+    }
+    status = start_relay(d, &started);
+    if (status != CLI_OK || !started)
+        return status;
+    rc = outbox_relay_join(d->relay, &err);
+    return rc == OUTBOX_OK ? CLI_OK : log_error(d, err);
+}
+
+static void log_stats(struct daemon *d)
+{
+    outbox_relay_stats s = OUTBOX_RELAY_STATS_INIT;
+
+    if (outbox_relay_stats_get(d->relay, &s) != OUTBOX_OK)
+        return;
+    daemon_log_printf(&d->log, OUTBOX_LOG_INFO,
+                      "stopped: %" PRIu64 " published, %" PRIu64 " failed and retried, %" PRIu64 " dead, %" PRIu64
+                      " held, %" PRIu64 " batches, %" PRIu64 " fenced, %" PRIu64 " database errors, %" PRIu64 " cleaned",
+                      s.published, s.failed, s.dead, s.held, s.batches, s.fenced, s.db_errors, s.cleaned);
+}
+
+/* ---- the command line ---- */
+
+static int hide_secrets(struct cli *cli)
+{
+    for (size_t i = 0; i < cli->given_count; i++) {
+        size_t option = cli->given[i].option;
+        if (option != OPT_DSN && option != OPT_PUBLISHER)
+            continue;
+        cli->given[i].value = cli_hide(cli->given[i].value);
+        if (cli->given[i].value == NULL)
+            return cli_fail(cli, "out of memory");
+    }
+    return CLI_OK;
+}
+
+static void free_secrets(struct cli *cli)
+{
+    for (size_t i = 0; i < cli->given_count; i++)
+        if (cli->given[i].option == OPT_DSN || cli->given[i].option == OPT_PUBLISHER)
+            free(cli->given[i].value);
+}
+
+static int open_all(struct daemon *d)
+{
+    const char *dsn = cli_value(&d->cli, OPT_DSN), *publisher = cli_value(&d->cli, OPT_PUBLISHER);
+    outbox_error *err = NULL;
+    int status = cli_settings_load(&d->cli, cli_value(&d->cli, OPT_CONFIG), OPT_SET, &d->settings);
+
+    if (status != CLI_OK)
+        return status;
+    if (dsn == NULL)
+        dsn = d->settings.dsn != NULL ? d->settings.dsn : getenv("OUTBOX_DSN");
+    if (publisher == NULL)
+        publisher = d->settings.publisher;
+    if (dsn == NULL || dsn[0] == '\0')
+        return cli_usage(&d->cli, "which database? Give --dsn, a --config file with dsn, or set OUTBOX_DSN");
+    if (publisher == NULL)
+        return cli_usage(&d->cli, "where do messages go? Give --publisher, or a --config file with publisher");
+    outbox_conf_set_log(d->settings.conf, daemon_log_write, &d->log);
+    if (outbox_publisher_open(publisher, d->settings.conf, &d->publisher, &err) != OUTBOX_OK)
+        return log_error(d, err);
+    if (outbox_relay_new(dsn, d->settings.conf, d->publisher, NULL, &d->relay, &err) != OUTBOX_OK)
+        return log_error(d, err);
+    return CLI_OK;
+}
+
+static void close_all(struct daemon *d)
+{
+    outbox_relay_free(d->relay);
+    outbox_publisher_free(d->publisher);
+    cli_settings_free(&d->settings);
+}
+
+static int run(struct daemon *d)
+{
+    int status;
+
+    if (cli_has(&d->cli, OPT_HELP))
+        return print_help(&d->cli);
+    if (cli_has(&d->cli, OPT_VERSION)) {
+        printf("outboxd %s\n", outbox_version());
+        return CLI_OK;
+    }
+    if (d->cli.argument_count > 0)
+        return cli_usage(&d->cli, "\"%s\" is no option", d->cli.arguments[0]);
+    daemon_log_open(&d->log, cli_has(&d->cli, OPT_JSON_LOGS),
+                    cli_has(&d->cli, OPT_VERBOSE)  ? OUTBOX_LOG_DEBUG
+                    : cli_has(&d->cli, OPT_QUIET) ? OUTBOX_LOG_WARNING
+                                                  : OUTBOX_LOG_INFO);
+    block_signals(d);
+    status = open_all(d);
+    if (status == CLI_OK)
+        status = start_signals(d);
+    if (status == CLI_OK) {
+        status = run_relay(d);
+        log_stats(d);
+        stop_signals(d);
+    }
+    close_all(d);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon d = { .cli = { .program = "outboxd", .options = options, .option_count = OPT__COUNT } };
+    int status = cli_parse(&d.cli, argc, argv);
+
+    if (status == CLI_OK) {
+        status = hide_secrets(&d.cli);
+        if (status == CLI_OK) {
+            status = run(&d);
+            free_secrets(&d.cli);
+        }
+    }
+    status = cli_finish(&d.cli, status);
+    cli_free(&d.cli);
+    return status;
+}

@@ -21,6 +21,7 @@ enum outbox_query {
     Q_READ,             /* a batch of a lane */
     Q_READ_POSITION,
     Q_SIZES,            /* seq, bytes of a batch to come: ii; NULL: Q_READ bounds its bytes itself */
+    Q_SUSPECTS,         /* new messages of a lane, late ones not among them: i */
     Q_RENEW,            /* one lane */
     Q_RENEW_ALL,        /* all lanes of an owner */
     Q_RELEASE_ALL,      /* the same, let go */

@@ -66,9 +66,10 @@ const struct outbox_driver outbox_driver__generic = {
             "((SELECT MIN(m.seq) FROM {messages} m WHERE m.lane = l.lane AND m.seq > l.pos) IS NOT NULL OR "
             "(SELECT MIN(d.available_at) FROM {deferred} d WHERE d.lane = l.lane) <= {now}) "
             "ORDER BY l.lease_until, l.lane",
-        /* An owner that is still there held the lane when its lease ran out: it crashed, or hangs. */
+        /* An owner that is still there held the lane when its lease ran out: it crashed, or hangs. Below 0: so many it
+         * may have had in hand; how many there are is counted when the lane is read. */
         [Q_TAKE] = "UPDATE {lanes} SET token = token + 1, lease_until = {now} + :lease, "
-                   "suspect = CASE WHEN owner IS NULL THEN suspect WHEN batch > suspect THEN batch ELSE suspect END, "
+                   "suspect = CASE WHEN owner IS NULL THEN suspect WHEN batch > 1 THEN -batch ELSE -1 END, "
                    "owner = :owner, batch = :batch "
                    "WHERE lane = :lane AND token = :token AND (owner IS NULL OR lease_until < {now})",
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, CAST(NULL AS {text}), CAST(NULL AS {text}), l.low, l.suspect, "
@@ -76,6 +77,8 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_READ] = "SELECT " RAW ", CAST(NULL AS {text}) FROM {messages} m WHERE m.lane = :lane AND m.seq <= :seq "
                    "ORDER BY m.lane, m.seq {limit}",
         [Q_SIZES] = "SELECT m.seq, {bytes} FROM {messages} m WHERE m.lane = :lane ORDER BY m.lane, m.seq {limit}",
+        [Q_SUSPECTS] = "SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos ORDER BY m.lane, m.seq "
+                       "{limit}",
         [Q_RENEW] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE lane = :lane AND token = :token",
         [Q_RENEW_ALL] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE owner = :owner",
         [Q_RELEASE_ALL] = "UPDATE {lanes} SET owner = NULL, lease_until = {now} WHERE owner = :owner",

@@ -43,7 +43,7 @@
 
 #define CLAIM(work)                                                                                                     \
     "UPDATE {lanes} u SET token = u.token + 1, lease_until = {now} + :lease, "                                          \
-    "suspect = CASE WHEN u.owner IS NULL THEN u.suspect ELSE greatest(u.batch, u.suspect) END, "                        \
+    "suspect = CASE WHEN u.owner IS NULL THEN u.suspect ELSE -greatest(u.batch, 1) END, "                               \
     "owner = :owner, batch = :batch WHERE u.lane = (SELECT l.lane FROM {lanes} l WHERE " FREE " AND "                   \
     "coalesce(" work ") IS NOT NULL ORDER BY l.lease_until, l.lane LIMIT 1 FOR UPDATE SKIP LOCKED) "                    \
     "RETURNING u.lane, u.token, u.pos, u.snap::text, u.xbound::text, u.low, u.suspect, "                                \

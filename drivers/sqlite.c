@@ -16,7 +16,7 @@
     "AND COALESCE(" work ", (SELECT 1 FROM {deferred} d WHERE d.lane = l.lane AND d.available_at <= {now} LIMIT 1)) "   \
     "IS NOT NULL ORDER BY l.lease_until, l.lane LIMIT 1) "                                                              \
     "UPDATE {lanes} SET token = token + 1, lease_until = {now} + :lease, "                                              \
-    "suspect = CASE WHEN owner IS NULL THEN suspect ELSE MAX(batch, suspect) END, owner = :owner, batch = :batch "      \
+    "suspect = CASE WHEN owner IS NULL THEN suspect ELSE -MAX(batch, 1) END, owner = :owner, batch = :batch "      \
     "WHERE lane = (SELECT lane FROM c) RETURNING lane, token, pos, NULL, NULL, low, suspect, "                          \
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = {lanes_plain}.lane LIMIT 1)"
 

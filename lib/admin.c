@@ -3,16 +3,21 @@
 #include "admin_internal.h"
 #include "error_internal.h"
 #include "record.h"
+#include "text.h"
 #include "uuid.h"
 
 #include <string.h>
 
 #define LIST_DEFAULT 100
 
-int outbox_filter__take(const outbox_filter *given, outbox_filter *filter, outbox_error **err)
+static int is_text(const char *text)
+{
+    return text == NULL || outbox_text__length(text, strlen(text)) >= 0;
+}
+
+int outbox_filter__take(const outbox_filter *given, outbox_filter *filter, outbox_id *id, outbox_error **err)
 {
     static const outbox_filter none = OUTBOX_FILTER_INIT;
-    outbox_id id;
 
     *filter = none;
     if (given == NULL)
@@ -21,9 +26,14 @@ int outbox_filter__take(const outbox_filter *given, outbox_filter *filter, outbo
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "filter.bad_size",
                                  "the filter's size is not set: start from OUTBOX_FILTER_INIT");
     memcpy(filter, given, given->size < sizeof(*filter) ? given->size : sizeof(*filter));
-    if (filter->id != NULL && !outbox_uuid__parse(filter->id, strlen(filter->id), &id))
+    if (filter->id != NULL && !outbox_uuid__parse(filter->id, strlen(filter->id), id))
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "filter.bad_id",
                                  "\"%.60s\" is not a UUID (8-4-4-4-12 hexadecimal digits)", filter->id);
+    if (filter->id != NULL)
+        filter->id = id->text;
+    if (!is_text(filter->topic) || !is_text(filter->partition_key))
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "filter.invalid_utf8",
+                                 "the filter's topic or key is not valid UTF-8");
     if ((int)filter->state < 0 || (int)filter->state >= OUTBOX_STATE_COUNT || filter->older_than_us < 0)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "filter.bad_value",
                                  "the filter has a state that is none, or an age below 0");
@@ -213,7 +223,8 @@ static int list(outbox_conn *conn, const outbox_filter *given, outbox_record_fn 
 {
     struct listing l = { .fn = fn, .user = user };
     outbox_filter filter;
-    int rc = outbox_filter__take(given, &filter, err);
+    outbox_id id;
+    int rc = outbox_filter__take(given, &filter, &id, err);
 
     if (rc == OUTBOX_OK && (conn == NULL || fn == NULL))
         rc = outbox_error__set(err, OUTBOX_ERR_INVALID, "list.incomplete", "a connection and a callback are needed");

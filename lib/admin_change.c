@@ -129,7 +129,8 @@ static int change(outbox_conn *conn, outbox_filter *filter, int redrive, int64_t
 int outbox_redrive(outbox_conn *conn, const outbox_filter *given, int64_t *count, outbox_error **err)
 {
     outbox_filter filter;
-    int rc = outbox_filter__take(given, &filter, err);
+    outbox_id id;
+    int rc = outbox_filter__take(given, &filter, &id, err);
 
     if (rc == OUTBOX_OK && conn == NULL)
         rc = outbox_error__set(err, OUTBOX_ERR_INVALID, "redrive.no_connection", "a connection is needed");
@@ -140,7 +141,8 @@ int outbox_redrive(outbox_conn *conn, const outbox_filter *given, int64_t *count
 int outbox_discard(outbox_conn *conn, const outbox_filter *given, int64_t *count, outbox_error **err)
 {
     outbox_filter filter;
-    int rc = outbox_filter__take(given, &filter, err);
+    outbox_id id;
+    int rc = outbox_filter__take(given, &filter, &id, err);
 
     if (rc == OUTBOX_OK && conn == NULL)
         rc = outbox_error__set(err, OUTBOX_ERR_INVALID, "discard.no_connection", "a connection is needed");
@@ -159,7 +161,8 @@ int outbox_purge(outbox_conn *conn, const outbox_filter *given, int64_t *count, 
 {
     struct outbox_clean_limits limits;
     outbox_filter filter;
-    int rc = outbox_filter__take(given, &filter, err);
+    outbox_id id;
+    int rc = outbox_filter__take(given, &filter, &id, err);
 
     if (rc == OUTBOX_OK && conn == NULL)
         rc = outbox_error__set(err, OUTBOX_ERR_INVALID, "purge.no_connection", "a connection is needed");

@@ -36,7 +36,7 @@ int64_t outbox_batch_token(const outbox_batch *batch)
 
 int outbox_batch_suspect(const outbox_batch *batch)
 {
-    return batch->suspect > 0;
+    return batch->single;
 }
 
 int outbox_batch_answer(outbox_batch *batch, size_t index, outbox_verdict verdict, int64_t retry_ms, const char *reason)

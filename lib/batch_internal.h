@@ -46,7 +46,9 @@ struct outbox_batch {
     int64_t token, pos, low;
     char *snap, *xbound;     /* of the lane; in lane_arena */
     char *read_snap;         /* of the last read; NULL: nothing was read */
-    int suspect;             /* messages that still come one at a time */
+    int suspect;             /* messages that still come one at a time; below 0: so many at the most, to be counted */
+    int taken_over;          /* the last owner crashed */
+    int single;              /* this batch is one message whose attempt was recorded beforehand */
     int has_deferred;
     int read;                /* messages (not only deferred ones) were read */
     int cut;                 /* the read may have left late rows behind */

@@ -236,6 +236,7 @@ static int take_lease(void *ctx, const struct outbox_value *c, outbox_error **er
     batch->xbound = (char *)(uintptr_t)c[4].data;
     batch->low = c[5].number;
     batch->suspect = (int)c[6].number;
+    batch->taken_over = batch->suspect < 0;
     batch->has_deferred = c[7].type == OUTBOX_T_INT;
     batch->open = 1;
     return OUTBOX_OK;

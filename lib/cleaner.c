@@ -121,6 +121,7 @@ int outbox_cleaner_join(outbox_cleaner *c, outbox_error **err)
                                                    "this cleaner was not started");
     pthread_join(c->thread, NULL);
     c->started = 0;
+    outbox_signal__reset(&c->signal);
     return OUTBOX_OK;
 }
 

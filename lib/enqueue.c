@@ -271,6 +271,33 @@ static int insert_dedup(outbox_conn *conn, const struct row *rows, size_t count,
     return rc;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The database would refuse the second one too, but after the first was written. */
+static int check_unique(const struct call *call, outbox_error **err)
+{
+    outbox_arena arena = { NULL };
+    char **keys = calloc(call->count * 2, sizeof(*keys));
+    size_t n = 0, i;
+    int rc = OUTBOX_OK;
+
+    if (keys == NULL || !dedup_keys(call->rows, call->count, &arena, keys, &n))
+        rc = outbox_error__nomem(err);
+    if (rc == OUTBOX_OK && n > 1)
+        qsort(keys, n, sizeof(*keys), by_text);
+    for (i = 1; i < n && rc == OUTBOX_OK; i++)
+        if (strcmp(keys[i - 1], keys[i]) == 0)
+            rc = outbox_error__set(err, OUTBOX_ERR_DUPLICATE, "enqueue.twice_in_call",
+                                   "two messages of this call have the same id or dedup_key (%.80s); nothing was written",
+                                   keys[i]);
+    free(keys);
+    outbox_arena__free(&arena);
+    return rc;
+}
+
 /* How many rows go into the next statement: a kept size, and not too many bytes at once. */
 static size_t chunk_of(const struct row *rows, size_t left)
 {
@@ -329,6 +356,8 @@ int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t cou
     if (call.rows == NULL)
         return outbox_error__nomem(err);
     rc = prepare_rows(conn, messages, &call, err);
+    if (rc == OUTBOX_OK)
+        rc = check_unique(&call, err);
     for (i = 0; i < count && rc == OUTBOX_OK && ids != NULL; i++)
         ids[i] = call.rows[i].id;
     if (rc == OUTBOX_OK)

@@ -25,6 +25,7 @@ struct outbox_stmt {
     int64_t *numbers;
     size_t params;
     unsigned char *scratch;
+    int empty; /* executed, and there is no result to fetch from */
 };
 
 static const struct outbox_errclass fallback[] = {
@@ -326,8 +327,9 @@ int outbox_stmt__execute(outbox_stmt *stmt, const char *doing, int64_t *rows, ou
 
     if (rows != NULL)
         *rows = 0;
-    /* SQL_NO_DATA: an UPDATE or DELETE that met no row, which is success. */
-    if (ret == SQL_NO_DATA)
+    /* SQL_NO_DATA: an UPDATE or DELETE that met no row, with or without RETURNING, which is success. */
+    stmt->empty = ret == SQL_NO_DATA;
+    if (stmt->empty)
         return OUTBOX_OK;
     if (!SQL_SUCCEEDED(ret))
         return fail_stmt(stmt, doing, err);
@@ -411,7 +413,7 @@ static int fetch_number(outbox_stmt *stmt, SQLUSMALLINT column, struct outbox_va
 int outbox_stmt__fetch(outbox_stmt *stmt, const char *types, struct outbox_value *cells, outbox_arena *arena,
                        outbox_error **err)
 {
-    SQLRETURN ret = SQLFetch(stmt->handle);
+    SQLRETURN ret = stmt->empty ? SQL_NO_DATA : SQLFetch(stmt->handle);
     int i, rc = OUTBOX_OK;
 
     if (ret == SQL_NO_DATA)

@@ -361,9 +361,12 @@ static int find_waiting(struct reader *r, outbox_error **err)
     size_t i;
     int rc = OUTBOX_OK;
 
-    for (i = 0; i < batch->count && rc == OUTBOX_OK; i++)
-        if (!batch->items[i].deferred && batch->items[i].key_hash != 0)
-            rc = set_add(&keys, batch->items[i].key_hash, err);
+    for (i = 0; i < batch->count + batch->aside_count && rc == OUTBOX_OK; i++) {
+        const struct outbox_item *item = i < batch->count ? &batch->items[i] : &batch->aside[i - batch->count];
+
+        if (!item->deferred && item->key_hash != 0)
+            rc = set_add(&keys, item->key_hash, err);
+    }
     outbox_args__int(&args, P_LANE, batch->lane);
     outbox_args__int(&args, P_DEAD, outbox_consumer__dead_blocks(batch->consumer) ? OUTBOX_DEAD : OUTBOX_RETRYING);
     if (rc == OUTBOX_OK)
@@ -380,10 +383,20 @@ static int hold_back(struct reader *r, outbox_error **err)
     size_t i, kept = 0;
     int rc = OUTBOX_OK;
 
-    for (i = 0; i < batch->aside_count && rc == OUTBOX_OK; i++)
-        if (batch->aside[i].fate == FATE_REJECT && batch->aside[i].key_hash != 0 &&
-            outbox_consumer__dead_blocks(batch->consumer))
-            rc = set_add(&r->blocked, batch->aside[i].key_hash, err);
+    for (i = 0; i < batch->aside_count && rc == OUTBOX_OK; i++) {
+        struct outbox_item *dead = &batch->aside[i];
+
+        if (dead->fate != FATE_REJECT || dead->key_hash == 0 || !outbox_consumer__dead_blocks(batch->consumer))
+            continue;
+        /* One that cannot be sent takes its turn like any other: behind a dead one it is held. */
+        if (!dead->deferred && (set_has(&r->blocked, dead->key_hash) ||
+                                (set_has(&r->waiting, dead->key_hash) && !set_has(&r->exhausted, dead->key_hash)))) {
+            dead->fate = FATE_HELD;
+            dead->reason = NULL;
+        } else {
+            rc = set_add(&r->blocked, dead->key_hash, err);
+        }
+    }
     if (r->waiting.count + r->blocked.count == 0)
         return rc;
     for (i = 0; i < batch->count && rc == OUTBOX_OK; i++) {
@@ -404,6 +417,39 @@ static int hold_back(struct reader *r, outbox_error **err)
     return rc;
 }
 
+static int count_row(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    size_t *left = ctx;
+
+    (void)cells;
+    (void)err;
+    if (*left == 0)
+        return OUTBOX_NONE;
+    --*left;
+    return OUTBOX_OK;
+}
+
+/* How many messages the crashed owner can have had in hand: no more than its batch, and no more than there are. */
+static int count_suspects(outbox_batch *batch, outbox_error **err)
+{
+    outbox_conn *conn = batch->consumer->conn;
+    size_t most = (size_t)-batch->suspect, left = most;
+    struct outbox_result due = { "i", NULL, count_row, &left, 0 };
+    struct outbox_result fresh = { "i", NULL, count_row, &left, 0 };
+    struct outbox_args args = { .set = 0 };
+    int rc;
+
+    outbox_args__int(&args, P_LANE, batch->lane);
+    outbox_args__int(&args, P_POS, conn->position ? batch->pos : 0);
+    outbox_args__int(&args, P_LIMIT, (int64_t)most);
+    rc = outbox_conn__run(conn, Q_DUE, &args, 0, "look at what a crashed relay had", &due, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__run(conn, Q_SUSPECTS, &args, 0, "look at what a crashed relay had", &fresh, err);
+    if (rc == OUTBOX_OK)
+        batch->suspect = (int)(most - left);
+    return rc;
+}
+
 static int read_once(outbox_batch *batch, outbox_error **err)
 {
     const outbox_conf *conf = batch->consumer->conf;
@@ -413,7 +459,11 @@ static int read_once(outbox_batch *batch, outbox_error **err)
     outbox_arena__reset(&batch->arena);
     batch->count = batch->aside_count = 0;
     batch->read_snap = NULL;
-    batch->read = batch->cut = 0;
+    batch->read = batch->cut = batch->single = 0;
+    if (batch->suspect < 0)
+        rc = count_suspects(batch, err);
+    if (rc != OUTBOX_OK)
+        return rc;
     r.limit = batch->suspect > 0 ? 1 : (size_t)outbox_conf__number(conf, CONF_RELAY_BATCH_SIZE);
     r.bytes = outbox_conf__number(conf, CONF_RELAY_BATCH_BYTES);
     if (batch->has_deferred)
@@ -424,8 +474,6 @@ static int read_once(outbox_batch *batch, outbox_error **err)
         rc = find_waiting(&r, err);
     if (rc == OUTBOX_OK)
         rc = hold_back(&r, err);
-    if (rc == OUTBOX_OK && batch->count + batch->aside_count == 0 && !batch->has_deferred)
-        batch->suspect = 0; /* nothing is left of what the crashed relay may have had in hand */
     reader_free(&r);
     return rc;
 }

@@ -120,7 +120,8 @@ static void join_workers(outbox_relay *relay)
         pthread_join(relay->keeper, NULL);
         relay->keeper_started = 0;
     }
-    if (relay->cleaner != NULL) {
+    if (relay->cleaner != NULL && relay->cleaning) {
+        relay->cleaning = 0;
         outbox_cleaner_stop(relay->cleaner);
         outbox_cleaner_join(relay->cleaner, NULL);
     }
@@ -144,8 +145,10 @@ static int start_threads(outbox_relay *relay, outbox_error **err)
         rc = outbox_thread__start(&relay->keeper, "outbox-keeper", outbox_relay__keeper, relay, err);
         relay->keeper_started = rc == OUTBOX_OK;
     }
-    if (rc == OUTBOX_OK && relay->cleaner != NULL && !relay->once)
+    if (rc == OUTBOX_OK && relay->cleaner != NULL && !relay->once) {
         rc = outbox_cleaner_start(relay->cleaner, err);
+        relay->cleaning = rc == OUTBOX_OK;
+    }
     return rc;
 }
 
@@ -197,7 +200,12 @@ int outbox_relay_join(outbox_relay *relay, outbox_error **err)
         return outbox_error__set(err, OUTBOX_ERR_STATE, "relay.not_started", "this relay was not started");
     join_workers(relay);
     relay->running = 0;
+    /* It may be started again. A stop that comes before that counts for the next run. */
+    outbox_signal__reset(&relay->signal);
+    outbox_signal__reset(&relay->keeping);
     pthread_mutex_lock(&relay->lock);
+    relay->stop_at = 0;
+    relay->hurry = 0;
     if (relay->failure != NULL) {
         rc = outbox_error_status(relay->failure);
         if (err != NULL && *err == NULL)

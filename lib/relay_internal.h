@@ -40,7 +40,7 @@ struct outbox_relay {
     outbox_error *failure;
     char base[100];
     struct outbox_worker *workers;
-    int count, running, once;
+    int count, running, once, cleaning;
     volatile int hurry;
     int64_t stop_at;               /* when the drain ends; 0: not stopping */
     pthread_t keeper;

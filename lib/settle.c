@@ -466,8 +466,8 @@ int outbox_batch__charge(outbox_batch *batch, outbox_error **err)
     item->reason = IN_DELIVERY;
     decide(batch, item);
     item->dead = 0; /* the last attempt is still to come */
-    if (fresh)
-        batch->suspect--;
+    batch->suspect--;
+    batch->single = 1;
     rc = outbox_conn__begin(conn, err);
     if (rc == OUTBOX_OK) {
         rc = outbox_batch__fence(batch, 1, err);

@@ -32,6 +32,13 @@ void outbox_signal__stop(struct outbox_signal *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+void outbox_signal__reset(struct outbox_signal *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->stop = 0;
+    pthread_mutex_unlock(&s->lock);
+}
+
 void outbox_signal__wake(struct outbox_signal *s)
 {
     pthread_mutex_lock(&s->lock);

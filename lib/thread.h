@@ -18,6 +18,7 @@ void outbox_signal__init(struct outbox_signal *s);
 void outbox_signal__destroy(struct outbox_signal *s);
 void outbox_signal__stop(struct outbox_signal *s);
 void outbox_signal__wake(struct outbox_signal *s);
+void outbox_signal__reset(struct outbox_signal *s); /* takes a stop back, once nobody waits */
 int outbox_signal__stopped(struct outbox_signal *s);
 
 /* Waits for a stop, a wake after `seen`, or the time; returns the present number of wakes. */

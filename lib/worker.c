@@ -134,7 +134,7 @@ static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_e
     outbox_delivery *given_up = NULL;
     int rc = OUTBOX_OK;
 
-    if (outbox_batch_suspect(batch)) {
+    if (batch->taken_over) {
         COUNT(relay, suspect, 1);
         outbox_log__write(relay->conf, OUTBOX_LOG_WARNING,
                           "lane %d was held by a relay that crashed: its messages go one at a time for a while", batch->lane);

@@ -78,9 +78,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/conformance/defects.c \
 	%D%/defects.h \
 	%D%/defects_cost.c \
-	%D%/defects_cost.c \
 	%D%/defects_order.c \
-	%D%/defects_rest.c \
 	%D%/defects_rest.c
 
 # What a program is linked with that does not say otherwise: the internals, so that a test

@@ -252,7 +252,7 @@ static void test_lanes(struct fixture *fx)
     fx->conn = conn;
     send_text(fx, "t", "order-1", "1");
     CHECK_INT(db_int(&fx->db, "SELECT lane FROM %smessages", fx->prefix), 3);
-    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %slanes", fx->prefix), 7);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %slanes WHERE lane >= 0", fx->prefix), 7);
 }
 
 /* First four bytes of SHA-256, big-endian, modulo: computed once, elsewhere, and never to change. */

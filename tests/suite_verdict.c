@@ -99,6 +99,8 @@ static void test_each(struct fixture *fx)
     REQUIRE(single_lane(fx) && (consumer = fixture_consumer(fx, NULL)) != NULL, "no outbox");
     send_words(fx, "t", NULL, "p1 r2 p3 j4 u5 p6");
     CHECK_INT(answer_by_letter(fx, consumer, HOUR_MS), 6);
+    /* Gone at once, or at the cleaner's next pass: with position settling a row is not touched to settle it. */
+    OK(outbox_purge(fx->conn, NULL, NULL, &fx->err));
     CHECK_INT(picture_of(fx, "p1").found, 0);
     CHECK_INT(picture_of(fx, "p6").found, 0);
     check_picture(fx, "r2", OUTBOX_RETRYING, 1, "the broker is full");

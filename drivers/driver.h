@@ -32,15 +32,16 @@ enum outbox_query {
     Q_ARCHIVE_DEFERRED,
     Q_JOURNAL,          /* note where a lane's position is now */
     Q_DEFER,            /* copy messages by seq to the deferred ones */
+    Q_FAIL,             /* the same for failed ones, each with its state, attempts, wait and error */
+    Q_FAIL_DEFERRED,    /* state, attempts, wait and error of deferred ones that failed again */
     Q_DEFER_SCHEDULED,  /* the same, with their own available_at */
     Q_DUE,              /* seq, key_hash, bytes, min held, min retry, min dead: iiiiii */
     Q_FOLLOWERS,        /* seq, bytes of a key's held ones: ii */
     Q_WAITING,          /* keys of a list that wait: i */
     Q_DEFERRED_READ,    /* deferred ones by seq */
-    Q_DEFERRED_UPDATE,  /* state, attempts, wait and error of one */
     Q_DEFERRED_PARK,    /* back to held, by seq */
     Q_DEFERRED_DELETE,  /* by seq */
-    Q_PROMOTE,          /* let the first held one of a key go, when nothing holds it */
+    Q_PROMOTE,          /* let the first held one of each key of a list go, when nothing holds it */
     Q_LOCK_LANE,        /* for administration: waits for whoever settles the lane */
     Q_CLEANER_TAKE,
     Q_CLEANER_RELEASE,

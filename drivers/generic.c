@@ -18,6 +18,11 @@
     "m.max_attempts, m.created_at, CAST(NULL AS INTEGER), CAST(6 AS INTEGER), m.last_error, CAST(NULL AS {text}), "     \
     "m.attempts, m.published_at"
 
+/* What became of one message: bound for each, written for all at once. */
+#define OUTCOME                                                                                                         \
+    "(CAST(:seq AS BIGINT), CAST(:state AS INTEGER), CAST(:attempts AS INTEGER), CAST(:delay AS BIGINT), "              \
+    "CAST(:error AS {text}), CAST(:key_hash AS BIGINT))"
+
 static const char *const dbms[] = { NULL };
 
 static const struct outbox_errclass errors[] = {
@@ -98,6 +103,16 @@ const struct outbox_driver outbox_driver__generic = {
                     "deferred_at) SELECT lane, seq, " COPIED ", CAST(:state AS INTEGER), CAST(:attempts AS INTEGER), "
                     "{now} + CAST(:delay AS BIGINT), CAST(:error AS {text}), CAST(:key_hash AS BIGINT), {now} "
                     "FROM {messages} WHERE lane = :lane AND seq IN ([[:seq]])",
+        [Q_FAIL] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, key_hash, "
+                   "deferred_at) WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTCOME "]]) "
+                   "SELECT lane, seq, " COPIED ", vstate, vattempts, {now} + vdelay, verror, vkey, {now} "
+                   "FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane",
+        [Q_FAIL_DEFERRED] =
+            "WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTCOME "]]) UPDATE {deferred} SET "
+            "state = (SELECT vstate FROM v WHERE vseq = seq), attempts = (SELECT vattempts FROM v WHERE vseq = seq), "
+            "available_at = {now} + (SELECT vdelay FROM v WHERE vseq = seq), "
+            "last_error = (SELECT verror FROM v WHERE vseq = seq), deferred_at = {now} "
+            "WHERE lane = :lane AND seq IN (SELECT vseq FROM v)",
         [Q_DEFER_SCHEDULED] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, "
                               "key_hash, deferred_at) SELECT lane, seq, " COPIED ", 2, 0, available_at, NULL, "
                               "CAST(:key_hash AS BIGINT), {now} FROM {messages} "
@@ -116,16 +131,14 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_WAITING] = "SELECT DISTINCT key_hash FROM {deferred} WHERE lane = :lane AND state IN (3, :dead) AND key_hash "
                       "IN ([[:key_hash]])",
         [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND m.seq IN ([[:seq]])",
-        [Q_DEFERRED_UPDATE] = "UPDATE {deferred} SET state = :state, attempts = :attempts, available_at = {now} + :delay, "
-                              "last_error = :error, deferred_at = {now} WHERE lane = :lane AND seq = :seq",
         [Q_DEFERRED_PARK] = "UPDATE {deferred} SET state = 4, available_at = NULL WHERE lane = :lane AND state IN (2, 3) "
                             "AND seq IN ([[:seq]])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_PROMOTE] =
-            "UPDATE {deferred} SET state = 3, available_at = {now} WHERE lane = :lane AND key_hash = :key_hash AND "
-            "state = 4 AND seq = (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = :lane AND f.key_hash = :key_hash "
-            "AND f.state = 4) AND NOT EXISTS (SELECT 1 FROM {deferred} h WHERE h.lane = :lane AND "
-            "h.key_hash = :key_hash AND h.state IN (3, :dead))",
+            "UPDATE {deferred} SET state = 3, available_at = {now} WHERE lane = :lane AND key_hash IN ([[:key_hash]]) AND "
+            "state = 4 AND seq = (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = :lane AND "
+            "f.key_hash = {deferred_plain}.key_hash AND f.state = 4) AND NOT EXISTS (SELECT 1 FROM {deferred} h WHERE "
+            "h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND h.state IN (3, :dead))",
         [Q_LOCK_LANE] = "UPDATE {lanes} SET lane = lane WHERE lane = :lane",
         [Q_CLEANER_TAKE] = "UPDATE {lanes} SET owner = :owner, token = token + 1, lease_until = {now} + :lease "
                            "WHERE lane = -1 AND (owner IS NULL OR owner = :owner OR lease_until < {now})",

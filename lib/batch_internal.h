@@ -76,8 +76,9 @@ struct outbox_item *outbox_batch__item(const outbox_batch *batch, size_t index);
 int outbox_consumer__ordered(const outbox_consumer *consumer);
 int outbox_consumer__dead_blocks(const outbox_consumer *consumer);
 
-/* For a key in the open transaction: lets its first held message go when nothing is before it. */
-int outbox_conn__promote(outbox_conn *conn, int lane, int64_t key_hash, int dead_blocks, outbox_error **err);
+/* For keys, in the open transaction: lets the first held message of each go when nothing is before it. */
+int outbox_conn__promote(outbox_conn *conn, int lane, const int64_t *keys, size_t count, int dead_blocks,
+                         outbox_error **err);
 
 /* The lane, leased anew, as a batch without items. */
 int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **batch, outbox_error **err);

@@ -224,18 +224,24 @@ int outbox_conn__remove_deferred(outbox_conn *conn, int lane, const int64_t *seq
                                  size_t n, int dead_blocks, outbox_error **err)
 {
     struct outbox_args args = { .set = 0 };
-    size_t i;
-    int rc = outbox_conn__begin(conn, err);
+    int64_t *list = malloc((n + 1) * sizeof(*list));
+    size_t i, count = 0;
+    int rc = list != NULL ? outbox_conn__begin(conn, err) : outbox_error__nomem(err);
 
-    if (rc != OUTBOX_OK)
+    if (rc != OUTBOX_OK) {
+        free(list);
         return rc;
+    }
     outbox_args__int(&args, P_LANE, lane);
     rc = outbox_conn__run(conn, Q_LOCK_LANE, &args, 0, "lock a lane", NULL, err);
     if (rc == OUTBOX_OK)
         rc = outbox_conn__run_list(conn, Q_DEFERRED_DELETE, &args, seqs, n, "remove messages", NULL, err);
-    for (i = 0; i < n && rc == OUTBOX_OK; i++)
+    for (i = 0; i < n; i++)
         if (keys[i * stride] != 0)
-            rc = outbox_conn__promote(conn, lane, keys[i * stride], dead_blocks, err);
+            list[count++] = keys[i * stride];
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__promote(conn, lane, list, count, dead_blocks, err);
+    free(list);
     if (rc == OUTBOX_OK)
         return outbox_conn__commit(conn, err);
     outbox_conn__rollback(conn);

@@ -259,30 +259,55 @@ static int write_list(outbox_batch *batch, enum outbox_query query, const struct
     return outbox_conn__run_list(batch->consumer->conn, query, &args, seqs->list, seqs->count, "settle a batch", NULL, err);
 }
 
-static void outcome_args(const struct outbox_item *item, struct outbox_args *args)
+static struct outbox_value number(int64_t n, int null)
 {
-    outbox_args__int(args, P_STATE, item->dead ? OUTBOX_DEAD : OUTBOX_RETRYING);
-    outbox_args__int(args, P_ATTEMPTS, item->attempts);
-    outbox_args__text(args, P_ERROR, item->reason);
-    outbox_args__int(args, P_KEY_HASH, item->key_hash);
-    if (item->dead)
-        outbox_args__null_int(args, P_DELAY);
-    else
-        outbox_args__int(args, P_DELAY, item->wait);
+    return (struct outbox_value){ null ? OUTBOX_T_NULL_INT : OUTBOX_T_INT, n, NULL, 0 };
 }
 
-static int write_failure(outbox_batch *batch, const struct outbox_item *item, outbox_error **err)
+static void bind_outcome(const void *ctx, size_t row, int param, struct outbox_value *value)
 {
-    struct outbox_args args = { .set = 0 };
-    int64_t seq = item->record.seq;
-    struct seqs one = { &seq, 1 };
+    const struct outbox_item *item = ((struct outbox_item *const *)ctx)[row];
 
-    outcome_args(item, &args);
-    if (!item->deferred)
-        return write_list(batch, Q_DEFER, &args, &one, err);
+    if (param == P_SEQ)
+        *value = number(item->record.seq, 0);
+    else if (param == P_STATE)
+        *value = number(item->dead ? OUTBOX_DEAD : OUTBOX_RETRYING, 0);
+    else if (param == P_ATTEMPTS)
+        *value = number(item->attempts, 0);
+    else if (param == P_DELAY)
+        *value = number(item->wait, item->dead);
+    else if (param == P_KEY_HASH)
+        *value = number(item->key_hash, 0);
+    else
+        *value = (struct outbox_value){ item->reason != NULL ? OUTBOX_T_TEXT : OUTBOX_T_NULL_TEXT, 0, item->reason,
+                                        item->reason != NULL ? strlen(item->reason) : 0 };
+}
+
+static int is_failure(const struct outbox_item *item)
+{
+    return item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN || item->fate == FATE_REJECT;
+}
+
+/* Many failures are a few statements, whatever each of them is. */
+static int write_failures(outbox_batch *batch, int deferred, outbox_error **err)
+{
+    struct outbox_item **failures = malloc((total(batch) + 1) * sizeof(struct outbox_item *));
+    struct outbox_args args = { .set = 0, .row = bind_outcome };
+    size_t count = 0, i, n;
+    int rc = failures != NULL ? OUTBOX_OK : outbox_error__nomem(err);
+
+    for (i = 0; i < total(batch) && rc == OUTBOX_OK; i++)
+        if (nth(batch, i)->deferred == deferred && is_failure(nth(batch, i)))
+            failures[count++] = nth(batch, i);
     outbox_args__int(&args, P_LANE, batch->lane);
-    outbox_args__int(&args, P_SEQ, seq);
-    return outbox_conn__run(batch->consumer->conn, Q_DEFERRED_UPDATE, &args, 0, "settle a batch", NULL, err);
+    for (i = 0; i < count && rc == OUTBOX_OK; i += n) {
+        n = outbox_conn__chunk(count - i);
+        args.ctx = failures + i;
+        rc = outbox_conn__run(batch->consumer->conn, deferred ? Q_FAIL_DEFERRED : Q_FAIL, &args, n, "settle a batch", NULL,
+                              err);
+    }
+    free(failures);
+    return rc;
 }
 
 /* Whether this item is the first of the batch for which key and fate are so: each group is written once. */
@@ -300,17 +325,16 @@ static int first_of_group(const outbox_batch *batch, size_t index)
 static int write_waiting(outbox_batch *batch, const struct move *move, struct seqs *seqs, outbox_error **err)
 {
     size_t i;
-    int rc = OUTBOX_OK;
+    int rc = write_failures(batch, 0, err);
+
+    if (rc == OUTBOX_OK)
+        rc = write_failures(batch, 1, err);
 
     for (i = 0; i < total(batch) && rc == OUTBOX_OK; i++) {
         const struct outbox_item *item = nth(batch, i);
         struct outbox_args args = { .set = 0 };
         int held = item->fate == FATE_HELD;
 
-        if (item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN || item->fate == FATE_REJECT) {
-            rc = write_failure(batch, item, err);
-            continue;
-        }
         if (item->deferred || (!held && item->fate != FATE_SCHEDULED) || !first_of_group(batch, i))
             continue;
         collect(batch, held ? held_of_key : scheduled_of_key, move, item->key_hash, seqs);
@@ -324,36 +348,30 @@ static int write_waiting(outbox_batch *batch, const struct move *move, struct se
     return rc;
 }
 
-int outbox_conn__promote(outbox_conn *conn, int lane, int64_t key_hash, int dead_blocks, outbox_error **err)
+int outbox_conn__promote(outbox_conn *conn, int lane, const int64_t *keys, size_t count, int dead_blocks,
+                         outbox_error **err)
 {
     struct outbox_args args = { .set = 0 };
 
     outbox_args__int(&args, P_LANE, lane);
-    outbox_args__int(&args, P_KEY_HASH, key_hash);
     outbox_args__int(&args, P_DEAD, dead_blocks ? OUTBOX_DEAD : OUTBOX_RETRYING);
-    return outbox_conn__run(conn, Q_PROMOTE, &args, 0, "let the next message of a key go", NULL, err);
+    return outbox_conn__run_list(conn, Q_PROMOTE, &args, keys, count, "let the next messages of keys go", NULL, err);
 }
 
 /* Under the lane's lock, so that nobody took the head away meanwhile: no held message is left without one. */
-static int promote_all(outbox_batch *batch, outbox_error **err)
+static int promote_all(outbox_batch *batch, struct seqs *keys, outbox_error **err)
 {
-    int blocks = outbox_consumer__dead_blocks(batch->consumer);
-    size_t i, j;
-    int rc = OUTBOX_OK;
+    size_t i;
 
-    for (i = 0; i < total(batch) && rc == OUTBOX_OK; i++) {
+    keys->count = 0;
+    for (i = 0; i < total(batch); i++) {
         const struct outbox_item *item = nth(batch, i);
-        int touched = item->key_hash != 0 && (item->fate == FATE_HELD || item->dead ||
-                                              (item->deferred && item->fate == FATE_PUBLISHED));
 
-        for (j = 0; j < i && touched; j++)
-            touched = nth(batch, j)->key_hash != item->key_hash ||
-                      (nth(batch, j)->fate != FATE_HELD && !nth(batch, j)->dead &&
-                       !(nth(batch, j)->deferred && nth(batch, j)->fate == FATE_PUBLISHED));
-        if (touched)
-            rc = outbox_conn__promote(batch->consumer->conn, batch->lane, item->key_hash, blocks, err);
+        if (item->key_hash != 0 && (item->fate == FATE_HELD || item->dead || (item->deferred && item->fate == FATE_PUBLISHED)))
+            keys->list[keys->count++] = item->key_hash;
     }
-    return rc;
+    return outbox_conn__promote(batch->consumer->conn, batch->lane, keys->list, keys->count,
+                                outbox_consumer__dead_blocks(batch->consumer), err);
 }
 
 static int write_published(outbox_batch *batch, const struct move *move, int retain, struct seqs *seqs, outbox_error **err)
@@ -392,7 +410,7 @@ static int write_all(outbox_batch *batch, int keep, const struct move *move, int
         rc = write_list(batch, Q_DEFERRED_PARK, NULL, seqs, err);
     }
     if (rc == OUTBOX_OK)
-        rc = promote_all(batch, err);
+        rc = promote_all(batch, seqs, err);
     outbox_args__int(&args, P_LANE, batch->lane);
     if (rc == OUTBOX_OK && retain && move->moves)
         rc = outbox_conn__run(batch->consumer->conn, Q_JOURNAL, &args, 0, "settle a batch", NULL, err);
@@ -472,7 +490,7 @@ int outbox_batch__charge(outbox_batch *batch, outbox_error **err)
     if (rc == OUTBOX_OK) {
         rc = outbox_batch__fence(batch, 1, err);
         if (rc == OUTBOX_OK)
-            rc = write_failure(batch, item, err);
+            rc = write_failures(batch, !fresh, err);
         if (rc == OUTBOX_OK && fresh)
             rc = write_list(batch, Q_DELETE, NULL, &one, err);
         if (rc == OUTBOX_OK)

@@ -7,7 +7,7 @@ CREATE TABLE {messages} (
     lane          smallint NOT NULL,
     created_at    bigint   NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
     available_at  bigint,
-    max_attempts  integer,
+    max_attempts  integer  CHECK (max_attempts >= 1),
     id            uuid     NOT NULL,
     topic         text     NOT NULL,
     partition_key text,

@@ -5,7 +5,7 @@ CREATE TABLE {messages} (
     lane          SMALLINT NOT NULL,
     created_at    BIGINT   NOT NULL DEFAULT {now},
     available_at  BIGINT,
-    max_attempts  INTEGER,
+    max_attempts  INTEGER CHECK (max_attempts >= 1),
     id            CHAR(36) NOT NULL,
     topic         VARCHAR(255) NOT NULL,
     partition_key VARCHAR(255),

@@ -166,7 +166,9 @@ const struct outbox_driver outbox_driver__postgresql = {
             "p.lane = m.lane AND p.pos >= m.seq AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap))) "
             "FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
             "WHERE m.seq <= l.pos AND (m.seq <= l.low OR pg_visible_in_snapshot(m.tx, l.snap))",
-        [Q_SYSTEM] = "SELECT system_identifier::text FROM pg_control_system()",
+        /* The table's oid too: clusters that were copied from one template have one identifier. Neither ever changes for
+         * a living outbox, which matters: to take a change for a restore would pass over open transactions. */
+        [Q_SYSTEM] = "SELECT system_identifier::text || '/' || '{lanes}'::regclass::oid::text FROM pg_control_system()",
         [Q_REBASE_LATE] = LATE_ROWS,
     },
 };

@@ -28,7 +28,8 @@ static void make_owner(const outbox_conf *conf, char *owner, size_t size)
 }
 
 /* Rows that were written before a restore carry xids of another cluster. What is behind each lane's position is settled
- * but for late rows, which are moved aside to go as retries; from here on, low stands for all of them. */
+ * but for late rows, which are moved aside to go as retries, in seq order and without a key: what came after them may
+ * have gone long ago. From here on, low stands for all of them. */
 struct rebase {
     outbox_conn *conn;
     outbox_arena *arena;
@@ -135,14 +136,14 @@ static int rebase_all(outbox_conn *conn, const char *system, struct rebase *r, o
 static int take_system(void *ctx, const struct outbox_value *cells, outbox_error **err)
 {
     (void)err;
-    snprintf(ctx, 40, "%s", cells[0].data != NULL ? (const char *)cells[0].data : "");
+    snprintf(ctx, 80, "%s", cells[0].data != NULL ? (const char *)cells[0].data : "");
     return OUTBOX_OK;
 }
 
 static int check_system(outbox_conn *conn, outbox_error **err)
 {
     outbox_arena arena = { NULL };
-    char system[40] = "";
+    char system[80] = "";
     struct outbox_result result = { "t", &arena, take_system, system, 0 };
     struct outbox_args args = { .set = 0 };
     struct rebase *r;
@@ -157,7 +158,8 @@ static int check_system(outbox_conn *conn, outbox_error **err)
             r->arena = &arena;
         rc = r != NULL ? rebase_all(conn, system, r, err) : outbox_error__nomem(err);
         free(r);
-        outbox_log__write(conn->conf, OUTBOX_LOG_WARNING,
+        if (rc == OUTBOX_OK)
+            outbox_log__write(conn->conf, OUTBOX_LOG_WARNING,
                           "this database was restored from another cluster: positions were taken over");
     }
     outbox_arena__free(&arena);
@@ -173,7 +175,7 @@ int outbox_consumer_new(outbox_conn *conn, const outbox_conf *conf, const char *
     *out = NULL;
     if (conn == NULL || (owner != NULL && (owner[0] == '\0' || strlen(owner) > 150)))
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "consumer.bad_owner",
-                                 "a consumer needs a connection and an owner name of 1 to 100 characters");
+                                 "a consumer needs a connection and an owner name of 1 to 150 characters");
     rc = outbox_conn__load(conn, err);
     if (rc == OUTBOX_OK)
         rc = check_system(conn, err);

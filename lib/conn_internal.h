@@ -28,7 +28,7 @@ struct outbox_conn {
     int lanes;      /* 0: not asked yet */
     int position;   /* settle by position */
     int version;
-    char system[40];
+    char system[80];
     int in_transaction;
     int doomed;     /* a statement failed in this transaction: it can only be rolled back */
 };

@@ -125,4 +125,4 @@ $$;
 CREATE TABLE {meta} (name text PRIMARY KEY, value text NOT NULL);
 -- statement
 INSERT INTO {meta} (name, value) VALUES ('version', '1'), ('lanes', '{lane_count}'), ('settle', '{settle}'),
-    ('system', (SELECT system_identifier::text FROM pg_control_system()));
+    ('system', (SELECT system_identifier::text || '/' || '{lanes}'::regclass::oid::text FROM pg_control_system()));

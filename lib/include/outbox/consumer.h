@@ -24,7 +24,7 @@ OUTBOX_BEGIN_DECLS
  * @param[in]  conn      from outbox_conn_open(), or borrowed with no transaction open and autocommit on; used by the
  *                       consumer until it is freed, and by nothing else
  * @param[in]  conf      settings, or NULL for the defaults; copied
- * @param[in]  owner     a name for the leases: unique to this process and up to 100 characters; NULL: one is made
+ * @param[in]  owner     a name for the leases: unique to this process and up to 150 characters; NULL: one is made
  * @param[out] consumer  free it with outbox_consumer_free() before the connection
  * @param[out] err       why not, or NULL
  * @return OUTBOX_OK, OUTBOX_ERR_CONF, OUTBOX_ERR_SCHEMA, OUTBOX_ERR_NOMEM, and the database's errors. Since 0.1.

@@ -9,6 +9,7 @@
 /* Statements. P: used in position mode instead of the one before. Columns of results are given as fetch types. */
 enum outbox_query {
     Q_META,             /* name, value: tt */
+    Q_TOUCH,            /* a write that changes nothing, before anything is read in the application's transaction; or NULL */
     Q_CLOCK,            /* the server's time: i */
     Q_INSERT,           /* enqueue rows */
     Q_DEDUP,            /* note ids and keys that must be unique */

@@ -53,6 +53,9 @@ const struct outbox_driver outbox_driver__sqlite = {
     .rollback = "ROLLBACK",
     .errors = errors,
     .sql = {
+        /* A deferred transaction that has read cannot write once another one has committed; one that writes first waits
+         * for its turn instead. */
+        [Q_TOUCH] = "UPDATE {meta} SET value = value WHERE 1 = 0",
         [Q_CLAIM] = CLAIM("(SELECT m.seq FROM {messages} m WHERE m.lane = l.lane LIMIT 1)"),
         [Q_CLAIM_POSITION] = CLAIM("(SELECT m.seq FROM {messages} m WHERE m.lane = l.lane AND m.seq > l.pos "
                                    "ORDER BY m.lane, m.seq LIMIT 1)"),

@@ -17,6 +17,7 @@ static void choose(outbox_conn *conn, const struct outbox_driver *driver, const 
     conn->driver.name = driver->name;
     conn->driver.flags = driver->flags;
     memcpy(conn->driver.sql, driver->sql, sizeof(conn->driver.sql));
+    conn->driver.sql[Q_TOUCH] = native->sql[Q_TOUCH];
 }
 
 static int identify(outbox_conn *conn, outbox_error **err)
@@ -254,7 +255,7 @@ int outbox_conn_execute(outbox_conn *conn, const char *sql, outbox_error **err)
 static int take_meta(void *ctx, const struct outbox_value *cells, outbox_error **err)
 {
     outbox_conn *conn = ctx;
-    const char *name = cells[0].data, *value = cells[1].data;
+    const char *name = cells[0].data != NULL ? cells[0].data : "", *value = cells[1].data != NULL ? cells[1].data : "";
 
     (void)err;
     if (strcmp(name, "version") == 0)
@@ -295,6 +296,11 @@ int outbox_conn__load(outbox_conn *conn, outbox_error **err)
     if (conn->lanes > 0)
         return OUTBOX_OK;
     conn->version = 0;
+    if (outbox_conn__sql(conn, Q_TOUCH) != NULL && outbox_odbc__is_borrowed(conn->odbc)) {
+        rc = outbox_conn__run(conn, Q_TOUCH, &args, 0, "read what the outbox is", NULL, err);
+        if (rc != OUTBOX_OK)
+            return rc;
+    }
     rc = outbox_conn__run(conn, Q_META, &args, 0, "read what the outbox is", &result, err);
     outbox_arena__free(&arena);
     if (rc == OUTBOX_OK)

@@ -22,6 +22,7 @@ struct outbox_delivery {
     struct answer *answers;
     size_t count, done, next;
     int publishing; /* publish() has not returned */
+    int warned;     /* the publisher's cancel was called */
     int cancelled;  /* answers no longer count */
     int abandoned;  /* nobody waits */
     outbox_batch *keep;
@@ -158,10 +159,21 @@ int outbox_delivery_answer(outbox_delivery *d, size_t index, outbox_verdict verd
     return counts ? OUTBOX_OK : OUTBOX_NONE;
 }
 
+void outbox_delivery__warn(outbox_delivery *d)
+{
+    int first;
+
+    pthread_mutex_lock(&d->lock);
+    first = !d->warned;
+    d->warned = 1;
+    pthread_mutex_unlock(&d->lock);
+    if (first && d->publisher->ops.cancel != NULL)
+        d->publisher->ops.cancel(d->publisher->self, d);
+}
+
 void outbox_delivery__cancel(outbox_delivery *d)
 {
-    if (d->publisher->ops.cancel != NULL)
-        d->publisher->ops.cancel(d->publisher->self, d);
+    outbox_delivery__warn(d);
     pthread_mutex_lock(&d->lock);
     d->cancelled = 1;
     pthread_cond_broadcast(&d->changed);
@@ -177,7 +189,7 @@ static int64_t monotonic_us(void)
 }
 
 /* In slices, so that a hurried stop is seen; an answer ends a slice at once. */
-static void wait_for_answers(outbox_delivery *d, int64_t deadline, const volatile int *hurry)
+static void wait_for_answers(outbox_delivery *d, int64_t deadline, atomic_int *hurry)
 {
     while (d->done < d->count && !d->cancelled && !*hurry && monotonic_us() < deadline) {
         int64_t until = monotonic_us() + 100000;
@@ -209,7 +221,7 @@ static void fill_in(outbox_delivery *d, const char *reason)
     }
 }
 
-int outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, const volatile int *hurry)
+int outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hurry)
 {
     int64_t deadline = monotonic_us() + timeout_us;
     outbox_error *err = NULL;

@@ -12,6 +12,7 @@
 #include <outbox/publisher.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct outbox_publisher {
     outbox_publisher_ops ops;
@@ -23,11 +24,14 @@ struct outbox_publisher {
 /* items: pointers into a batch. NULL when memory is out. */
 outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox_item **items, size_t count);
 
-/* Publishes, and waits until all is answered, the deadline passed, or *hurry is set under no lock. Then every item has
+/* Publishes, and waits until all is answered, the deadline passed, or *hurry is set. Then every item has
  * its verdict: OUTBOX_UNKNOWN with a reason where no answer came. Returns 1 when the delivery was given up. */
-int outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, const volatile int *hurry);
+int outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hurry);
 
-/* From another thread: ends the wait. */
+/* Tells the publisher, once, that nobody will wait much longer. */
+void outbox_delivery__warn(outbox_delivery *d);
+
+/* The same, and from here on answers no longer count. */
 void outbox_delivery__cancel(outbox_delivery *d);
 
 /* Frees it; one that was given up keeps batch until the last answer. Returns 1 when the batch is its own now. */

@@ -14,6 +14,8 @@
 
 #include <outbox/relay.h>
 
+#include <stdatomic.h>
+
 struct outbox_worker {
     outbox_relay *relay;
     pthread_t thread;
@@ -41,7 +43,7 @@ struct outbox_relay {
     char base[100];
     struct outbox_worker *workers;
     int count, running, once, cleaning;
-    volatile int hurry;
+    atomic_int hurry;              /* read by waits that hold other locks */
     int64_t stop_at;               /* when the drain ends; 0: not stopping */
     pthread_t keeper;
     int keeper_started;

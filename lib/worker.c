@@ -248,13 +248,12 @@ static void cancel_late(outbox_relay *relay)
 
     for (i = 0; i < relay->count; i++) {
         struct outbox_worker *worker = &relay->workers[i];
-        const outbox_publisher_ops *ops = &relay->publisher->ops;
 
         /* Under the lock: the worker cannot take its delivery away meanwhile. */
         pthread_mutex_lock(&relay->lock);
-        if (worker->delivery != NULL && ops->cancel != NULL &&
+        if (worker->delivery != NULL &&
             (now > worker->deadline || relay->hurry || (relay->stop_at != 0 && now > relay->stop_at))) {
-            ops->cancel(relay->publisher->self, worker->delivery);
+            outbox_delivery__warn(worker->delivery);
             worker->deadline = INT64_MAX;
         }
         pthread_mutex_unlock(&relay->lock);

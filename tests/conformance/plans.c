@@ -127,6 +127,9 @@ static void publish_all(struct fixture *fx)
     fixture_set(fx, "relay.batch_size", "10000");
     CHECK(drain(fx, fixture_consumer(fx, NULL), NULL) > 0, "nothing was published");
     fixture_set(fx, "relay.batch_size", "10");
+    /* Settling by delete leaves dead index entries at the head of each lane until a vacuum comes by: a cost of that way
+     * of settling, not of a plan. Autovacuum is off here, so the vacuum is ours. */
+    CHECK_INT(db_exec(&fx->db, "VACUUM %smessages", fx->prefix), 0);
     fixture_disconnect(fx);
 }
 

@@ -127,9 +127,6 @@ static void publish_all(struct fixture *fx)
     fixture_set(fx, "relay.batch_size", "10000");
     CHECK(drain(fx, fixture_consumer(fx, NULL), NULL) > 0, "nothing was published");
     fixture_set(fx, "relay.batch_size", "10");
-    /* Settling by delete leaves dead index entries at the head of each lane until a vacuum comes by: a cost of that way
-     * of settling, not of a plan. Autovacuum is off here, so the vacuum is ours. */
-    CHECK_INT(db_exec(&fx->db, "VACUUM %smessages", fx->prefix), 0);
     fixture_disconnect(fx);
 }
 
@@ -227,8 +224,11 @@ static void compare(const struct target *target, const char *name, void (*prepar
              (long long)large.blocks, large_backlog());
     CHECK(small.rows > 0 && small.blocks > 0, "nothing was counted");
     CHECK(large.rows <= 2 * small.rows + 200, "%lld rows instead of %lld", (long long)large.rows, (long long)small.rows);
-    CHECK(large.blocks <= 2 * small.blocks + 400, "%lld blocks instead of %lld", (long long)large.blocks,
-          (long long)small.blocks);
+    /* Settling by delete leaves dead index entries at the head of each lane until a vacuum comes by, and autovacuum is off
+     * here: blocks are then not promised to stay flat behind what was published. Rows are. */
+    if (strstr(target->name, "/delete") == NULL || strncmp(name, "published", 9) != 0)
+        CHECK(large.blocks <= 2 * small.blocks + 400, "%lld blocks instead of %lld", (long long)large.blocks,
+              (long long)small.blocks);
     /* Flat and absurd would also be wrong: a small table that is scanned for every batch. */
     CHECK(large.rows <= 2000, "%lld rows for a batch of %d", (long long)large.rows, BATCH_SIZE);
     tap_end();

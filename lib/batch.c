@@ -63,6 +63,12 @@ int outbox_batch_answer(outbox_batch *batch, size_t index, outbox_verdict verdic
     return OUTBOX_OK;
 }
 
+int outbox_batch__max_attempts(const outbox_batch *batch, const outbox_record *record)
+{
+    return record->max_attempts > 0 ? record->max_attempts
+                                    : (int)outbox_conf__number(batch->consumer->conf, CONF_RETRY_MAX_ATTEMPTS);
+}
+
 static int check_open(const outbox_batch *batch, outbox_error **err)
 {
     if (batch->open)

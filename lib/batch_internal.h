@@ -70,6 +70,9 @@ int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err);
 /* Before publishing in suspect mode: the attempt is written down first. */
 int outbox_batch__charge(outbox_batch *batch, outbox_error **err);
 
+/* The limit of a message: its own, or the relay's. */
+int outbox_batch__max_attempts(const outbox_batch *batch, const outbox_record *record);
+
 struct outbox_item *outbox_batch__item(const outbox_batch *batch, size_t index);
 
 /* Marks followers of what was not published, so that they are set aside and not sent. */

@@ -75,8 +75,7 @@ int outbox_conn_borrow(void *hdbc, const outbox_conf *conf, outbox_conn **out, o
     return OUTBOX_OK;
 }
 
-/* What a DSN stands for: a connection string as it is, sqlite:PATH, or the name of a DSN. Protocol 7.4-0 spares a
- * round trip a statement; tcp_user_timeout ends a connection whose peer has gone without a word. */
+/* What a DSN stands for: a connection string as it is, sqlite:PATH, or the name of a DSN. */
 static char *connection_string(const char *dsn)
 {
     const char *format = "DSN=%s";

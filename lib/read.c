@@ -96,12 +96,6 @@ static int put(outbox_batch *batch, const struct outbox_item *item, enum fate fa
     return OUTBOX_OK;
 }
 
-static int max_attempts(const outbox_batch *batch, const outbox_record *record)
-{
-    return record->max_attempts > 0 ? record->max_attempts
-                                    : (int)outbox_conf__number(batch->consumer->conf, CONF_RETRY_MAX_ATTEMPTS);
-}
-
 /* ---- deferred ---- */
 
 static int take_due(void *ctx, const struct outbox_value *c, outbox_error **err)
@@ -210,7 +204,7 @@ static int take_deferred(void *ctx, const struct outbox_value *cells, outbox_err
         item.key_hash = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
     if (rc == OUTBOX_NONE)
         return put(batch, &item, FATE_REJECT, UNREADABLE, err);
-    if (item.record.attempts >= max_attempts(batch, &item.record))
+    if (item.record.attempts >= outbox_batch__max_attempts(batch, &item.record))
         return put(batch, &item, FATE_REJECT, CRASHED, err);
     return put(batch, &item, FATE_NONE, NULL, err);
 }

@@ -97,12 +97,6 @@ static int fence_and_move(outbox_batch *batch, int keep, const struct move *move
 
 /* ---- what becomes of each item ---- */
 
-static int max_attempts(const outbox_batch *batch, const outbox_record *record)
-{
-    return record->max_attempts > 0 ? record->max_attempts
-                                    : (int)outbox_conf__number(batch->consumer->conf, CONF_RETRY_MAX_ATTEMPTS);
-}
-
 static int failed(const outbox_batch *batch, const struct outbox_item *item)
 {
     if (item->fate == FATE_REJECT || item->dead)
@@ -136,7 +130,7 @@ static void decide(outbox_batch *batch, struct outbox_item *item)
         return;
     if (!item->charged)
         item->attempts++;
-    if (item->attempts >= max_attempts(batch, &item->record))
+    if (item->attempts >= outbox_batch__max_attempts(batch, &item->record))
         item->dead = 1;
     item->wait = item->delay >= 0 ? item->delay : outbox_backoff__delay(conf, item->attempts);
 }

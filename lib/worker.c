@@ -210,7 +210,6 @@ void *outbox_relay__worker(void *arg)
     struct outbox_worker *worker = arg;
     outbox_relay *relay = worker->relay;
     int64_t poll = outbox_conf__number(relay->conf, CONF_RELAY_POLL_INTERVAL);
-    uint64_t seen = 0;
     int failures = 0, end = 0;
 
     while (!end && !outbox_signal__stopped(&relay->signal)) {
@@ -231,10 +230,9 @@ void *outbox_relay__worker(void *arg)
         if (rc == OUTBOX_NONE && relay->once)
             end = 1;
         else if (rc == OUTBOX_NONE)
-            seen = outbox_signal__wait(&relay->signal, poll - poll / 8 + outbox_backoff__random(poll / 8), before);
+            outbox_signal__wait(&relay->signal, poll - poll / 8 + outbox_backoff__random(poll / 8), before);
         outbox_error_free(err);
     }
-    (void)seen;
     disconnect(worker);
     return NULL;
 }

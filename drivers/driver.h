@@ -75,6 +75,7 @@ enum outbox_query {
     Q_REDRIVE,          /* dead ones by seq */
     Q_META_SET,
     Q_REBASE_LATE,      /* after a restore: seq of late rows of a lane: i */
+    Q_WAKE,             /* what a wake-up source watches, and the channel or '': tt; NULL: there is none */
     Q__COUNT
 };
 
@@ -95,6 +96,8 @@ struct outbox_driver {
     const char *migrate_lock;   /* first statement of the migrating transaction; NULL: none */
     const char *create_schema;  /* NULL: schemas are not made here */
     const char *const *setup;   /* run on connections of the library's own; ends with NULL */
+    const char *wake_module;    /* the loadable source of wake-ups; NULL: none */
+    int wake_file;              /* Q_WAKE names a file that changes with each commit */
     const struct outbox_errclass *errors;
     const char *sql[Q__COUNT];
 };

@@ -110,6 +110,7 @@ const struct outbox_driver outbox_driver__postgresql = {
     .create_schema = "CREATE SCHEMA IF NOT EXISTS {schema}",
     .migrate_lock = "SELECT pg_advisory_xact_lock(7742101, 1)",
     .setup = setup,
+    .wake_module = "postgresql",
     .errors = errors,
     .sql = {
         [Q_CLAIM] = CLAIM(NEW ", " DUE),
@@ -170,5 +171,6 @@ const struct outbox_driver outbox_driver__postgresql = {
          * a living outbox, which matters: to take a change for a restore would pass over open transactions. */
         [Q_SYSTEM] = "SELECT system_identifier::text || '/' || '{lanes}'::regclass::oid::text FROM pg_control_system()",
         [Q_REBASE_LATE] = LATE_ROWS,
+        [Q_WAKE] = "SELECT '{messages}'::regclass::oid::text, value FROM {meta} WHERE name = 'channel'",
     },
 };

@@ -7,6 +7,11 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/admin.c \
 	%D%/buffer.c \
 	%D%/cleaner.c \
+	%D%/idle.c \
+	%D%/module.c \
+	%D%/wake_file.c \
+	%D%/wake_socket.c \
+	%D%/waker.c \
 	%D%/names.c \
 	%D%/publish.c \
 	%D%/statement.c \
@@ -53,6 +58,9 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/clean.h \
 	%D%/conn_internal.h \
 	%D%/delivery.h \
+	%D%/idle.h \
+	%D%/module.h \
+	%D%/waker.h \
 	%D%/odbc.h \
 	%D%/record.h \
 	%D%/relay_internal.h \
@@ -101,6 +109,7 @@ nodist_outboxinclude_HEADERS = %D%/include/outbox/version.h
 
 # What only writers of drivers and publishers need.
 outboxsysincludedir = $(outboxincludedir)/sys
-outboxsysinclude_HEADERS =
+outboxsysinclude_HEADERS = \
+	%D%/include/outbox/sys/wake.h
 
 pkgconfig_DATA = %D%/outbox.pc

@@ -10,7 +10,7 @@
 static const char *const tables[] = { "messages", "lanes", "deferred", "published", "positions", "dedup", "meta" };
 static const struct {
     const char *name, *function;
-} functions[] = { { "lane_fn", "lane" }, { "enqueue_fn", "enqueue" } };
+} functions[] = { { "lane_fn", "lane" }, { "enqueue_fn", "enqueue" }, { "notify_fn", "notify" } };
 
 struct names {
     struct outbox_sqlname *names;
@@ -93,6 +93,7 @@ int outbox_names__make(const outbox_conf *conf, const struct outbox_driver *driv
     add(&n, "prefix_qualified", schema[0] != '\0' ? print("\"%s\".%s%s", schema, prefix, "") : strdup(prefix));
     add(&n, "lane_count", strdup(count));
     add(&n, "lane_rows", lane_rows(lanes));
+    add(&n, "channel", strdup(outbox_conf__text(conf, CONF_WAKE_CHANNEL)));
     add(&n, "settle", strdup(position ? "position" : "delete"));
     add(&n, "now", strdup(driver->now));
     add(&n, "bytes", strdup(driver->bytes));

@@ -121,8 +121,23 @@ RETURNS uuid LANGUAGE sql VOLATILE AS $$
             (extract(epoch FROM available_at) * 1000000)::bigint)
     RETURNING id
 $$;
+-- Notifies the relays, when one waits. A commit that notifies holds up all others that do, so none must without need:
+-- the relay that waits holds an advisory lock, and only whoever finds it held notifies. The lock is let go at once.
+-- Its key is the table's oid, in the trigger a constant that needs no look-up.
+-- statement
+CREATE FUNCTION {notify_fn}() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_catalog.pg_notify('{channel}', tg_relid::text);
+    RETURN NULL;
+END
+$$;
+-- statement
+CREATE TRIGGER {prefix}wake AFTER INSERT ON {messages} FOR EACH STATEMENT
+    WHEN (NOT (pg_try_advisory_lock_shared('{messages}'::regclass::oid::integer, 1)
+               AND pg_advisory_unlock_shared('{messages}'::regclass::oid::integer, 1)))
+    EXECUTE FUNCTION {notify_fn}();
 -- statement
 CREATE TABLE {meta} (name text PRIMARY KEY, value text NOT NULL);
 -- statement
-INSERT INTO {meta} (name, value) VALUES ('version', '1'), ('lanes', '{lane_count}'), ('settle', '{settle}'),
+INSERT INTO {meta} (name, value) VALUES ('version', '1'), ('lanes', '{lane_count}'), ('settle', '{settle}'), ('channel', '{channel}'),
     ('system', (SELECT system_identifier::text || '/' || '{lanes}'::regclass::oid::text FROM pg_control_system()));

@@ -112,6 +112,16 @@ static void hide_secrets(char *text)
         }
 }
 
+/* Drivers have many words for a connection that broke, some of them HY000. They know it afterwards, without asking the
+ * server. */
+static int is_dead(const outbox_odbc *odbc)
+{
+    SQLUINTEGER dead = SQL_CD_FALSE;
+
+    return SQL_SUCCEEDED(SQLGetConnectAttr(odbc->dbc, SQL_ATTR_CONNECTION_DEAD, &dead, sizeof(dead), NULL)) &&
+           dead == SQL_CD_TRUE;
+}
+
 /* Reads the first diagnostic of a handle; at_connect: every class but a missing schema means that there is no connection. */
 static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const char *doing, int at_connect,
                 outbox_error **err)
@@ -127,6 +137,8 @@ static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const cha
     }
     hide_secrets((char *)text);
     status = at_connect ? OUTBOX_ERR_CONNECT : classify(odbc, (const char *)state, native, (const char *)text);
+    if (status == OUTBOX_ERR_DATABASE && is_dead(odbc))
+        status = OUTBOX_ERR_LOST;
     outbox_error__set(err, status, name_of(status), "cannot %s: %s [SQLSTATE %s, native %ld]%s", doing, text, state,
                       (long)native, advice(status));
     outbox_error__database(err, (const char *)state, native);

@@ -38,6 +38,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/read.c \
 	%D%/record.c \
 	%D%/relay.c \
+	%D%/secrets.c \
 	%D%/settle.c \
 	%D%/sqltext.c \
 	%D%/text.c \
@@ -73,6 +74,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/lane.h \
 	%D%/log.h \
 	%D%/migrate_data.h \
+	%D%/secrets.h \
 	%D%/text.h \
 	%D%/timetext.h \
 	%D%/uuid.h

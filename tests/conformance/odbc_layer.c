@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "lib-test.h"
 #include "odbc.h"
+#include "secrets.h"
 
 struct layer {
     const struct target *target;
@@ -185,6 +186,58 @@ static void test_errors(struct layer *l)
     CHECK(none == NULL && strstr(fx->message, "s3cr3t") == NULL, "a password in: %s", fx->message);
 }
 
+/* No piece of a password may be left, in whatever a driver manager, a driver or libpq quotes. */
+static void test_secrets(struct layer *l)
+{
+    static const char *const quoted[] = {
+        "cannot use DSN=x;PWD={alpha;bravo}}charlie};UID=u", "PWD={alpha;bravo}}charlie", "pwd = alpha bravo charlie;UID=u",
+        "Password=alpha bravo;sslpassword=charlie", "pqopt={user=u password=alpha;bravo'}}charlie sslmode=x};UID=u",
+        "pqopt=password='alpha bravo' sslpassword=charlie", "D5={passwd = alpha}}bravo}} charlie}", "PWD={}}alpha}}}};bravo}",
+        "postgresql://u:alpha@host/db?password=bravo", "pqopt={postgresql://u:alpha:bravo@host}", "PWD=alpha=bravo{charlie",
+    };
+    static const char *const strings[] = {
+        "PWD={alpha;bravo}}charlie}", "Pwd = alpha bravo charlie ", "pqopt={password=alpha bravo charlie}",
+        "pqopt={application_name=x password='alpha bravo' charlie}", "Password=alpha;passwd=bravo;PWD={charlie}",
+    };
+    char text[256];
+
+    (void)l;
+    for (size_t i = 0; i < COUNT_OF(quoted); i++) {
+        snprintf(text, sizeof text, "%s", quoted[i]);
+        outbox_secrets__hide(text);
+        CHECK(strlen(text) == strlen(quoted[i]), "of another length: %s", text);
+        CHECK(!strstr(text, "alpha") && !strstr(text, "bravo") && !strstr(text, "charlie"), "left: %s", text);
+    }
+    for (size_t i = 0; i < COUNT_OF(strings); i++) {
+        snprintf(text, sizeof text, "missing \"=\" after \"alpha\" or 'bravo' in charlie");
+        outbox_secrets__hide_known(text, strings[i]);
+        CHECK(!strstr(text, "alpha") && !strstr(text, "bravo") && strstr(text, "missing"), "left: %s", text);
+        CHECK(!strstr(text, "charlie"), "left: %s", text);
+    }
+    snprintf(text, sizeof text, "password authentication failed for user {u}; UID=u;PWD=x;Port=1");
+    outbox_secrets__hide(text);
+    CHECK_STR(text, "password authentication failed for user {u}; UID=u;PWD=*;Port=1");
+}
+
+/* What libpq itself quotes of words that it cannot read. */
+static void test_quoted_secrets(struct layer *l)
+{
+    static const char *const more[] = { "pqopt={password=alpha bravo}", "pqopt={password='alpha bravo}",
+                                        "pqopt={passwordx=alpha password=bravo}", "PWD={alpha;}}bravo}" };
+    struct fixture *fx = &l->fx;
+    outbox_odbc *none = NULL;
+    char text[600];
+
+    if (!target_is_postgresql(fx->target))
+        return;
+    for (size_t i = 0; i < COUNT_OF(more); i++) {
+        snprintf(text, sizeof text, "Driver={PostgreSQL Unicode};Servername=/nonexistent;Database=d;Username=u;%s", more[i]);
+        EXPECT(outbox_odbc__open(text, &none, &fx->err), OUTBOX_ERR_CONNECT);
+        tap_note("%s", fx->message);
+        CHECK(strstr(fx->message, "alpha") == NULL && strstr(fx->message, "bravo") == NULL, "left: %s", fx->message);
+    }
+}
+
 static void run(const struct target *target, const char *name, void (*test)(struct layer *))
 {
     struct layer l;
@@ -219,6 +272,8 @@ int main(int argc, char **argv)
         {"row counts", test_row_counts},
         {"transactions", test_transactions},
         {"errors", test_errors},
+        {"no piece of a password is left", test_secrets},
+        {"passwords that libpq quotes", test_quoted_secrets},
     };
     static const char *const targets[] = {"sqlite/position", "postgresql/position"};
 

@@ -22,6 +22,9 @@
       "prove what is behind (PostgreSQL, SQLite), delete elsewhere.")                                                   \
     X(DRIVER, "driver", CHOICE, "auto", 0, 0, "auto|generic|postgresql|sqlite",                                         \
       "Which dialect to speak; auto: what the connection says it is.")                                                  \
+    X(CONN_TIMEOUT, "conn.timeout", DURATION, "15s", CONF_US_, 3600 * CONF_US_, NULL,                                   \
+      "How long a connection of the library's own waits for a server that the network cuts off: when it connects, sends, "\
+      "and waits for an answer. No limit to statements that run. What the DSN says goes before it.")                    \
     X(ENQUEUE_MAX_PAYLOAD, "enqueue.max_payload", SIZE, "64MiB", 0, 1024 * CONF_MIB_, NULL,                             \
       "Largest payload that is accepted. Drivers copy payloads several times: 255 MiB takes 1 GB of memory.")           \
     X(RELAY_WORKERS, "relay.workers", INTEGER, "2", 1, 256, NULL,                                                       \

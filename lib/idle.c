@@ -46,6 +46,10 @@ static void look_later(struct outbox_idle *idle, int64_t now)
     int64_t wait = idle->wait;
 
     idle->next_look = now + wait - wait / 2 + outbox_backoff__random(wait / 2);
+    if (idle->due <= now)
+        idle->due = INT64_MAX;
+    if (idle->next_look > idle->due)
+        idle->next_look = idle->due;
     idle->wait = wait > idle->interval / 2 ? idle->interval : wait * 2;
 }
 
@@ -72,6 +76,7 @@ void outbox_idle__reset(struct outbox_idle *idle)
     idle->stop = 0;
     idle->wanted = 0;
     idle->covered = 0;
+    idle->due = INT64_MAX;
     idle->busy_at = idle->found_at = outbox_thread__clock();
     look_often(idle);
     pthread_mutex_unlock(&idle->lock);
@@ -133,6 +138,20 @@ void outbox_idle__nothing(struct outbox_idle *idle)
 {
     pthread_mutex_lock(&idle->lock);
     look_later(idle, outbox_thread__clock());
+    pthread_mutex_unlock(&idle->lock);
+}
+
+void outbox_idle__due(struct outbox_idle *idle, int64_t us)
+{
+    int64_t now = outbox_thread__clock();
+
+    pthread_mutex_lock(&idle->lock);
+    if (idle->due <= now || us < idle->due - now)
+        idle->due = now + us;
+    if (idle->next_look > idle->due) {
+        idle->next_look = idle->due;
+        pthread_cond_broadcast(&idle->changed);
+    }
     pthread_mutex_unlock(&idle->lock);
 }
 

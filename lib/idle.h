@@ -33,6 +33,7 @@ struct outbox_idle {
     int64_t interval;  /* longest wait between two looks */
     int64_t wait;      /* the next one */
     int64_t next_look; /* monotonic microseconds */
+    int64_t due;       /* the next message known to come due; INT64_MAX: none */
     int64_t found_at;  /* when a look last found something */
     int64_t busy_at;   /* since when nobody waits */
     int workers, waiting;
@@ -64,6 +65,9 @@ int outbox_idle__state(struct outbox_idle *idle);
 /* After a look. `more`: there is probably more than this worker can do. */
 void outbox_idle__found(struct outbox_idle *idle, int more);
 void outbox_idle__nothing(struct outbox_idle *idle);
+
+/* A message was put off for so many microseconds. Of several, the first is looked for; the look finds the others. */
+void outbox_idle__due(struct outbox_idle *idle, int64_t us);
 
 /* Waits until it is time to look, or for a stop. Returns 1 after a wake, 0 when it looks by itself. */
 int outbox_idle__wait(struct outbox_idle *idle);

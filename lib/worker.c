@@ -81,6 +81,7 @@ static void tell(struct outbox_worker *worker, const outbox_batch *batch)
                 hooks->dead(hooks->user, &item->record, item->attempts, reason);
         } else if (item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN) {
             failed++;
+            outbox_idle__due(&relay->idle, item->wait);
             if (hooks->failed != NULL)
                 hooks->failed(hooks->user, &item->record, item->attempts, item->wait / 1000, reason);
         } else if (item->fate == FATE_HELD) {

@@ -113,6 +113,8 @@ struct outbox_driver {
     const struct outbox_connect *connect; /* NULL: nothing is said */
     const char *const *setup;   /* run on connections of the library's own; ends with NULL */
     const char *wake_module;    /* the loadable source of wake-ups; NULL: none */
+    /* What its client library connects with, from an ODBC connection string; free it; NULL when that cannot be told. */
+    int (*conninfo)(const char *connection_string, char **conninfo, outbox_error **err);
     int wake_file;              /* Q_WAKE names a file that changes with each commit */
     const struct outbox_errclass *errors;
     const char *sql[Q__COUNT];

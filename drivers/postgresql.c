@@ -16,6 +16,7 @@
  * xids of old rows mean nothing.
  *
  * The probes for work are scalar subqueries with ORDER BY … LIMIT 1: as EXISTS they become a join over everything. */
+#include "conninfo.h"
 #include "driver.h"
 
 #define COLUMNS                                                                                                         \
@@ -126,6 +127,7 @@ const struct outbox_driver outbox_driver__postgresql = {
     .connect = &connect_with,
     .setup = setup,
     .wake_module = "postgresql",
+    .conninfo = outbox_postgresql__conninfo,
     .errors = errors,
     .sql = {
         [Q_CLAIM] = CLAIM(NEW ", " DUE),

@@ -100,6 +100,10 @@ else
 endif
 EXTRA_DIST += %D%/outbox.map
 
+# No lib prefix and no version: a module is opened by name from one folder. Its one visible
+# symbol is its entry point, marked as such in the source.
+module_ldflags = -module -avoid-version -shared $(NO_UNDEFINED)
+
 # Public headers. tests/installed.sh compiles each one alone, in C and in C++.
 outboxinclude_HEADERS = \
 	%D%/include/outbox/admin.h \

@@ -43,6 +43,7 @@ enum outbox_query {
     Q_DEFERRED_PARK,    /* back to held, by seq */
     Q_DEFERRED_DELETE,  /* by seq */
     Q_PROMOTE,          /* let the first held one of each key of a list go, when nothing holds it */
+    Q_STRANDED,         /* lane, key_hash of keys that have held messages, dead ones, and no head in retry: ii */
     Q_LOCK_LANE,        /* for administration: waits for whoever settles the lane */
     Q_CLEANER_TAKE,
     Q_CLEANER_RELEASE,

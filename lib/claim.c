@@ -194,6 +194,11 @@ int outbox_consumer_new(outbox_conn *conn, const outbox_conf *conf, const char *
         snprintf(consumer->owner, sizeof(consumer->owner), "%s", owner);
     else
         make_owner(consumer->conf, consumer->owner, sizeof(consumer->owner));
+    rc = outbox_consumer__release_stranded(consumer, err);
+    if (rc != OUTBOX_OK) {
+        outbox_consumer_free(consumer);
+        return rc;
+    }
     *out = consumer;
     return OUTBOX_OK;
 }

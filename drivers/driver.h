@@ -75,6 +75,9 @@ enum outbox_query {
     Q_PICK_DEFERRED,
     Q_REDRIVE,          /* dead ones by seq */
     Q_META_SET,
+    Q_FUTURE,           /* 1 when xids that matter lie in this cluster's future: i; NULL: not asked */
+    Q_REBASE_LANE,      /* the position means what it says here */
+    Q_REBASE_NEW,       /* messages beyond the position count as written long ago */
     Q_REBASE_LATE,      /* after a restore: seq of late rows of a lane: i */
     Q__COUNT
 };

@@ -15,6 +15,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/names.c \
 	%D%/publish.c \
 	%D%/statement.c \
+	%D%/stranded.c \
 	%D%/thread.c \
 	%D%/worker.c \
 	%D%/admin_change.c \

@@ -14,7 +14,8 @@
 unit_tests =
 
 plain_tests = \
-	%D%/plain/checker
+	%D%/plain/checker \
+	%D%/plain/idle
 
 conformance_tests = \
 	%D%/conformance/defects \

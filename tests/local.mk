@@ -34,7 +34,8 @@ conformance_tests = \
 fault_tests = \
 	%D%/fault/crash \
 	%D%/fault/dump_restore \
-	%D%/fault/network
+	%D%/fault/network \
+	%D%/fault/wake
 
 soak_tests =
 
@@ -61,6 +62,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/e2e_relay.c \
 	%D%/e2e_run.c \
 	%D%/lib-test.c %D%/lib-test.h \
+	%D%/proxy.c %D%/proxy.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
 	%D%/suite_admin.c \
@@ -73,7 +75,8 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/suite_relay.c \
 	%D%/suite_schema.c \
 	%D%/suite_verdict.c \
-	%D%/tap.c %D%/tap.h
+	%D%/tap.c %D%/tap.h \
+	%D%/wakes.c %D%/wakes.h
 
 # Not in the library above: it puts functions of its own before those of ODBC.
 %C%_conformance_defects_SOURCES = \

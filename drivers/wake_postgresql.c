@@ -46,7 +46,7 @@
 #define FLOOD_US (500 * MS)         /* without a watch after more than that */
 
 enum state { DOWN, CONNECTING, PREPARING, PROVING, LISTENING };
-enum query { NO_QUERY, Q_LISTEN, Q_SETTINGS, Q_WATCH, Q_UNWATCH, Q_CHECK, Q_BURY };
+enum query { NO_QUERY, Q_LISTEN, Q_SETTINGS, Q_WATCH, Q_UNWATCH, Q_CHECK, Q_BURY, Q_UNLISTEN };
 enum proof { NOT_PROVING, PROVER_CONNECTS, PROVER_ASKS, PROVER_DONE };
 
 struct source {
@@ -115,6 +115,13 @@ static void fail(struct source *s, const char *format, ...)
     s->retry_at = s->now + s->retry_wait;
 }
 
+/* libpq would print what the server says unasked. */
+static void ignore_notice(void *ctx, const PGresult *notice)
+{
+    (void)ctx;
+    (void)notice;
+}
+
 /* NULL: failed, and told. */
 static PGconn *connect_one(struct source *s, const char *name, int index)
 {
@@ -129,6 +136,7 @@ static PGconn *connect_one(struct source *s, const char *name, int index)
         PQfinish(conn);
         return NULL;
     }
+    PQsetNoticeReceiver(conn, ignore_notice, NULL);
     s->want[index] = POLLOUT;
     return conn;
 }
@@ -299,6 +307,14 @@ static void take_notifications(struct source *s)
 
 static void prove(struct source *s);
 
+static void lost_proof(struct source *s)
+{
+    s->retry_wait = RETRY_MAX_US; /* it will not change soon */
+    fail(s, "%s", s->pooler ? "a notification got lost on its way: a connection pooler stands between that does not pass "
+                              "on LISTEN; let wake.conninfo lead to the server itself"
+                            : "a notification got lost on its way");
+}
+
 static void take_result(struct source *s, const PGresult *r)
 {
     const char *value = PQntuples(r) == 1 ? PQgetvalue(r, 0, 0) : "";
@@ -331,6 +347,8 @@ static void take_results(struct source *s)
     }
     if (query == Q_LISTEN && s->query == NO_QUERY && s->state == PREPARING)
         prove(s);
+    if (query == Q_UNLISTEN && s->query == NO_QUERY && s->state == PROVING)
+        lost_proof(s);
     if (query == Q_CHECK && s->query == NO_QUERY && s->state == LISTENING && s->token[0] != '\0')
         s->answer_by = s->now + ANSWER_US; /* its notification comes with it or soon after */
 }
@@ -403,12 +421,10 @@ static void proved(struct source *s)
 
 static void late(struct source *s)
 {
-    if (s->state == PROVING && s->proof == PROVER_DONE && s->pooler)
-        PQsendQuery(s->conn, "UNLISTEN *"); /* for whoever gets the session next; no answer is waited for */
-    if (s->state == PROVING && s->proof == PROVER_DONE)
-        fail(s, "%s", s->pooler ? "a notification got lost on its way: a connection pooler stands between that does not pass "
-                                  "on LISTEN; let wake.conninfo lead to the server itself"
-                                : "a notification got lost on its way");
+    if (s->state == PROVING && s->proof == PROVER_DONE && s->pooler && s->query == NO_QUERY)
+        ask(s, Q_UNLISTEN, "UNLISTEN *"); /* for whoever gets the session next */
+    else if (s->state == PROVING && s->proof == PROVER_DONE)
+        lost_proof(s);
     else if (s->state == LISTENING && s->query == NO_QUERY)
         fail(s, "the connection's own notification did not arrive");
     else
@@ -469,7 +485,7 @@ static void advance(struct source *s, outbox_wake_mood mood, const short *ready)
         prover_asks(s);
     if (s->proof == PROVER_ASKS)
         prover_listens(s);
-    if (s->state == PROVING && s->heard)
+    if (s->state == PROVING && s->heard && s->query == NO_QUERY)
         proved(s);
     if (s->state == LISTENING)
         listen_on(s, mood);

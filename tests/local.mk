@@ -35,7 +35,8 @@ fault_tests = \
 	%D%/fault/crash \
 	%D%/fault/dump_restore \
 	%D%/fault/network \
-	%D%/fault/wake
+	%D%/fault/wake \
+	%D%/fault/wake_lost
 
 soak_tests =
 

@@ -369,8 +369,13 @@ static void test_two_relays(struct fixture *fx)
         WAIT_FOR(send_text(fx, "t", NULL, "blocks") && ++sent && station_inside(&one) == 2, there);
         CHECK(there, "the first does not work");
         watched(fx, 1);
-        WAIT_FOR(send_text(fx, "t", NULL, "prompt") && ++sent && station_published(&two) >= 3, there);
-        CHECK(there && station_stats(&two).wakeups >= 3, "the second is not woken");
+        for (int i = 0; i < 5; i++) {
+            outbox_relay_stats before = station_stats(&two);
+
+            CHECK(send_text(fx, "t", NULL, "prompt") && ++sent, "not sent");
+            WAIT_FOR(station_stats(&two).wakeups > before.wakeups && station_published(&two) > 0, there);
+            CHECK(there, "the second is not woken");
+        }
         CHECK_INT(station_inside(&one), 2);
         station_gate(&one, 1);
         WAIT_FOR(count_waiting(fx) == 0, there);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Errors as objects: status, stable name, sentence, SQLSTATE, native code. */
 #include "error_internal.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,8 @@ static int error_make(outbox_error **err, int status, const char *name, const ch
     e->status = status;
     snprintf(e->name, sizeof(e->name), "%s", name);
     vsnprintf(e->message, sizeof(e->message), format, args);
+    /* What is quoted may be anything, and may have been cut inside a character. */
+    outbox_text__mend(e->message, strlen(e->message));
     *err = e;
     return status;
 }

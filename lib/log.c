@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "log.h"
+#include "text.h"
 
 #include <stdio.h>
+#include <string.h>
 
 void outbox_log__write(const outbox_conf *conf, outbox_log_level level, const char *format, ...)
 {
@@ -16,7 +18,8 @@ void outbox_log__write(const outbox_conf *conf, outbox_log_level level, const ch
     va_end(args);
     /* Databases send errors over several lines; a log line is one. */
     for (p = line; *p != '\0'; p++)
-        if ((unsigned char)*p < 0x20)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = ' ';
+    outbox_text__mend(line, strlen(line));
     conf->log(conf->log_user, level, line);
 }

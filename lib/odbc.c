@@ -85,31 +85,44 @@ static const char *name_of(int status)
     }
 }
 
-/* Driver managers quote the connection string in some errors: whatever stands behind PWD= or Password= goes. */
+/* The value of a secret that starts at text: the length of its key and the "=", with spaces around it; 0 when none does. */
+static size_t secret_key(const char *text)
+{
+    static const char *const keys[] = { "pwd", "password", "passwd" };
+    size_t k, n;
+
+    for (k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
+        n = strlen(keys[k]);
+        if (strncasecmp(text, keys[k], n) != 0)
+            continue;
+        n += strspn(text + n, " ");
+        if (text[n] == '=')
+            return n + 1 + strspn(text + n + 1, " ");
+    }
+    return 0;
+}
+
+/* Driver managers quote the connection string in some errors: a password goes, up to the ';' that ends it. A space does
+ * not end it, so where no ';' follows all of the text goes. */
 static void hide_secrets(char *text)
 {
-    static const char *const keys[] = { "pwd=", "password=" };
-    size_t k;
-    char *p;
+    char *p = text;
 
-    for (k = 0; k < 2; k++)
-        for (p = text; *p != '\0'; p++) {
-            size_t n = strlen(keys[k]);
+    while (*p != '\0') {
+        size_t n = secret_key(p);
 
-            if (strncasecmp(p, keys[k], n) != 0)
-                continue;
-            p += n;
-            if (*p == '{') /* {…}, in which "}}" is one brace and anything else may stand */
-                for (p++; *p != '\0' && (*p != '}' || p[1] == '}'); p++) {
-                    if (*p == '}')
-                        *p++ = '*';
-                    *p = '*';
-                }
-            for (; *p != '\0' && *p != ';' && *p != ' '; p++)
+        p += n > 0 ? n : 1;
+        if (n == 0)
+            continue;
+        if (*p == '{') /* {…}, in which "}}" is one brace and anything else may stand */
+            for (p++; *p != '\0' && (*p != '}' || p[1] == '}'); p++) {
+                if (*p == '}')
+                    *p++ = '*';
                 *p = '*';
-            if (*p == '\0')
-                break;
-        }
+            }
+        for (; *p != '\0' && *p != ';'; p++)
+            *p = '*';
+    }
 }
 
 /* Reads the first diagnostic of a handle; at_connect: every class but a missing schema means that there is no connection. */

@@ -63,6 +63,20 @@ int outbox_text__has_control(const char *text, size_t size)
     return 0;
 }
 
+void outbox_text__mend(char *text, size_t size)
+{
+    size_t at = 0, n;
+
+    while (at < size) {
+        n = character((const unsigned char *)text + at, size - at);
+        if (n == 0) {
+            text[at] = '?';
+            n = 1;
+        }
+        at += n;
+    }
+}
+
 size_t outbox_text__cut(const char *text, size_t size, size_t max)
 {
     if (size <= max)

@@ -14,4 +14,7 @@ int outbox_text__has_control(const char *text, size_t size);
 /* Where to cut so that at most max bytes stay and no character is split. */
 size_t outbox_text__cut(const char *text, size_t size, size_t max);
 
+/* Puts a '?' for each byte that is not part of a character, so that the rest is UTF-8. */
+void outbox_text__mend(char *text, size_t size);
+
 #endif

@@ -176,7 +176,30 @@ Test(drivers, every_statement_renders)
         }
 }
 
-/* One statement a line, by name, with its parameters marked, as it is sent for two rows. */
+/* Adds a statement with the name of its parameter for each mark, and the row behind it from the second row on. */
+static void add_named(struct outbox_buffer *out, const struct outbox_sqltext *text)
+{
+    static const char *const params[] = {
+#define NAME_(symbol, name) name,
+        OUTBOX_PARAMS(NAME_)
+#undef NAME_
+    };
+    size_t next = 0;
+    const char *p;
+
+    for (p = text->sql; *p != '\0'; p++) {
+        char named[60] = { *p };
+
+        if (*p == '?' && next < text->count) {
+            const struct outbox_sqlparam *param = &text->params[next++];
+
+            snprintf(named, sizeof(named), param->row > 0 ? ":%s/%d" : ":%s", params[param->param], param->row);
+        }
+        outbox_buffer__add(out, named, strlen(named));
+    }
+}
+
+/* Each statement by name, for two rows where it has a part that is repeated. */
 static void describe(const struct outbox_driver *driver, struct outbox_buffer *out)
 {
     size_t q;
@@ -189,8 +212,9 @@ static void describe(const struct outbox_driver *driver, struct outbox_buffer *o
             cr_assert_eq(outbox_sqltext__render(sql, names, 2, &text, NULL), OUTBOX_OK, "%s", query_names[q]);
         outbox_buffer__add(out, query_names[q], strlen(query_names[q]));
         outbox_buffer__add(out, "\n    ", 5);
-        outbox_buffer__add(out, sql != NULL ? text.sql : "-", sql != NULL ? strlen(text.sql) : 1);
-        outbox_buffer__add(out, "\n", 1);
+        if (sql != NULL)
+            add_named(out, &text);
+        outbox_buffer__add(out, sql != NULL ? "\n" : "-\n", sql != NULL ? 1 : 2);
         outbox_sqltext__free(&text);
     }
 }

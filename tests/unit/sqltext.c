@@ -130,7 +130,7 @@ Test(sqltext, what_is_no_template)
         { "[[{lane]]}", "{lane]]}" },
         { "SELECT {lanes} :lane {oops} x", "oops} x" },
         { ":0123456789_nothing_x_abcdefghijklmnopqrstuvwxyz :abcdefghijklmnopqrstuvwxyz_abcdefghijklmnopqrstuvwxyz",
-          "\"abcdefghijklmnopqrstuvwxyz_abcdefghijklmn\"" },
+          "\"abcdefghijklmnopqrstuvwxyz_abcdefghijklm\"" },
     };
     size_t i;
 

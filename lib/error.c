@@ -43,8 +43,8 @@ static int error_make(outbox_error **err, int status, const char *name, const ch
     e->status = status;
     snprintf(e->name, sizeof(e->name), "%s", name);
     vsnprintf(e->message, sizeof(e->message), format, args);
-    /* What is quoted may be anything, and may have been cut inside a character. */
-    outbox_text__mend(e->message, strlen(e->message));
+    /* It may quote what is no UTF-8, and a text that was too long may have been cut inside a character. */
+    outbox_text__repair(e->message);
     *err = e;
     return status;
 }

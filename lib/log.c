@@ -3,7 +3,6 @@
 #include "text.h"
 
 #include <stdio.h>
-#include <string.h>
 
 void outbox_log__write(const outbox_conf *conf, outbox_log_level level, const char *format, ...)
 {
@@ -16,10 +15,10 @@ void outbox_log__write(const outbox_conf *conf, outbox_log_level level, const ch
     va_start(args, format);
     vsnprintf(line, sizeof(line), format, args);
     va_end(args);
+    outbox_text__repair(line);
     /* Databases send errors over several lines; a log line is one. */
     for (p = line; *p != '\0'; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = ' ';
-    outbox_text__mend(line, strlen(line));
     conf->log(conf->log_user, level, line);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "odbc.h"
 #include "error_internal.h"
+#include "text.h"
 
 #include <sql.h>
 #include <sqlext.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define SCRATCH ((size_t)16 * 1024)
 
@@ -85,46 +85,6 @@ static const char *name_of(int status)
     }
 }
 
-/* The value of a secret that starts at text: the length of its key and the "=", with spaces around it; 0 when none does. */
-static size_t secret_key(const char *text)
-{
-    static const char *const keys[] = { "pwd", "password", "passwd" };
-    size_t k, n;
-
-    for (k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
-        n = strlen(keys[k]);
-        if (strncasecmp(text, keys[k], n) != 0)
-            continue;
-        n += strspn(text + n, " ");
-        if (text[n] == '=')
-            return n + 1 + strspn(text + n + 1, " ");
-    }
-    return 0;
-}
-
-/* Driver managers quote the connection string in some errors: a password goes, up to the ';' that ends it. A space does
- * not end it, so where no ';' follows all of the text goes. */
-static void hide_secrets(char *text)
-{
-    char *p = text;
-
-    while (*p != '\0') {
-        size_t n = secret_key(p);
-
-        p += n > 0 ? n : 1;
-        if (n == 0)
-            continue;
-        if (*p == '{') /* {…}, in which "}}" is one brace and anything else may stand */
-            for (p++; *p != '\0' && (*p != '}' || p[1] == '}'); p++) {
-                if (*p == '}')
-                    *p++ = '*';
-                *p = '*';
-            }
-        for (; *p != '\0' && *p != ';'; p++)
-            *p = '*';
-    }
-}
-
 /* Reads the first diagnostic of a handle; at_connect: every class but a missing schema means that there is no connection. */
 static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const char *doing, int at_connect,
                 outbox_error **err)
@@ -138,7 +98,7 @@ static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const cha
         snprintf((char *)state, sizeof(state), "HY000");
         snprintf((char *)text, sizeof(text), "the driver gave no reason");
     }
-    hide_secrets((char *)text);
+    outbox_text__hide_secrets((char *)text);
     status = at_connect ? OUTBOX_ERR_CONNECT : classify(odbc, (const char *)state, native, (const char *)text);
     outbox_error__set(err, status, name_of(status), "cannot %s: %s [SQLSTATE %s, native %ld]%s", doing, text, state,
                       (long)native, advice(status));

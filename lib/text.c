@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "text.h"
 
+#include <string.h>
+#include <strings.h>
+
 /* Bytes in the character that starts here; 0 when none does. The second byte's range carries the rules against
  * overlong forms and surrogates (Unicode, table 3-7). */
 static size_t character(const unsigned char *p, size_t left)
@@ -63,20 +66,6 @@ int outbox_text__has_control(const char *text, size_t size)
     return 0;
 }
 
-void outbox_text__mend(char *text, size_t size)
-{
-    size_t at = 0, n;
-
-    while (at < size) {
-        n = character((const unsigned char *)text + at, size - at);
-        if (n == 0) {
-            text[at] = '?';
-            n = 1;
-        }
-        at += n;
-    }
-}
-
 size_t outbox_text__cut(const char *text, size_t size, size_t max)
 {
     if (size <= max)
@@ -84,4 +73,57 @@ size_t outbox_text__cut(const char *text, size_t size, size_t max)
     while (max > 0 && ((unsigned char)text[max] & 0xc0) == 0x80)
         max--;
     return max;
+}
+
+void outbox_text__repair(char *text)
+{
+    unsigned char *p = (unsigned char *)text;
+    size_t left = strlen(text), n;
+
+    for (; left > 0; p += n, left -= n) {
+        n = character(p, left);
+        if (n == 0) {
+            *p = '?';
+            n = 1;
+        }
+    }
+}
+
+/* Where the value of a secret begins, when the text is the end of a secret's key and an equals sign. */
+static char *secret_value(char *text)
+{
+    static const char *const keys[] = { "pwd", "password", "passwd", "secret", "token" };
+    size_t i;
+
+    for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        char *equals = text + strlen(keys[i]);
+
+        if (strncasecmp(text, keys[i], strlen(keys[i])) != 0)
+            continue;
+        equals += strspn(equals, " \t");
+        return *equals == '=' ? equals + 1 + strspn(equals + 1, " \t") : NULL;
+    }
+    return NULL;
+}
+
+/* Past the value: a semicolon ends it, unless it stands in {…}, in which "}}" is one brace, or in libpq's quotes. */
+static char *value_end(char *p)
+{
+    if (*p == '{')
+        for (p++; *p != '\0' && (*p != '}' || p[1] == '}'); p++)
+            p += *p == '}';
+    else if (*p == '\'')
+        for (p++; *p != '\0' && *p != '\''; p++)
+            p += *p == '\\' && p[1] != '\0';
+    return p + strcspn(p, ";");
+}
+
+void outbox_text__hide_secrets(char *text)
+{
+    char *p = text + strlen(text), *value;
+
+    /* From the end, so that one secret whose end is misread cannot keep the next from being seen. */
+    while (p-- > text)
+        if ((value = secret_value(p)) != NULL)
+            memset(value, '*', (size_t)(value_end(value) - value));
 }

@@ -41,6 +41,7 @@ conformance_tests = \
 	%D%/conformance/e2e_sqlite \
 	%D%/conformance/generic_postgresql \
 	%D%/conformance/generic_sqlite \
+	%D%/conformance/installed_sql \
 	%D%/conformance/odbc_facts \
 	%D%/conformance/odbc_layer \
 	%D%/conformance/plans \

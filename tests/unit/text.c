@@ -152,10 +152,10 @@ Test(text, cutting_splits_no_character)
                      outbox_text__cut(cases[i].text, strlen(cases[i].text), cases[i].max), cases[i].cut);
 }
 
-Test(text, mending_leaves_text)
+Test(text, repaired_text_is_utf8)
 {
     static const struct {
-        const char *text, *mended;
+        const char *text, *repaired;
     } cases[] = {
         { "", "" },
         { "abc", "abc" },
@@ -175,7 +175,7 @@ Test(text, mending_leaves_text)
         char text[64];
 
         strcpy(text, cases[i].text);
-        outbox_text__mend(text, strlen(text));
-        cr_expect_str_eq(text, cases[i].mended, "case %zu: \"%s\", not \"%s\"", i, text, cases[i].mended);
+        outbox_text__repair(text);
+        cr_expect_str_eq(text, cases[i].repaired, "case %zu: \"%s\", not \"%s\"", i, text, cases[i].repaired);
     }
 }

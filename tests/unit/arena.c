@@ -12,7 +12,8 @@
 
 Test(arena, pieces_are_aligned_and_apart)
 {
-    static const size_t sizes[] = { 1, 7, 16, 100, 0, 4095, BLOCK - 1, BLOCK, BLOCK + 1, 3, 10 * BLOCK, 5, 65000, 500, 37 };
+    static const size_t sizes[] = { 1, 7, 16, 100, 0, 4095, BLOCK - 1, BLOCK, BLOCK + 1, 3, 10 * BLOCK, 5, 65000, 500,
+                                    37 };
     enum { COUNT = sizeof(sizes) / sizeof(sizes[0]), ROUNDS = 20 };
     outbox_arena arena = { NULL };
     unsigned char *pieces[COUNT * ROUNDS];

@@ -32,8 +32,8 @@ static void set(const char *min, const char *max)
 }
 
 /*
- * Of so many waits none is above the bound, and they lie evenly between 0 and it: the largest is in the upper tenth, the
- * smallest in the lower one, and their mean is half of it within 10 standard deviations.
+ * Of so many waits none is above the bound, and they lie evenly between 0 and it: the largest is in the upper tenth,
+ * the smallest in the lower one, and their mean is half of it within 10 standard deviations.
  */
 static void expect_bound(int attempt, int64_t bound)
 {
@@ -48,7 +48,8 @@ static void expect_bound(int attempt, int64_t bound)
         least = delay < least ? delay : least;
         sum += (double)delay;
     }
-    cr_expect(least >= 0 && most <= bound, "attempt %d: from %" PRId64 " to %" PRId64 ", bound %" PRId64, attempt, least,
+    cr_expect(least >= 0 && most <= bound, "attempt %d: from %" PRId64 " to %" PRId64 ", bound %" PRId64, attempt,
+              least,
               most, bound);
     cr_expect(most > bound / 10 * 9 && least < bound / 10 + 1,
               "attempt %d: from %" PRId64 " to %" PRId64 " only, of %" PRId64, attempt, least, most, bound);

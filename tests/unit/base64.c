@@ -23,7 +23,8 @@ Test(base64, vectors_of_the_rfc)
         char text[20] = "", plain[20] = "";
         size_t length = 99, wrong;
 
-        cr_expect_eq(outbox_base64__encoded_size(cases[i].size), strlen(cases[i].text), "size of \"%s\"", cases[i].text);
+        cr_expect_eq(outbox_base64__encoded_size(cases[i].size), strlen(cases[i].text), "size of \"%s\"",
+                     cases[i].text);
         outbox_base64__encode(cases[i].plain, cases[i].size, text);
         cr_expect_str_eq(text, cases[i].text, "\"%s\", not \"%s\"", text, cases[i].text);
         wrong = outbox_base64__decode(cases[i].text, strlen(cases[i].text), plain, &length);
@@ -46,7 +47,8 @@ Test(base64, every_length_and_byte_comes_back)
 
         memset(text, '!', sizeof(text));
         outbox_base64__encode(plain, size, text);
-        cr_assert(text[room] == '!' && (room == 0 || text[room - 1] != '!'), "%zu bytes: not %zu characters", size, room);
+        cr_assert(text[room] == '!' && (room == 0 || text[room - 1] != '!'), "%zu bytes: not %zu characters", size,
+                  room);
         cr_assert_eq(outbox_base64__decode(text, room, back, &length), 0u, "%zu bytes", size);
         cr_assert_eq(length, size, "%zu bytes came back as %zu", size, length);
         cr_assert_eq(memcmp(plain, back, size), 0, "%zu bytes came back as others", size);

@@ -64,7 +64,8 @@ static void expect_taken(const struct row *row, const char *value, int64_t numbe
     outbox_error_free(err);
     if (rc != OUTBOX_OK)
         return;
-    cr_expect_eq(outbox_conf__number(conf, key), number, "%s = \"%s\" became %" PRId64 ", not %" PRId64, row->key, value,
+    cr_expect_eq(outbox_conf__number(conf, key), number, "%s = \"%s\" became %" PRId64 ", not %" PRId64, row->key,
+                 value,
                  outbox_conf__number(conf, key), number);
     cr_expect_str_eq(outbox_conf_get(conf, row->key), value, "%s = \"%s\" reads back as \"%s\"", row->key, value,
                      outbox_conf_get(conf, row->key));
@@ -88,7 +89,8 @@ static void expect_refused(const struct row *row, const char *value)
     snprintf(quoted, sizeof(quoted), "\"%.100s\"", value);
     outbox_conf_describe((size_t)key, &info);
     cr_expect_eq(outbox_error_status(err), rc, "%s = \"%s\": status %d", row->key, value, outbox_error_status(err));
-    cr_expect_str_eq(outbox_error_name(err), "conf.bad_value", "%s = \"%s\": %s", row->key, value, outbox_error_name(err));
+    cr_expect_str_eq(outbox_error_name(err), "conf.bad_value", "%s = \"%s\": %s", row->key, value,
+                     outbox_error_name(err));
     cr_expect_not_null(strstr(message, row->key), "%s = \"%s\": the key is not in: %s", row->key, value, message);
     cr_expect_not_null(strstr(message, info.range), "%s = \"%s\": the range is not in: %s", row->key, value, message);
     if (value[0] >= ' ' && strchr(value, '\xff') == NULL && strchr(value, '\xc3') == NULL)
@@ -150,7 +152,8 @@ static const char *const bad[][20] = {
                    "9223372036854775807d", "99999999999999999999999s" },
     [CHOICE] = { "", "x", "|", " ", "ON", "Auto", "auto ", "auto|position", "ke", "keys", "0", "1" },
     [TEXT] = { "a\nb", "a\tb", "\x01", "\x7f", "\xff", "a\xc3", "\xed\xa0\x80", "\xc0\xaf" },
-    [NAME] = { "1a", "a b", "a-b", "a.b", "a\"b", "a'b", "a;b", "a`b", "a]b", "\xc3\xa9", "a\nb", "$a", "a\\b", "{lanes}",
+    [NAME] = { "1a", "a b", "a-b", "a.b", "a\"b", "a'b", "a;b", "a`b", "a]b", "\xc3\xa9", "a\nb", "$a", "a\\b",
+               "{lanes}",
                ":lane", "a\"; DROP TABLE x; --" },
 };
 

@@ -252,7 +252,8 @@ Test(drivers, nothing_is_missing)
             if (q == Q_READ_POSITION)
                 needed = (drivers[d]->flags & OUTBOX_DRIVER_POSITION) != 0;
             if (needed)
-                cr_expect_not_null(outbox_driver__sql(drivers[d], (enum outbox_query)q), "%s has no %s", drivers[d]->name,
+                cr_expect_not_null(outbox_driver__sql(drivers[d], (enum outbox_query)q), "%s has no %s",
+                                   drivers[d]->name,
                                    query_names[q]);
         }
 }

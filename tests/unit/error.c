@@ -127,7 +127,8 @@ Test(error, its_text_is_utf8)
         outbox_error *err = NULL;
 
         outbox_error__set(&err, OUTBOX_ERR_CONF, "a", "cannot be \"%s\": x", quoted[i]);
-        cr_expect_geq(outbox_text__length(outbox_error_message(err), strlen(outbox_error_message(err))), 0, "case %zu: %s", i,
+        cr_expect_geq(outbox_text__length(outbox_error_message(err), strlen(outbox_error_message(err))), 0,
+                      "case %zu: %s", i,
                       outbox_error_message(err));
         cr_expect_not_null(strstr(outbox_error_message(err), "\": x"), "case %zu: %s", i, outbox_error_message(err));
         outbox_error_free(err);
@@ -160,7 +161,8 @@ Test(error, classes)
         { OUTBOX_ERR_DUPLICATE, 0, 0, "OUTBOX_ERR_DUPLICATE" }, { OUTBOX_ERR_FENCED, 0, 0, "OUTBOX_ERR_FENCED" },
         { OUTBOX_ERR_SCHEMA, 0, 0, "OUTBOX_ERR_SCHEMA" },     { OUTBOX_ERR_READONLY, 1, 0, "OUTBOX_ERR_READONLY" },
         { OUTBOX_ERR_DATABASE, 0, 0, "OUTBOX_ERR_DATABASE" }, { OUTBOX_ERR_PUBLISH, 0, 0, "OUTBOX_ERR_PUBLISH" },
-        { OUTBOX_ERR_STATE, 0, 0, "OUTBOX_ERR_STATE" },       { OUTBOX_ERR_UNSUPPORTED, 0, 0, "OUTBOX_ERR_UNSUPPORTED" },
+        { OUTBOX_ERR_STATE, 0, 0, "OUTBOX_ERR_STATE" },       { OUTBOX_ERR_UNSUPPORTED, 0, 0,
+                                                                "OUTBOX_ERR_UNSUPPORTED" },
         { OUTBOX_ERR_SYSTEM, 0, 0, "OUTBOX_ERR_SYSTEM" },
     };
     static const struct {

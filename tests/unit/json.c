@@ -22,14 +22,16 @@ static const struct {
     struct outbox_record record;
     const char *json;
 } cases[] = {
-    { "the least", { .id = { ID }, .topic = "t", P("") }, "{\"id\":\"" ID "\",\"topic\":\"t\",\"payload\":\"\",\"attempts\":0}" },
+    { "the least", { .id = { ID }, .topic = "t", P("") },
+      "{\"id\":\"" ID "\",\"topic\":\"t\",\"payload\":\"\",\"attempts\":0}" },
     { "all",
       { .id = { ID }, .topic = "orders", .partition_key = "k", P("{\"a\":1}"), .headers = two, .header_count = 2,
         .content_type = "application/json", .message_type = "paid", .attempts = 3, .max_attempts = 5, .created_at = 1,
         .available_at = 1500000, .published_at = -1, .state = OUTBOX_RETRYING, .last_error = "no", .lane = 7, .seq = 9,
         .token = 4 },
       "{\"id\":\"" ID "\",\"topic\":\"orders\",\"partition_key\":\"k\",\"payload\":\"{\\\"a\\\":1}\","
-      "\"headers\":{\"trace-id\":\"a\\\"b\",\"empty\":\"\"},\"content_type\":\"application/json\",\"message_type\":\"paid\","
+      "\"headers\":{\"trace-id\":\"a\\\"b\",\"empty\":\"\"},"
+      "\"content_type\":\"application/json\",\"message_type\":\"paid\","
       "\"attempts\":3,\"max_attempts\":5,\"created_at\":\"1970-01-01T00:00:00.000001Z\","
       "\"available_at\":\"1970-01-01T00:00:01.500000Z\",\"published_at\":\"1969-12-31T23:59:59.999999Z\","
       "\"state\":\"retry\",\"last_error\":\"no\",\"lane\":7,\"seq\":9,\"token\":4}" },
@@ -43,14 +45,16 @@ static const struct {
     { "escapes", { .id = { ID }, .topic = "\"\\/\b\f\n\r\t\x01\x0b\x1f\x7f", P("a\nb") },
       "{\"id\":\"" ID "\",\"topic\":\"\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u000b\\u001f\x7f\",\"payload\":\"a\\nb\","
       "\"attempts\":0}" },
-    { "characters of all lengths", { .id = { ID }, .topic = "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", P("\xf0\x9f\x98\x80") },
+    { "characters of all lengths", { .id = { ID }, .topic = "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
+                                     P("\xf0\x9f\x98\x80") },
       "{\"id\":\"" ID "\",\"topic\":\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\",\"payload\":\"\xf0\x9f\x98\x80\","
       "\"attempts\":0}" },
     { "a payload with a NUL", { .id = { ID }, .topic = "t", P("a\0b") },
       "{\"id\":\"" ID "\",\"topic\":\"t\",\"payload_base64\":\"YQBi\",\"attempts\":0}" },
     { "a payload that is not UTF-8", { .id = { ID }, .topic = "t", P("\xff\xfe") },
       "{\"id\":\"" ID "\",\"topic\":\"t\",\"payload_base64\":\"//4=\",\"attempts\":0}" },
-    { "text that some other program wrote", { .id = { "not a \"uuid\"" }, .topic = "caf\xe9\xc3", P(""), .last_error = "\xed\xa0\x80x" },
+    { "text that some other program wrote", { .id = { "not a \"uuid\"" }, .topic = "caf\xe9\xc3", P(""),
+                                              .last_error = "\xed\xa0\x80x" },
       "{\"id\":\"not a \\\"uuid\\\"\",\"topic\":\"caf\xef\xbf\xbd\xef\xbf\xbd\",\"payload\":\"\",\"attempts\":0,"
       "\"last_error\":\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdx\"}" },
 };
@@ -176,7 +180,8 @@ static void *take(void *arena, size_t size)
 
 Test(json, headers_come_back)
 {
-    static const outbox_header headers[] = { { "a", "" }, { "b", "x" }, { "\xc3\xa9", "\xf0\x9f\x98\x80" }, { "q\"\\", "\"\\" },
+    static const outbox_header headers[] = { { "a", "" }, { "b", "x" }, { "\xc3\xa9", "\xf0\x9f\x98\x80" }, { "q\"\\",
+                                                                                                              "\"\\" },
                                              { " ", " " } };
     size_t given, i;
 
@@ -187,7 +192,8 @@ Test(json, headers_come_back)
         char *text;
 
         cr_assert_eq(outbox_json__headers_encode(headers, given, &text, NULL), OUTBOX_OK);
-        cr_assert_eq(outbox_json__headers_decode(text, strlen(text), &back, &count, take, &arena), OUTBOX_OK, "%s", text);
+        cr_assert_eq(outbox_json__headers_decode(text, strlen(text), &back, &count, take, &arena), OUTBOX_OK, "%s",
+                     text);
         cr_assert_eq(count, given, "%s: %zu headers", text, count);
         for (i = 0; i < count; i++) {
             cr_expect_str_eq(back[i].name, headers[i].name, "%s: name %zu", text, i);
@@ -203,7 +209,8 @@ Test(json, headers_come_back)
 Test(json, headers_that_cannot_be_read)
 {
     static const char *const texts[] = {
-        "x", "{", "[]", "null", "1", "\"a\"", "{}x", "{\"a\":1}", "{\"a\":null}", "{\"a\":[]}", "{\"a\":{}}", "{\"a\":true}",
+        "x", "{", "[]", "null", "1", "\"a\"", "{}x", "{\"a\":1}", "{\"a\":null}", "{\"a\":[]}", "{\"a\":{}}",
+            "{\"a\":true}",
         "{\"\":\"x\"}", "{\"a\":\"x\",\"a\":\"y\"}", "{\"a\":\"\\n\"}", "{\"a\\t\":\"x\"}", "{\"a\":\"\\u0000\"}",
         "{\"a\":\"\\u007f\"}", "{\"a\":\"\xff\"}", "{\"a\":\"\\ud800\"}", "{'a':'b'}", "{\"a\":\"b\",}", "{a:\"b\"}",
     };
@@ -278,7 +285,8 @@ Test(json, states_have_names)
         cr_expect_str_eq(outbox_state_name((outbox_state)i), names[i], "state %d is %s", i,
                          outbox_state_name((outbox_state)i));
         if (names[i][0] != '?')
-            cr_expect(outbox_state_parse(names[i], &state) == OUTBOX_OK && (int)state == i, "\"%s\" is not read", names[i]);
+            cr_expect(outbox_state_parse(names[i], &state) == OUTBOX_OK && (int)state == i, "\"%s\" is not read",
+                      names[i]);
     }
     cr_expect_str_eq(outbox_state_name((outbox_state)-1), "?");
     cr_expect_eq(outbox_state_parse("?", &state), OUTBOX_NONE);

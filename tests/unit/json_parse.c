@@ -77,7 +77,8 @@ Test(json_parse, members_that_say_nothing)
 
         cr_assert_not_null(m, "%s", texts[i]);
         cr_expect(m->id == NULL && m->partition_key == NULL && m->payload_size == 0 && m->headers == NULL &&
-                      m->header_count == 0 && m->content_type == NULL && m->message_type == NULL && m->dedup_key == NULL &&
+                      m->header_count == 0 && m->content_type == NULL && m->message_type == NULL &&
+                          m->dedup_key == NULL &&
                       m->available_at == 0 && m->max_attempts == 0,
                   "%s says something", texts[i]);
         outbox_parsed_free(parsed);
@@ -187,8 +188,10 @@ static const struct {
     { "{\"topic\":null}", "json.no_topic", "topic" },
     { "{\"topic\":1}", "json.wrong_type", "\"topic\" must be a string, and is an integer" },
     { "{\"topic\":\"t\",\"partition_key\":1.5}", "json.wrong_type", "\"partition_key\"" },
-    { "{\"topic\":\"t\",\"content_type\":[]}", "json.wrong_type", "\"content_type\" must be a string, and is an array" },
-    { "{\"topic\":\"t\",\"message_type\":{}}", "json.wrong_type", "\"message_type\" must be a string, and is an object" },
+    { "{\"topic\":\"t\",\"content_type\":[]}", "json.wrong_type",
+      "\"content_type\" must be a string, and is an array" },
+    { "{\"topic\":\"t\",\"message_type\":{}}", "json.wrong_type",
+      "\"message_type\" must be a string, and is an object" },
     { "{\"topic\":\"t\",\"dedup_key\":true}", "json.wrong_type", "\"dedup_key\" must be a string, and is true" },
     { "{\"topic\":\"t\",\"id\":1}", "json.wrong_type", "\"id\"" },
     { "{\"topic\":\"t\",\"payload\":1}", "json.wrong_type", "\"payload\" must be a string, and is an integer" },
@@ -238,7 +241,8 @@ Test(json_parse, what_is_no_message)
 
         cr_expect_eq(rc, OUTBOX_ERR_INVALID, "%s is taken", wrong[i].text);
         cr_expect_null(parsed, "%s is refused, and gives a message", wrong[i].text);
-        cr_expect_str_eq(outbox_error_name(err), wrong[i].name, "%s: %s, not %s (%s)", wrong[i].text, outbox_error_name(err),
+        cr_expect_str_eq(outbox_error_name(err), wrong[i].name, "%s: %s, not %s (%s)", wrong[i].text,
+                         outbox_error_name(err),
                          wrong[i].name, outbox_error_message(err));
         cr_expect_not_null(strstr(outbox_error_message(err), wrong[i].says), "%s: \"%s\" is not in: %s", wrong[i].text,
                            wrong[i].says, outbox_error_message(err));
@@ -277,7 +281,8 @@ Test(json_parse, depth)
 /* Only so many bytes are read as were given. */
 Test(json_parse, every_beginning_is_refused)
 {
-    static const char text[] = "{\"topic\":\"t\xc3\xa9\",\"headers\":{\"a\":\"\\u20ac\"},\"delay_ms\":12,\"payload_base64\":\"YQ==\"}";
+    static const char text[] = "{\"topic\":\"t\xc3\xa9\","
+                               "\"headers\":{\"a\":\"\\u20ac\"},\"delay_ms\":12,\"payload_base64\":\"YQ==\"}";
     size_t size;
 
     for (size = 0; size < sizeof(text) - 1; size++) {
@@ -286,7 +291,8 @@ Test(json_parse, every_beginning_is_refused)
         char *copy = malloc(size + 1); /* what is read beyond it is found by valgrind */
 
         memcpy(copy, text, size);
-        cr_expect_eq(outbox_message_from_json(copy, size, 1, &parsed, &err), OUTBOX_ERR_INVALID, "%zu bytes are taken", size);
+        cr_expect_eq(outbox_message_from_json(copy, size, 1, &parsed, &err), OUTBOX_ERR_INVALID, "%zu bytes are taken",
+                     size);
         cr_expect_str_eq(outbox_error_name(err), "json.syntax", "%zu bytes: %s", size, outbox_error_name(err));
         outbox_error_free(err);
         outbox_parsed_free(parsed);

@@ -38,7 +38,8 @@ Test(log, lines)
         { "UTF-8", "caf\xc3\xa9 \xf0\x9f\x98\x80", "caf\xc3\xa9 \xf0\x9f\x98\x80" },
         { "not UTF-8", "caf\xe9 \xff", "caf? ?" },
     };
-    static const outbox_log_level levels[] = { OUTBOX_LOG_ERROR, OUTBOX_LOG_WARNING, OUTBOX_LOG_INFO, OUTBOX_LOG_DEBUG };
+    static const outbox_log_level levels[] = { OUTBOX_LOG_ERROR, OUTBOX_LOG_WARNING, OUTBOX_LOG_INFO,
+                                               OUTBOX_LOG_DEBUG };
     struct seen seen = { 0 };
     outbox_conf *conf;
     size_t i;
@@ -72,7 +73,8 @@ Test(log, long_lines_are_cut_between_characters)
             memcpy(text + i, "\xe2\x82\xac", 4);
         outbox_log__write(conf, OUTBOX_LOG_INFO, "%s", text);
         cr_expect(strlen(seen.line) > 1300 && strlen(seen.line) < 1400, "%zu bytes", strlen(seen.line));
-        cr_expect_geq(outbox_text__length(seen.line, strlen(seen.line)), 0, "cut inside a character, %zu before", before);
+        cr_expect_geq(outbox_text__length(seen.line, strlen(seen.line)), 0, "cut inside a character, %zu before",
+                      before);
     }
     outbox_conf_free(conf);
 }

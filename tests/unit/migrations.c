@@ -34,7 +34,8 @@ static void expect_runnable(const char *what, const char *sql)
 {
     const char *at = strstr(sql, "-- statement\n");
 
-    cr_expect_null(strpbrk(sql, "{}"), "%s: left over: %.30s", what, strpbrk(sql, "{}") != NULL ? strpbrk(sql, "{}") : "");
+    cr_expect_null(strpbrk(sql, "{}"), "%s: left over: %.30s", what, strpbrk(sql, "{}") != NULL ? strpbrk(sql,
+                                                                                                          "{}") : "");
     cr_expect_not_null(at, "%s: no statement", what);
     while (at != NULL) {
         const char *next = strstr(at + 1, "-- statement\n"), *end = next != NULL ? next : at + strlen(at), *p;
@@ -112,7 +113,8 @@ Test(migrations, settings_are_filled_in)
             sql = print(dialects[i], conf);
             cr_assert_not_null(sql);
             expect_runnable(dialects[i], sql);
-            cr_expect_not_null(strstr(sql, cases[c].shown[i]), "%s, %s = %s: %s is not there", dialects[i], cases[c].key,
+            cr_expect_not_null(strstr(sql, cases[c].shown[i]), "%s, %s = %s: %s is not there", dialects[i],
+                               cases[c].key,
                                cases[c].value, cases[c].shown[i]);
             outbox_free(sql);
             outbox_conf_free(conf);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Table names from schema.*: quoted, qualified, whole at the greatest lengths, and never with a stranger's SQL inside. */
+/* Table names from schema.*: quoted, qualified, whole at the greatest lengths, never with a stranger's SQL. */
 #include "conn_internal.h"
 
 #include <outbox/outbox.h>
@@ -129,7 +129,8 @@ Test(names, longest)
 Test(names, hostile_names_are_refused)
 {
     static const char *const hostile[] = {
-        "a\"; DROP TABLE x; --", "\"", "a\"b", "a.b", "a b", "a'b", "{messages}", ":lane", "[[x]]", "a;", "a--", "a/*", "a\\",
+        "a\"; DROP TABLE x; --", "\"", "a\"b", "a.b", "a b", "a'b", "{messages}", ":lane", "[[x]]", "a;", "a--", "a/*",
+            "a\\",
         "a\nb", "\xc3\xa9", "\xef\xbc\x82", "1a", "%s", "a`", "]", "$$",
     };
     static const char *const keys[] = { "schema.name", "schema.prefix" };
@@ -138,7 +139,8 @@ Test(names, hostile_names_are_refused)
 
     for (k = 0; k < 2; k++) {
         for (i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++)
-            cr_expect_eq(outbox_conf_set(conf, keys[k], hostile[i], NULL), OUTBOX_ERR_CONF, "%s = \"%s\" is taken", keys[k],
+            cr_expect_eq(outbox_conf_set(conf, keys[k], hostile[i], NULL), OUTBOX_ERR_CONF, "%s = \"%s\" is taken",
+                         keys[k],
                          hostile[i]);
         memset(longer, 'a', sizeof(longer));
         longer[k == 0 ? 64 : 41] = '\0';

@@ -127,8 +127,10 @@ Test(publisher, what_a_publisher_must_bring)
     for (i = 1; i < 6; i++) {
         outbox_error *err = NULL;
 
-        cr_expect_eq(outbox_publisher_new(&ops[i], NULL, &publisher, &err), OUTBOX_ERR_INVALID, "without %s", missing[i]);
-        cr_expect_str_eq(outbox_error_name(err), "publisher.bad_ops", "without %s: %s", missing[i], outbox_error_name(err));
+        cr_expect_eq(outbox_publisher_new(&ops[i], NULL, &publisher, &err), OUTBOX_ERR_INVALID, "without %s",
+                     missing[i]);
+        cr_expect_str_eq(outbox_error_name(err), "publisher.bad_ops", "without %s: %s", missing[i],
+                         outbox_error_name(err));
         outbox_error_free(err);
     }
     cr_expect_eq(outbox_publisher_new(NULL, NULL, &publisher, NULL), OUTBOX_ERR_INVALID);

@@ -35,7 +35,8 @@ static void list_params(const struct outbox_sqltext *text, char *out, size_t siz
 
         if (text->params[i].row > 0)
             snprintf(row, sizeof(row), "%d", text->params[i].row);
-        used += (size_t)snprintf(out + used, size - used, "%s%s%s", i > 0 ? " " : "", param_names[text->params[i].param],
+        used += (size_t)snprintf(out + used, size - used, "%s%s%s", i > 0 ? " " : "",
+                                 param_names[text->params[i].param],
                                  row);
     }
 }

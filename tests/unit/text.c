@@ -64,7 +64,8 @@ Test(text, length)
     size_t i;
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        cr_expect_eq(outbox_text__length(cases[i].text, cases[i].size), cases[i].length, "%s: %ld, not %ld", cases[i].what,
+        cr_expect_eq(outbox_text__length(cases[i].text, cases[i].size), cases[i].length, "%s: %ld, not %ld",
+                     cases[i].what,
                      outbox_text__length(cases[i].text, cases[i].size), cases[i].length);
 }
 

@@ -58,7 +58,8 @@ Test(uuid, the_time_is_now)
 
     cr_assert_eq(outbox_uuid__make(ids, MANY, NULL), OUTBOX_OK);
     after = milliseconds_now();
-    cr_expect(milliseconds_of(&ids[0]) >= before && milliseconds_of(&ids[0]) <= after, "\"%s\" is not from %llu to %llu",
+    cr_expect(milliseconds_of(&ids[0]) >= before && milliseconds_of(&ids[0]) <= after,
+              "\"%s\" is not from %llu to %llu",
               ids[0].text, (unsigned long long)before, (unsigned long long)after);
     cr_expect_eq(milliseconds_of(&ids[4095]), milliseconds_of(&ids[0]), "\"%s\"", ids[4095].text);
     cr_expect_eq(milliseconds_of(&ids[4096]), milliseconds_of(&ids[0]) + 1, "\"%s\"", ids[4096].text);

@@ -11,7 +11,26 @@
 #
 # A program's source is its name with .c; one line adds it.
 
-unit_tests =
+unit_tests = \
+	%D%/unit/arena \
+	%D%/unit/backoff \
+	%D%/unit/base64 \
+	%D%/unit/buffer \
+	%D%/unit/conf \
+	%D%/unit/drivers \
+	%D%/unit/error \
+	%D%/unit/json \
+	%D%/unit/json_parse \
+	%D%/unit/lane \
+	%D%/unit/log \
+	%D%/unit/migrations \
+	%D%/unit/names \
+	%D%/unit/publisher \
+	%D%/unit/secrets \
+	%D%/unit/sqltext \
+	%D%/unit/text \
+	%D%/unit/timetext \
+	%D%/unit/uuid
 
 plain_tests = \
 	%D%/plain/checker
@@ -22,6 +41,7 @@ conformance_tests = \
 	%D%/conformance/e2e_sqlite \
 	%D%/conformance/generic_postgresql \
 	%D%/conformance/generic_sqlite \
+	%D%/conformance/installed_sql \
 	%D%/conformance/odbc_facts \
 	%D%/conformance/odbc_layer \
 	%D%/conformance/plans \
@@ -59,6 +79,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/e2e_produce.c \
 	%D%/e2e_relay.c \
 	%D%/e2e_run.c \
+	%D%/golden.c %D%/golden.h \
 	%D%/lib-test.c %D%/lib-test.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
@@ -82,12 +103,20 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/defects_order.c \
 	%D%/defects_rest.c
 
+# What the unit tests compare with.
+golden_files = \
+	%D%/golden/key-hashes.tsv \
+	%D%/golden/lanes.tsv \
+	%D%/golden/sql-generic.txt \
+	%D%/golden/sql-postgresql.txt \
+	%D%/golden/sql-sqlite.txt
+
 # What a program is linked with that does not say otherwise: the internals, so that a test
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
-	%D%/lsan.supp %D%/tsan.supp
+	%D%/lsan.supp %D%/tsan.supp $(golden_files)
 
 TEST_EXTENSIONS = .sh
 test_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

@@ -126,10 +126,7 @@ $$;
 -- Its key is the table's oid, in the trigger a constant that needs no look-up.
 -- statement
 CREATE FUNCTION {notify_fn}() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_catalog.pg_notify('{channel}', tg_relid::text);
-    RETURN NULL;
-END
+    BEGIN PERFORM pg_catalog.pg_notify('{channel}', tg_relid::text); RETURN NULL; END
 $$;
 -- statement
 CREATE TRIGGER {prefix}wake AFTER INSERT ON {messages} FOR EACH STATEMENT

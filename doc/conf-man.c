@@ -107,7 +107,9 @@ static const char *const foot[] = {
     ".El",
     ".Sh SEE ALSO",
     ".Xr outboxctl 1 ,",
+    ".Xr outbox_conf 3 ,",
     ".Xr odbc.ini 5 ,",
+    ".Xr outbox 7 ,",
     ".Xr outboxd 8",
 };
 

@@ -2,9 +2,12 @@
 /**
  * @file outbox/conn.h
  * Connections: one that the application has already, or one of the library's own.
+ * A connection keeps prepared statements and what it has learnt of the database, so keep it as long as the ODBC
+ * connection lives.
  *
- * A connection is used by one thread at a time. It keeps prepared statements and what it has learnt of the
- * database, so keep it as long as the ODBC connection lives.
+ * @threads A connection, with all that was made from it, is used by one thread at a time; different connections are
+ *          independent.
+ * @example borrowed.c
  */
 #ifndef OUTBOX_CONN_H
 #define OUTBOX_CONN_H

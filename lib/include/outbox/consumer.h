@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /**
  * @file outbox/consumer.h
+ * Claims lanes of an outbox, for programs that publish by themselves.
  * The pull interface: claim a batch, renew, settle with verdicts, release. For programs with an event loop
  * of their own; the relay uses nothing more.
  *
@@ -10,6 +11,9 @@
  *         rc = outbox_batch_settle(batch, &err);
  *         outbox_batch_free(batch);
  *     }
+ *
+ * @threads A consumer and its batches are used by one thread at a time, which is the one that uses the connection.
+ * @example pull.c
  */
 #ifndef OUTBOX_CONSUMER_H
 #define OUTBOX_CONSUMER_H
@@ -58,6 +62,15 @@ OUTBOX_API int outbox_consumer_claim(outbox_consumer *consumer, outbox_batch **b
  */
 OUTBOX_API int outbox_consumer_renew(outbox_consumer *consumer, size_t *lanes, outbox_error **err);
 
+/**
+ * @page outbox_batch
+ * Messages of one leased lane: answered, settled or given back.
+ * A batch is what outbox_consumer_claim() returned. It ends with outbox_batch_settle() or outbox_batch_release(), or
+ * goes on to the next messages of the lane with outbox_batch_next().
+ *
+ * @threads A batch is used by one thread at a time, which is the one that uses its consumer's connection.
+ */
+
 /** How many messages a batch has. @param[in] batch  a batch @return at least 1. Since 0.1. */
 OUTBOX_API size_t outbox_batch_count(const outbox_batch *batch);
 
@@ -86,7 +99,7 @@ OUTBOX_API int outbox_batch_suspect(const outbox_batch *batch);
  * @param[in] batch     a batch
  * @param[in] index     which message
  * @param[in] verdict   what became of it
- * @param[in] retry_ms  for OUTBOX_RETRY and OUTBOX_UNKNOWN: wait at least so long; -1: the library's own backoff
+ * @param[in] retry_ms  for OUTBOX_RETRY and OUTBOX_UNKNOWN: wait at least so many milliseconds; -1: the library's own backoff
  * @param[in] reason    kept as last_error; copied; may be NULL
  * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_NOMEM. Since 0.1.
  */

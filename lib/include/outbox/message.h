@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /**
  * @file outbox/message.h
- * Messages as applications write them, and as they are read back.
+ * Messages as applications write them.
+ *
+ * @threads The thread that uses the connection; others may enqueue on connections of their own.
+ * @example first.c
  */
 #ifndef OUTBOX_MESSAGE_H
 #define OUTBOX_MESSAGE_H
@@ -55,6 +58,14 @@ typedef struct outbox_message {
 OUTBOX_API int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t count, outbox_id *ids,
                               outbox_error **err);
 
+/**
+ * @page outbox_codec
+ * Enqueues values of a type of the application's own.
+ *
+ * @threads The thread that uses the connection.
+ * @example codec.c
+ */
+
 /** What a codec writes its payload into; see outbox_buffer_append(). Since 0.1. */
 typedef struct outbox_buffer outbox_buffer;
 
@@ -94,7 +105,14 @@ typedef struct outbox_codec {
 OUTBOX_API int outbox_enqueue_value(outbox_conn *conn, const outbox_codec *codec, const outbox_message *message,
                                     const void *value, outbox_id *id, outbox_error **err);
 
-/** @name Reading a record. Text and bytes are owned by the record; optional ones are NULL when absent. @{ */
+/**
+ * @page outbox_record
+ * A message that was read back.
+ * Text and bytes are owned by the record; optional ones are NULL when absent. Who hands out a record says how long it
+ * lives.
+ *
+ * @threads Any number, as long as the record lives.
+ */
 
 /** Its id, lower case. @param[in] r  a record @return 36 characters. Since 0.1. */
 OUTBOX_API const char *outbox_record_id(const outbox_record *r);
@@ -132,7 +150,15 @@ OUTBOX_API int outbox_record_lane(const outbox_record *r);
 OUTBOX_API int64_t outbox_record_seq(const outbox_record *r);
 /** The lane's token when it was claimed: grows with every claim. @param[in] r  a record @return 0 when not claimed. Since 0.1. */
 OUTBOX_API int64_t outbox_record_token(const outbox_record *r);
-/** @} */
+
+/**
+ * @page outbox_json
+ * Messages as JSON.
+ * One object on one line, the same form wherever messages are written or read; the guide json.md that is installed
+ * with the documentation describes it.
+ *
+ * @threads Any; one at a time for each parsed message.
+ */
 
 /**
  * The JSON form of a message, the same everywhere: one object without a newline.

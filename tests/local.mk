@@ -37,6 +37,9 @@ fault_tests = \
 soak_tests =
 
 script_tests = \
+	%D%/documented-api \
+	%D%/documented-errors \
+	%D%/documented-tools \
 	%D%/exported-symbols \
 	%D%/installed.sh \
 	%D%/listed-files
@@ -85,7 +88,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
 	%D%/lsan.supp %D%/tsan.supp
 
 TEST_EXTENSIONS = .sh

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# TAP for tests in bash: `try WHAT COMMAND…` is one test, `finish` prints the plan and exits.
+# TAP for tests in bash: `try WHAT COMMAND…` is one test, `finish` prints the plan and comes last.
 
 tap_count=0
 tap_failed=0
@@ -28,15 +28,15 @@ skip() {
 
 finish() {
 	echo "1..$tap_count"
-	exit "$tap_failed"
+	return "$tap_failed"
 }
 
 # same WHAT WHAT: whether two sorted files have the same lines; says which are in one only.
 same() {
-	[ -s "$1" ] && [ -s "$2" ] || {
+	if [ ! -s "$1" ] || [ ! -s "$2" ]; then
 		echo "nothing was found: ${1##*/} or ${2##*/} is empty"
 		return 1
-	}
+	fi
 	comm -23 "$1" "$2" | sed "s|^|only in ${1##*/}: |" >"$tap_folder/only"
 	comm -13 "$1" "$2" | sed "s|^|only in ${2##*/}: |" >>"$tap_folder/only"
 	cat "$tap_folder/only"

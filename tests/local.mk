@@ -37,6 +37,7 @@ fault_tests = \
 soak_tests =
 
 script_tests = \
+	%D%/conformance/documents \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \

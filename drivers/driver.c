@@ -34,6 +34,18 @@ const struct outbox_driver *outbox_driver__of_dbms(const char *dbms)
     return &outbox_driver__generic;
 }
 
+const struct outbox_connect *outbox_driver__connect(const char *file)
+{
+    const char *name = strrchr(file, '/');
+    size_t i;
+
+    name = name != NULL ? name + 1 : file;
+    for (i = 0; i < COUNT; i++)
+        if (drivers[i]->connect != NULL && strstr(name, drivers[i]->connect->library) != NULL)
+            return drivers[i]->connect;
+    return NULL;
+}
+
 const char *outbox_driver__sql(const struct outbox_driver *driver, enum outbox_query query)
 {
     return driver->sql[query] != NULL ? driver->sql[query] : outbox_driver__generic.sql[query];

@@ -75,11 +75,27 @@ enum outbox_query {
     Q_REDRIVE,          /* dead ones by seq */
     Q_META_SET,
     Q_REBASE_LATE,      /* after a restore: seq of late rows of a lane: i */
+    Q_WAKE,             /* what a wake-up source watches, and the channel or '': tt; NULL: there is none */
     Q__COUNT
 };
 
 #define OUTBOX_DRIVER_POSITION 1u        /* can settle by position */
 #define OUTBOX_DRIVER_SETTLE_RETURNS 2u  /* Q_SETTLE_POSITION answers with a row: the new xbound */
+
+/* What connections of the library's own say when they connect, where the user has no say in it. */
+struct outbox_word {
+    const char *name;
+    int64_t unit;         /* of the setting conn.timeout, in microseconds; 0: the number is `least` */
+    int64_t least;
+    const char *instead, *instead_short; /* an attribute that says the same; or NULL */
+};
+
+struct outbox_connect {
+    const char *library;                 /* what the file of the ODBC driver is named like, without folders */
+    const char *key, *short_key, *value; /* an attribute */
+    const char *words_key, *words_short; /* another one, that holds name=number words */
+    const struct outbox_word *words;     /* ends with a NULL name */
+};
 
 struct outbox_driver {
     const char *name;
@@ -94,7 +110,10 @@ struct outbox_driver {
     const char *begin, *commit, *rollback; /* SQL; NULL: the ODBC calls */
     const char *migrate_lock;   /* first statement of the migrating transaction; NULL: none */
     const char *create_schema;  /* NULL: schemas are not made here */
+    const struct outbox_connect *connect; /* NULL: nothing is said */
     const char *const *setup;   /* run on connections of the library's own; ends with NULL */
+    const char *wake_module;    /* the loadable source of wake-ups; NULL: none */
+    int wake_file;              /* Q_WAKE names a file that changes with each commit */
     const struct outbox_errclass *errors;
     const char *sql[Q__COUNT];
 };
@@ -110,6 +129,9 @@ extern const struct outbox_driver outbox_driver__sqlite;
  * NULL: no driver of that name. */
 const struct outbox_driver *outbox_driver__find(const char *name);
 const struct outbox_driver *outbox_driver__of_dbms(const char *dbms);
+
+/* By the file of an ODBC driver; NULL when it wants nothing. */
+const struct outbox_connect *outbox_driver__connect(const char *file);
 
 /* A statement: the driver's, or the generic one. NULL: it does without. */
 const char *outbox_driver__sql(const struct outbox_driver *driver, enum outbox_query query);

@@ -76,6 +76,20 @@ static const char *const setup[] = {
     NULL,
 };
 
+/* Protocol 7.4-0: no savepoint around each statement, which is a round trip; ours are repeated with their transaction.
+ * A network that swallows packets would hang a call for as long as TCP tries: a quarter of an hour for what was sent,
+ * two hours for an answer that is waited for. So libpq is told when to give up. */
+static const struct outbox_word words[] = {
+    { "connect_timeout", 1000000, 2, NULL, NULL },
+    { "tcp_user_timeout", 1000, 1000, NULL, NULL },
+    { "keepalives_idle", 2000000, 1, "KeepaliveTime", "D1" },
+    { "keepalives_interval", 6000000, 1, "KeepaliveInterval", "D2" },
+    { "keepalives_count", 0, 3, NULL, NULL },
+    { NULL, 0, 0, NULL, NULL },
+};
+
+static const struct outbox_connect connect_with = { "psqlodbc", "Protocol", "A1", "7.4-0", "pqopt", "D5", words };
+
 static const struct outbox_errclass errors[] = {
     { "08", 0, NULL, OUTBOX_ERR_LOST },
     { "57P", 0, NULL, OUTBOX_ERR_LOST },
@@ -109,7 +123,9 @@ const struct outbox_driver outbox_driver__postgresql = {
     .rollback = "ROLLBACK",
     .create_schema = "CREATE SCHEMA IF NOT EXISTS {schema}",
     .migrate_lock = "SELECT pg_advisory_xact_lock(7742101, 1)",
+    .connect = &connect_with,
     .setup = setup,
+    .wake_module = "postgresql",
     .errors = errors,
     .sql = {
         [Q_CLAIM] = CLAIM(NEW ", " DUE),
@@ -170,5 +186,6 @@ const struct outbox_driver outbox_driver__postgresql = {
          * a living outbox, which matters: to take a change for a restore would pass over open transactions. */
         [Q_SYSTEM] = "SELECT system_identifier::text || '/' || '{lanes}'::regclass::oid::text FROM pg_control_system()",
         [Q_REBASE_LATE] = LATE_ROWS,
+        [Q_WAKE] = "SELECT '{messages}'::regclass::oid::text, value FROM {meta} WHERE name = 'channel'",
     },
 };

@@ -51,8 +51,10 @@ const struct outbox_driver outbox_driver__sqlite = {
     .begin = "BEGIN IMMEDIATE",
     .commit = "COMMIT",
     .rollback = "ROLLBACK",
+    .wake_file = 1,
     .errors = errors,
     .sql = {
+        [Q_WAKE] = "SELECT file, '' FROM pragma_database_list WHERE name = 'main'",
         /* A deferred transaction that has read cannot write once another one has committed; one that writes first waits
          * for its turn instead. */
         [Q_TOUCH] = "UPDATE {meta} SET value = value WHERE 1 = 0",

@@ -87,7 +87,7 @@ static void *clean_thread(void *arg)
     while (!outbox_signal__stopped(&c->signal)) {
         pass(c, &conn);
         /* A little sooner or later, so that many cleaners do not come all at once. */
-        outbox_signal__wait(&c->signal, interval - interval / 8 + outbox_backoff__random(interval / 4), 0);
+        outbox_signal__wait(&c->signal, interval - interval / 8 + outbox_backoff__random(interval / 4));
     }
     outbox_conn_close(conn);
     return NULL;

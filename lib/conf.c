@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum conf_type { INTEGER, SIZE, DURATION, CHOICE, TEXT, NAME };
+enum conf_type { INTEGER, SIZE, DURATION, CHOICE, TEXT, NAME, SECRET /* a text that no error shows */ };
 
 struct conf_row {
     const char *key;
@@ -162,6 +162,7 @@ static const char *range_text(const struct conf_row *row, char *out, size_t size
         snprintf(out, size, "letters, digits and _, not starting with a digit, up to %lld", row->max);
         break;
     case TEXT:
+    case SECRET:
         snprintf(out, size, "up to %lld bytes", row->max);
         break;
     }
@@ -181,6 +182,7 @@ static int parse(const struct conf_row *row, const char *value, int64_t *out)
     case NAME:
         return size <= (size_t)row->max && is_name(value);
     case TEXT:
+    case SECRET:
         return size <= (size_t)row->max && outbox_text__length(value, size) >= 0 &&
                !outbox_text__has_control(value, size);
     case DURATION:
@@ -215,7 +217,7 @@ int outbox_conf_set(outbox_conf *conf, const char *key, const char *value, outbo
                                  key);
     if (!parse(&rows[row], value, &number))
         return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.bad_value", "%s cannot be \"%.100s\": allowed is %s%s",
-                                 key, value, range_text(&rows[row], range, sizeof(range)),
+                                 key, rows[row].type == SECRET ? "***" : value, range_text(&rows[row], range, sizeof(range)),
                                  rows[row].type == DURATION ? ", with a unit: us, ms, s, m, h, d" : "");
     copy = strdup(value);
     if (copy == NULL)
@@ -235,7 +237,7 @@ const char *outbox_conf_get(const outbox_conf *conf, const char *key)
 
 int outbox_conf_describe(size_t index, outbox_conf_info *info)
 {
-    static const char *const types[] = { "integer", "size", "duration", "choice", "text", "text" };
+    static const char *const types[] = { "integer", "size", "duration", "choice", "text", "text", "text" };
 
     if (index >= CONF__COUNT || info == NULL)
         return OUTBOX_NONE;

@@ -17,6 +17,8 @@ enum outbox_conf_key {
 /* Values of choices, in the order in which the table names them. */
 enum { SETTLE_AUTO, SETTLE_POSITION, SETTLE_DELETE };
 enum { CLEANER_ON, CLEANER_OFF };
+enum { LISTEN_AUTO, LISTEN_ON, LISTEN_OFF };
+enum { FILE_ON, FILE_OFF };
 enum { ORDERING_KEY, ORDERING_NONE };
 enum { DEAD_BLOCK, DEAD_CONTINUE };
 

@@ -22,6 +22,9 @@
       "prove what is behind (PostgreSQL, SQLite), delete elsewhere.")                                                   \
     X(DRIVER, "driver", CHOICE, "auto", 0, 0, "auto|generic|postgresql|sqlite",                                         \
       "Which dialect to speak; auto: what the connection says it is.")                                                  \
+    X(CONN_TIMEOUT, "conn.timeout", DURATION, "15s", CONF_US_, 3600 * CONF_US_, NULL,                                   \
+      "How long a connection of the library's own waits for a server that the network cuts off: when it connects, sends, "\
+      "and waits for an answer. No limit to statements that run. What the DSN says goes before it.")                    \
     X(ENQUEUE_MAX_PAYLOAD, "enqueue.max_payload", SIZE, "64MiB", 0, 1024 * CONF_MIB_, NULL,                             \
       "Largest payload that is accepted. Drivers copy payloads several times: 255 MiB takes 1 GB of memory.")           \
     X(RELAY_WORKERS, "relay.workers", INTEGER, "2", 1, 256, NULL,                                                       \
@@ -32,7 +35,7 @@
     X(RELAY_BATCH_BYTES, "relay.batch_bytes", SIZE, "16MiB", 1, 4096 * CONF_MIB_, NULL,                                 \
       "A batch ends with the message that reaches this many bytes of payload; bounds memory per worker.")               \
     X(RELAY_POLL_INTERVAL, "relay.poll_interval", DURATION, "1s", 1000, 3600 * CONF_US_, NULL,                          \
-      "Longest wait before an idle relay looks again.")                                                                 \
+      "Longest wait before an idle relay looks again; after work it begins with a millisecond and doubles.")            \
     X(RELAY_LEASE, "relay.lease", DURATION, "30s", CONF_US_, 86400 * CONF_US_, NULL,                                    \
       "How long a lane stays with a relay that no longer renews it. Shorter: a crash is noticed sooner. Renewed at a "  \
       "third of it.")                                                                                                   \
@@ -46,6 +49,21 @@
       "Whether the relay runs a cleaner thread. Only one works at a time, whatever runs.")                              \
     X(RELAY_NAME, "relay.name", TEXT, "", 0, 60, NULL,                                                                  \
       "Shown as the owner of lanes; empty: host name and process number. A random part is added.")                      \
+    X(WAKE_LISTEN, "wake.listen", CHOICE, "auto", 0, 0, "auto|on|off",                                                  \
+      "Whether the relay lets PostgreSQL notify it. auto: when the wake-up module is installed; on: the relay does not "\
+      "start without it.")                                                                                              \
+    X(WAKE_CONNINFO, "wake.conninfo", SECRET, "", 0, 2000, NULL,                                                        \
+      "How the wake-up module connects, as libpq takes it; empty: derived from the DSN. It must not go through a "      \
+      "pooler in transaction mode.")                                                                                    \
+    X(WAKE_CHANNEL, "wake.channel", NAME, "outbox_messages", 1, 63, NULL,                                               \
+      "Channel on which PostgreSQL notifies. Only used when the outbox is created; several may share one.")             \
+    X(WAKE_CHECK_INTERVAL, "wake.check_interval", DURATION, "30s", 100000, 3600 * CONF_US_, NULL,                       \
+      "How often the listening connection is tried out by a notification to itself.")                                   \
+    X(WAKE_FILE, "wake.file", CHOICE, "on", 0, 0, "on|off",                                                             \
+      "Whether the relay watches the files of an SQLite database for changes.")                                         \
+    X(WAKE_SOCKET, "wake.socket", TEXT, "", 0, 100, NULL,                                                               \
+      "Path of a Unix datagram socket on which the relay waits for outbox_wake_send() and `outboxctl enqueue`; empty: " \
+      "none.")                                                                                                          \
     X(RETRY_MAX_ATTEMPTS, "retry.max_attempts", INTEGER, "10", 1, 1000000, NULL,                                        \
       "Failed deliveries after which a message without a limit of its own is dead.")                                    \
     X(RETRY_BACKOFF_MIN, "retry.backoff_min", DURATION, "100ms", 1000, 86400 * CONF_US_, NULL,                          \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Connections: choosing the driver, opening and closing, transactions, the outbox's own facts. */
 #include "conn_internal.h"
+#include "dsn.h"
 #include "error_internal.h"
 
 #include <stdio.h>
@@ -75,24 +76,6 @@ int outbox_conn_borrow(void *hdbc, const outbox_conf *conf, outbox_conn **out, o
     return OUTBOX_OK;
 }
 
-/* What a DSN stands for: a connection string as it is, sqlite:PATH, or the name of a DSN. */
-static char *connection_string(const char *dsn)
-{
-    const char *format = "DSN=%s";
-    char *text;
-
-    if (strchr(dsn, '=') != NULL && strncmp(dsn, "sqlite:", 7) != 0)
-        return strdup(dsn);
-    if (strncmp(dsn, "sqlite:", 7) == 0) {
-        format = "Driver=SQLite3;Database=%s;Timeout=10000;JournalMode=WAL;SyncPragma=NORMAL;FKSupport=1";
-        dsn += 7;
-    }
-    text = malloc(strlen(format) + strlen(dsn) + 1);
-    if (text != NULL)
-        sprintf(text, format, dsn);
-    return text;
-}
-
 static int set_up(outbox_conn *conn, outbox_error **err)
 {
     const char *const *sql;
@@ -116,8 +99,9 @@ int outbox_conn_open(const char *dsn, const outbox_conf *conf, outbox_conn **out
     rc = conn_new(conf, &conn, err);
     if (rc != OUTBOX_OK)
         return rc;
-    text = connection_string(dsn);
-    rc = text != NULL ? outbox_odbc__open(text, &conn->odbc, err) : outbox_error__nomem(err);
+    rc = outbox_dsn__expand(dsn, conn->conf, &text, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_odbc__open(text, &conn->odbc, err);
     free(text);
     if (rc == OUTBOX_OK)
         rc = identify(conn, err);

@@ -11,7 +11,7 @@
 
 /* Statements with repeated parts are kept in these sizes. */
 #define OUTBOX_SIZES 4
-#define OUTBOX_NAMES 32
+#define OUTBOX_NAMES 48
 
 struct outbox_cached {
     outbox_stmt *stmt;

@@ -7,6 +7,11 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/admin.c \
 	%D%/buffer.c \
 	%D%/cleaner.c \
+	%D%/idle.c \
+	%D%/module.c \
+	%D%/wake_file.c \
+	%D%/wake_socket.c \
+	%D%/waker.c \
 	%D%/names.c \
 	%D%/publish.c \
 	%D%/statement.c \
@@ -22,7 +27,9 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/codec.c \
 	%D%/conf.c \
 	%D%/conn.c \
+	%D%/connstr.c \
 	%D%/delivery.c \
+	%D%/dsn.c \
 	%D%/enqueue.c \
 	%D%/error.c \
 	%D%/json.c \
@@ -31,10 +38,12 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/log.c \
 	%D%/migrate.c \
 	%D%/odbc.c \
+	%D%/odbc_profile.c \
 	%D%/publisher.c \
 	%D%/read.c \
 	%D%/record.c \
 	%D%/relay.c \
+	%D%/secrets.c \
 	%D%/settle.c \
 	%D%/sqltext.c \
 	%D%/text.c \
@@ -43,7 +52,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/version.c
 # drivers/, publishers/ and migrations/ add theirs in their own local.mk.
 nodist_%C%_liboutbox_core_la_SOURCES =
-%C%_liboutbox_core_la_LIBADD = $(ODBC_LIBS) $(JANSSON_LIBS) $(MD_LIBS)
+%C%_liboutbox_core_la_LIBADD = $(ODBC_LIBS) $(ODBCINST_LIBS) $(JANSSON_LIBS) $(MD_LIBS)
 
 # Internal headers: only listed so that they are in the tarball.
 %C%_liboutbox_core_la_SOURCES += \
@@ -53,6 +62,9 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/clean.h \
 	%D%/conn_internal.h \
 	%D%/delivery.h \
+	%D%/idle.h \
+	%D%/module.h \
+	%D%/waker.h \
 	%D%/odbc.h \
 	%D%/record.h \
 	%D%/relay_internal.h \
@@ -63,11 +75,14 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/base64.h \
 	%D%/conf_internal.h \
 	%D%/conf_table.h \
+	%D%/connstr.h \
+	%D%/dsn.h \
 	%D%/error_internal.h \
 	%D%/json.h \
 	%D%/lane.h \
 	%D%/log.h \
 	%D%/migrate_data.h \
+	%D%/secrets.h \
 	%D%/text.h \
 	%D%/timetext.h \
 	%D%/uuid.h
@@ -101,6 +116,7 @@ nodist_outboxinclude_HEADERS = %D%/include/outbox/version.h
 
 # What only writers of drivers and publishers need.
 outboxsysincludedir = $(outboxincludedir)/sys
-outboxsysinclude_HEADERS =
+outboxsysinclude_HEADERS = \
+	%D%/include/outbox/sys/wake.h
 
 pkgconfig_DATA = %D%/outbox.pc

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const tables[] = { "messages", "lanes", "deferred", "published", "positions", "dedup", "meta" };
+static const char *const tables[] = { "messages", "lanes", "deferred", "published", "positions", "dedup", "meta", "status" };
 static const struct {
     const char *name, *function;
-} functions[] = { { "lane_fn", "lane" }, { "enqueue_fn", "enqueue" } };
+} functions[] = { { "lane_fn", "lane" }, { "enqueue_fn", "enqueue" }, { "notify_fn", "notify" } };
 
 struct names {
     struct outbox_sqlname *names;
@@ -63,7 +63,7 @@ static char *lane_rows(int lanes)
 static void add_tables(struct names *n, const char *schema, const char *prefix)
 {
     static const char *const plain[] = { "messages_plain", "lanes_plain", "deferred_plain", "published_plain",
-                                         "positions_plain", "dedup_plain", "meta_plain" };
+                                         "positions_plain", "dedup_plain", "meta_plain", "status_plain" };
     size_t i;
 
     for (i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
@@ -93,6 +93,7 @@ int outbox_names__make(const outbox_conf *conf, const struct outbox_driver *driv
     add(&n, "prefix_qualified", schema[0] != '\0' ? print("\"%s\".%s%s", schema, prefix, "") : strdup(prefix));
     add(&n, "lane_count", strdup(count));
     add(&n, "lane_rows", lane_rows(lanes));
+    add(&n, "channel", strdup(outbox_conf__text(conf, CONF_WAKE_CHANNEL)));
     add(&n, "settle", strdup(position ? "position" : "delete"));
     add(&n, "now", strdup(driver->now));
     add(&n, "bytes", strdup(driver->bytes));

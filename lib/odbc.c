@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "odbc.h"
 #include "error_internal.h"
+#include "secrets.h"
 
 #include <sql.h>
 #include <sqlext.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define SCRATCH ((size_t)16 * 1024)
 
@@ -85,35 +85,18 @@ static const char *name_of(int status)
     }
 }
 
-/* Driver managers quote the connection string in some errors: whatever stands behind PWD= or Password= goes. */
-static void hide_secrets(char *text)
+/* Drivers have many words for a connection that broke, some of them HY000. They know it afterwards, without asking the
+ * server. */
+static int is_dead(const outbox_odbc *odbc)
 {
-    static const char *const keys[] = { "pwd=", "password=" };
-    size_t k;
-    char *p;
+    SQLUINTEGER dead = SQL_CD_FALSE;
 
-    for (k = 0; k < 2; k++)
-        for (p = text; *p != '\0'; p++) {
-            size_t n = strlen(keys[k]);
-
-            if (strncasecmp(p, keys[k], n) != 0)
-                continue;
-            p += n;
-            if (*p == '{') /* {…}, in which "}}" is one brace and anything else may stand */
-                for (p++; *p != '\0' && (*p != '}' || p[1] == '}'); p++) {
-                    if (*p == '}')
-                        *p++ = '*';
-                    *p = '*';
-                }
-            for (; *p != '\0' && *p != ';' && *p != ' '; p++)
-                *p = '*';
-            if (*p == '\0')
-                break;
-        }
+    return SQL_SUCCEEDED(SQLGetConnectAttr(odbc->dbc, SQL_ATTR_CONNECTION_DEAD, &dead, sizeof(dead), NULL)) &&
+           dead == SQL_CD_TRUE;
 }
 
-/* Reads the first diagnostic of a handle; at_connect: every class but a missing schema means that there is no connection. */
-static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const char *doing, int at_connect,
+/* Reads the first diagnostic of a handle. connecting: the connection string, when there is no connection yet. */
+static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const char *doing, const char *connecting,
                 outbox_error **err)
 {
     SQLCHAR state[6] = "", text[512] = "";
@@ -125,8 +108,10 @@ static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const cha
         snprintf((char *)state, sizeof(state), "HY000");
         snprintf((char *)text, sizeof(text), "the driver gave no reason");
     }
-    hide_secrets((char *)text);
-    status = at_connect ? OUTBOX_ERR_CONNECT : classify(odbc, (const char *)state, native, (const char *)text);
+    outbox_secrets__hide_known((char *)text, connecting != NULL ? connecting : "");
+    status = connecting != NULL ? OUTBOX_ERR_CONNECT : classify(odbc, (const char *)state, native, (const char *)text);
+    if (status == OUTBOX_ERR_DATABASE && is_dead(odbc))
+        status = OUTBOX_ERR_LOST;
     outbox_error__set(err, status, name_of(status), "cannot %s: %s [SQLSTATE %s, native %ld]%s", doing, text, state,
                       (long)native, advice(status));
     outbox_error__database(err, (const char *)state, native);
@@ -135,7 +120,7 @@ static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const cha
 
 static int fail_stmt(outbox_stmt *stmt, const char *doing, outbox_error **err)
 {
-    return fail(stmt->odbc, SQL_HANDLE_STMT, stmt->handle, doing, 0, err);
+    return fail(stmt->odbc, SQL_HANDLE_STMT, stmt->handle, doing, NULL, err);
 }
 
 void outbox_odbc__set_errors(outbox_odbc *odbc, const struct outbox_errclass *table)
@@ -168,7 +153,7 @@ int outbox_odbc__open(const char *connection_string, outbox_odbc **out, outbox_e
         rc = outbox_error__set(err, OUTBOX_ERR_CONNECT, "odbc.unusable", "the ODBC driver manager gives no handles");
     } else if (!SQL_SUCCEEDED(SQLDriverConnect(odbc->dbc, NULL, (SQLCHAR *)(uintptr_t)connection_string, SQL_NTS, NULL,
                                                0, NULL, SQL_DRIVER_NOPROMPT))) {
-        rc = fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "connect to the database", 1, err);
+        rc = fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "connect to the database", connection_string, err);
         SQLFreeHandle(SQL_HANDLE_DBC, odbc->dbc);
         odbc->dbc = NULL;
     }
@@ -201,7 +186,7 @@ int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error *
     SQLSMALLINT got = 0;
 
     if (!SQL_SUCCEEDED(SQLGetInfo(odbc->dbc, SQL_DBMS_NAME, name, (SQLSMALLINT)size, &got)))
-        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "ask the connection which database it leads to", 0, err);
+        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "ask the connection which database it leads to", NULL, err);
     return OUTBOX_OK;
 }
 
@@ -215,14 +200,14 @@ int outbox_odbc__autocommit(outbox_odbc *odbc, int on, outbox_error **err)
     SQLULEN value = on ? SQL_AUTOCOMMIT_ON : SQL_AUTOCOMMIT_OFF;
 
     if (!SQL_SUCCEEDED(SQLSetConnectAttr(odbc->dbc, SQL_ATTR_AUTOCOMMIT, (SQLPOINTER)value, 0)))
-        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, on ? "end a transaction" : "start a transaction", 0, err);
+        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, on ? "end a transaction" : "start a transaction", NULL, err);
     return OUTBOX_OK;
 }
 
 int outbox_odbc__end(outbox_odbc *odbc, int commit, outbox_error **err)
 {
     if (!SQL_SUCCEEDED(SQLEndTran(SQL_HANDLE_DBC, odbc->dbc, commit ? SQL_COMMIT : SQL_ROLLBACK)))
-        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, commit ? "commit" : "roll back", 0, err);
+        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, commit ? "commit" : "roll back", NULL, err);
     return OUTBOX_OK;
 }
 
@@ -234,11 +219,11 @@ int outbox_odbc__direct(outbox_odbc *odbc, const char *sql, outbox_error **err)
     int rc = OUTBOX_OK;
 
     if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_STMT, odbc->dbc, &handle)))
-        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "make a statement", 0, err);
+        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "make a statement", NULL, err);
     ret = SQLExecDirect(handle, (SQLCHAR *)(uintptr_t)sql, SQL_NTS);
     if (!SQL_SUCCEEDED(ret) && ret != SQL_NO_DATA) {
         snprintf(doing, sizeof(doing), "execute \"%.80s\"", sql);
-        rc = fail(odbc, SQL_HANDLE_STMT, handle, doing, 0, err);
+        rc = fail(odbc, SQL_HANDLE_STMT, handle, doing, NULL, err);
     }
     SQLFreeHandle(SQL_HANDLE_STMT, handle);
     return rc;
@@ -263,7 +248,7 @@ int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outb
     }
     if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_STMT, odbc->dbc, &stmt->handle))) {
         stmt->handle = NULL;
-        rc = fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "make a statement", 0, err);
+        rc = fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "make a statement", NULL, err);
     } else if (!SQL_SUCCEEDED(SQLPrepare(stmt->handle, (SQLCHAR *)(uintptr_t)sql, SQL_NTS))) {
         rc = fail_stmt(stmt, "prepare a statement", err);
     } else {

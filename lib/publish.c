@@ -74,7 +74,7 @@ static size_t next_wave(outbox_batch *batch, int in_order, struct keys *failed, 
 
 static int64_t time_left(outbox_relay *relay)
 {
-    int64_t timeout = outbox_conf__number(relay->conf, CONF_RELAY_PUBLISH_TIMEOUT), stop_at, now = outbox_relay__clock();
+    int64_t timeout = outbox_conf__number(relay->conf, CONF_RELAY_PUBLISH_TIMEOUT), stop_at, now = outbox_thread__clock();
 
     pthread_mutex_lock(&relay->lock);
     stop_at = relay->stop_at;
@@ -95,7 +95,7 @@ static int run_wave(struct outbox_worker *worker, struct outbox_item **wave, siz
         return -1;
     pthread_mutex_lock(&relay->lock);
     worker->delivery = d;
-    worker->deadline = outbox_relay__clock() + timeout;
+    worker->deadline = outbox_thread__clock() + timeout;
     pthread_mutex_unlock(&relay->lock);
     late = outbox_delivery__run(d, timeout, &relay->hurry);
     pthread_mutex_lock(&relay->lock);

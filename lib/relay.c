@@ -7,16 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-int64_t outbox_relay__clock(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 void outbox_relay__count(outbox_relay *relay, size_t offset, uint64_t n)
 {
@@ -74,6 +65,7 @@ int outbox_relay_new(const char *dsn, const outbox_conf *conf, outbox_publisher 
     if (rc == OUTBOX_OK) {
         make_base(relay);
         relay->count = (int)outbox_conf__number(relay->conf, CONF_RELAY_WORKERS);
+        outbox_idle__init(&relay->idle, relay->count, outbox_conf__number(relay->conf, CONF_RELAY_POLL_INTERVAL));
         relay->workers = calloc((size_t)relay->count, sizeof(*relay->workers));
         rc = relay->workers != NULL ? OUTBOX_OK : outbox_error__nomem(err);
     }
@@ -115,6 +107,8 @@ static void join_workers(outbox_relay *relay)
             pthread_join(relay->workers[i].thread, NULL);
             relay->workers[i].started = 0;
         }
+    outbox_waker__stop(relay->waker);
+    relay->waker = NULL;
     if (relay->keeper_started) {
         outbox_signal__stop(&relay->keeping);
         pthread_join(relay->keeper, NULL);
@@ -127,11 +121,24 @@ static void join_workers(outbox_relay *relay)
     }
 }
 
+/* On the waker's thread. */
+static void hint(void *ctx, int sure)
+{
+    outbox_relay *relay = ctx;
+
+    COUNT(relay, wakeups, 1);
+    outbox_idle__wake(&relay->idle, sure);
+}
+
 static int start_threads(outbox_relay *relay, outbox_error **err)
 {
     char name[16];
     int i, rc = OUTBOX_OK;
 
+    /* First, while the connection is still this thread's. */
+    if (!relay->once)
+        rc = outbox_waker__start(relay->workers[0].conn, relay->dsn, relay->conf, &relay->idle, hint, relay,
+                                 &relay->waker, err);
     for (i = 0; i < relay->count && rc == OUTBOX_OK; i++) {
         struct outbox_worker *worker = &relay->workers[i];
 
@@ -181,9 +188,10 @@ void outbox_relay_stop(outbox_relay *relay)
 {
     pthread_mutex_lock(&relay->lock);
     if (relay->stop_at == 0)
-        relay->stop_at = outbox_relay__clock() + outbox_conf__number(relay->conf, CONF_RELAY_DRAIN_TIMEOUT) + 1;
+        relay->stop_at = outbox_thread__clock() + outbox_conf__number(relay->conf, CONF_RELAY_DRAIN_TIMEOUT) + 1;
     pthread_mutex_unlock(&relay->lock);
     outbox_signal__stop(&relay->signal);
+    outbox_idle__stop(&relay->idle);
 }
 
 void outbox_relay_hurry(outbox_relay *relay)
@@ -202,6 +210,7 @@ int outbox_relay_join(outbox_relay *relay, outbox_error **err)
     relay->running = 0;
     /* It may be started again. A stop that comes before that counts for the next run. */
     outbox_signal__reset(&relay->signal);
+    outbox_idle__reset(&relay->idle);
     outbox_signal__reset(&relay->keeping);
     pthread_mutex_lock(&relay->lock);
     relay->stop_at = 0;
@@ -234,17 +243,18 @@ int outbox_relay_run_once(outbox_relay *relay, outbox_error **err)
 
 void outbox_relay_wake(outbox_relay *relay)
 {
-    COUNT(relay, wakeups, 1);
-    outbox_signal__wake(&relay->signal);
+    hint(relay, 1);
 }
 
 int outbox_relay_stats_get(outbox_relay *relay, outbox_relay_stats *stats)
 {
     size_t size = stats != NULL ? stats->size : 0;
+    int wake = outbox_idle__state(&relay->idle);
 
     if (size < sizeof(size_t) || size > sizeof(*stats))
         return OUTBOX_ERR_INVALID;
     pthread_mutex_lock(&relay->lock);
+    relay->stats.wake_state = (uint64_t)wake;
     memcpy(stats, &relay->stats, size);
     pthread_mutex_unlock(&relay->lock);
     stats->size = size;
@@ -262,6 +272,8 @@ void outbox_relay_free(outbox_relay *relay)
     outbox_cleaner_free(relay->cleaner);
     outbox_signal__destroy(&relay->signal);
     outbox_signal__destroy(&relay->keeping);
+    if (relay->conf != NULL)
+        outbox_idle__destroy(&relay->idle);
     pthread_mutex_destroy(&relay->lock);
     outbox_error_free(relay->failure);
     outbox_conf_free(relay->conf);

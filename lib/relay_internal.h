@@ -2,15 +2,18 @@
 /* The relay's shared state.
  *
  * Threads: N workers (each with a connection and a consumer of its own), one keeper (a connection of its own; renews the
- * leases that workers hold), one cleaner (see cleaner.c). `lock` guards stats, failure and each worker's owner, held and
- * delivery; the signal has a lock of its own. The two are never held together. Nothing of ODBC crosses a thread. */
+ * leases that workers hold), one waker (see waker.h), one cleaner (see cleaner.c). `lock` guards stats, failure and each
+ * worker's owner, held and delivery; the signals and the idle state have locks of their own. No two of them are ever held
+ * together. Nothing of ODBC crosses a thread. */
 #ifndef OUTBOX_RELAY_INTERNAL_H
 #define OUTBOX_RELAY_INTERNAL_H
 
 #include "batch_internal.h"
 #include "delivery.h"
+#include "idle.h"
 #include "log.h"
 #include "thread.h"
+#include "waker.h"
 
 #include <outbox/relay.h>
 
@@ -23,6 +26,7 @@ struct outbox_worker {
     unsigned generation;    /* a new name for each connection, so that an old one's leases are not renewed */
     char owner[160];
     int holds;              /* a lane is leased under owner */
+    int streak;             /* so many looks in a row found something */
     outbox_delivery *delivery; /* in the publisher's hands now */
     int64_t deadline;       /* of the delivery, monotonic microseconds */
     outbox_conn *conn;
@@ -35,7 +39,9 @@ struct outbox_relay {
     outbox_publisher *publisher;
     outbox_hooks hooks;
     outbox_cleaner *cleaner;
-    struct outbox_signal signal;   /* stop and wakes, for workers */
+    struct outbox_signal signal;   /* stop, for workers that wait for something else than work */
+    struct outbox_idle idle;       /* where they wait for work */
+    struct outbox_waker *waker;    /* or NULL */
     struct outbox_signal keeping;  /* stop, for the keeper: it ends after the workers */
     pthread_mutex_t lock;
     outbox_relay_stats stats;
@@ -57,6 +63,5 @@ int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, out
 
 void *outbox_relay__worker(void *arg);
 void *outbox_relay__keeper(void *arg);
-int64_t outbox_relay__clock(void);
 
 #endif

@@ -39,14 +39,6 @@ void outbox_signal__reset(struct outbox_signal *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-void outbox_signal__wake(struct outbox_signal *s)
-{
-    pthread_mutex_lock(&s->lock);
-    s->wakes++;
-    pthread_cond_broadcast(&s->changed);
-    pthread_mutex_unlock(&s->lock);
-}
-
 int outbox_signal__stopped(struct outbox_signal *s)
 {
     int stop;
@@ -57,10 +49,9 @@ int outbox_signal__stopped(struct outbox_signal *s)
     return stop;
 }
 
-uint64_t outbox_signal__wait(struct outbox_signal *s, int64_t us, uint64_t seen)
+void outbox_signal__wait(struct outbox_signal *s, int64_t us)
 {
     struct timespec until;
-    uint64_t wakes;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += (time_t)(us / 1000000);
@@ -70,11 +61,17 @@ uint64_t outbox_signal__wait(struct outbox_signal *s, int64_t us, uint64_t seen)
         until.tv_nsec -= 1000000000;
     }
     pthread_mutex_lock(&s->lock);
-    while (!s->stop && s->wakes == seen && pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0)
+    while (!s->stop && pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0)
         ;
-    wakes = s->wakes;
     pthread_mutex_unlock(&s->lock);
-    return wakes;
+}
+
+int64_t outbox_thread__clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 int outbox_thread__start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg, outbox_error **err)

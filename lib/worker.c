@@ -81,6 +81,7 @@ static void tell(struct outbox_worker *worker, const outbox_batch *batch)
                 hooks->dead(hooks->user, &item->record, item->attempts, reason);
         } else if (item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN) {
             failed++;
+            outbox_idle__due(&relay->idle, item->wait);
             if (hooks->failed != NULL)
                 hooks->failed(hooks->user, &item->record, item->attempts, item->wait / 1000, reason);
         } else if (item->fate == FATE_HELD) {
@@ -109,7 +110,7 @@ static int settle(struct outbox_worker *worker, outbox_batch *batch, int keep, o
             break;
         }
         outbox_error_free(why);
-        outbox_signal__wait(&worker->relay->keeping, outbox_backoff__random(INT64_C(10000) << tries), 0);
+        outbox_signal__wait(&worker->relay->keeping, outbox_backoff__random(INT64_C(10000) << tries));
     }
     if (rc == OUTBOX_OK)
         tell(worker, batch);
@@ -167,11 +168,14 @@ static int work_once(struct outbox_worker *worker, outbox_error **err)
     rc = outbox_consumer_claim(worker->consumer, &batch, err);
     if (rc == OUTBOX_OK) {
         COUNT(relay, claims, 1);
+        outbox_idle__found(&relay->idle, outbox_batch_count(batch) > 1 || worker->streak++ > 0);
         rc = work_lane(worker, batch, err);
         if (rc == OUTBOX_NONE)
             rc = OUTBOX_OK;
     } else if (rc == OUTBOX_NONE) {
         COUNT(relay, polls, 1);
+        worker->streak = 0;
+        outbox_idle__nothing(&relay->idle);
     }
     set_holds(worker, 0);
     return rc;
@@ -201,7 +205,7 @@ static int handle_error(struct outbox_worker *worker, int rc, outbox_error *err,
         pthread_mutex_unlock(&relay->lock);
         return 1;
     }
-    outbox_signal__wait(&relay->signal, wait, 0);
+    outbox_signal__wait(&relay->signal, wait);
     return 0;
 }
 
@@ -209,18 +213,12 @@ void *outbox_relay__worker(void *arg)
 {
     struct outbox_worker *worker = arg;
     outbox_relay *relay = worker->relay;
-    int64_t poll = outbox_conf__number(relay->conf, CONF_RELAY_POLL_INTERVAL);
     int failures = 0, end = 0;
 
     while (!end && !outbox_signal__stopped(&relay->signal)) {
         outbox_error *err = NULL;
-        uint64_t before;
         int rc = worker->consumer != NULL ? OUTBOX_OK : connect_again(worker, &err);
 
-        /* Read before the claim: a wake that comes while it looks is not slept over. */
-        pthread_mutex_lock(&relay->signal.lock);
-        before = relay->signal.wakes;
-        pthread_mutex_unlock(&relay->signal.lock);
         if (rc == OUTBOX_OK)
             rc = work_once(worker, &err);
         if (rc < 0)
@@ -229,8 +227,8 @@ void *outbox_relay__worker(void *arg)
             failures = 0;
         if (rc == OUTBOX_NONE && relay->once)
             end = 1;
-        else if (rc == OUTBOX_NONE)
-            outbox_signal__wait(&relay->signal, poll - poll / 8 + outbox_backoff__random(poll / 8), before);
+        else if (rc == OUTBOX_NONE && !outbox_idle__wait(&relay->idle))
+            COUNT(relay, looks, 1);
         outbox_error_free(err);
     }
     disconnect(worker);
@@ -241,7 +239,7 @@ void *outbox_relay__worker(void *arg)
 
 static void cancel_late(outbox_relay *relay)
 {
-    int64_t now = outbox_relay__clock();
+    int64_t now = outbox_thread__clock();
     int i;
 
     for (i = 0; i < relay->count; i++) {
@@ -282,25 +280,25 @@ static int renew(outbox_relay *relay, outbox_conn **conn, outbox_error **err)
 void *outbox_relay__keeper(void *arg)
 {
     outbox_relay *relay = arg;
-    int64_t interval = outbox_conf__number(relay->conf, CONF_RELAY_LEASE) / 3, next = outbox_relay__clock() + interval;
+    int64_t interval = outbox_conf__number(relay->conf, CONF_RELAY_LEASE) / 3, next = outbox_thread__clock() + interval;
     outbox_conn *conn = NULL;
 
     while (!outbox_signal__stopped(&relay->keeping)) {
         outbox_error *err = NULL;
 
-        outbox_signal__wait(&relay->keeping, interval < 200000 ? interval : 200000, 0);
+        outbox_signal__wait(&relay->keeping, interval < 200000 ? interval : 200000);
         cancel_late(relay);
-        if (outbox_relay__clock() < next)
+        if (outbox_thread__clock() < next)
             continue;
         if (renew(relay, &conn, &err) < 0) {
             outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "leases could not be renewed: %s", outbox_error_message(err));
             outbox_error_free(err);
             outbox_conn_close(conn);
             conn = NULL;
-            next = outbox_relay__clock() + interval / 4;
+            next = outbox_thread__clock() + interval / 4;
             continue;
         }
-        next = outbox_relay__clock() + interval;
+        next = outbox_thread__clock() + interval;
     }
     outbox_conn_close(conn);
     return NULL;

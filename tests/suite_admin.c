@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Administration: count, list, get, redrive, discard by all kinds of filter; plain SQL beside the library. */
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -306,6 +307,94 @@ static void test_plain_sql(struct fixture *fx)
     seen_clear(&seen);
 }
 
+/* ---- The view ---- */
+
+struct lines {
+    char *text[200];
+    size_t count;
+};
+
+static int note_line(void *user, const outbox_record *r)
+{
+    struct lines *lines = user;
+    const char *key = outbox_record_partition_key(r), *error = outbox_record_last_error(r);
+
+    if (lines->count < COUNT_OF(lines->text) &&
+        asprintf(&lines->text[lines->count], "%s %s %s %d %s %lld %lld %lld", outbox_record_id(r),
+                 outbox_state_name(outbox_record_state(r)), outbox_record_topic(r), outbox_record_attempts(r),
+                 error != NULL ? error : "-", (long long)outbox_record_created_at(r), (long long)outbox_record_published_at(r),
+                 (long long)(key != NULL)) > 0)
+        lines->count++;
+    return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Every message, in the view and in the list, alike in all that both say. */
+static void compare_view(struct fixture *fx, const char *when)
+{
+    outbox_filter filter = OUTBOX_FILTER_INIT;
+    struct lines listed = {{NULL}, 0};
+    char *view, *line, *rest;
+    size_t i = 0;
+
+    filter.limit = COUNT_OF(listed.text);
+    OK(outbox_list(fx->conn, &filter, note_line, &listed, &fx->err));
+    qsort(listed.text, listed.count, sizeof listed.text[0], by_text);
+    view = db_rows(&fx->db, "SELECT lower(CAST(id AS varchar(36))) || ' ' || state || ' ' || topic || ' ' || "
+                            "CAST(attempts AS varchar(20)) || ' ' || coalesce(last_error, '-') || ' ' || "
+                            "CAST(created_at AS varchar(20)) || ' ' || CAST(coalesce(published_at, 0) AS varchar(20)) || "
+                            "' ' || CASE WHEN partition_key IS NULL THEN '0' ELSE '1' END FROM %sstatus ORDER BY 1",
+                   fx->prefix);
+    for (line = view != NULL ? strtok_r(view, "\n", &rest) : NULL; line != NULL; line = strtok_r(NULL, "\n", &rest), i++)
+        CHECK(i < listed.count && strcmp(line, listed.text[i]) == 0, "%s: the view says %s, the list %s", when, line,
+              i < listed.count ? listed.text[i] : "nothing");
+    CHECK(listed.count > 0 && i == listed.count, "%s: %zu in the view, %zu in the list", when, i, listed.count);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %sstatus WHERE state NOT IN ('published', 'dead')", fx->prefix),
+              count_waiting(fx) - count_state(fx, OUTBOX_DEAD));
+    for (i = 0; i < listed.count; i++)
+        free(listed.text[i]);
+    free(view);
+}
+
+static void test_view(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_id ids[OUTBOX_STATE_COUNT];
+    outbox_message later = text_message("t", "z", "not read yet");
+    outbox_conn *late = NULL;
+    struct db db = {0};
+
+    fixture_set(fx, "clean.retention", "forever");
+    REQUIRE((consumer = patient_consumer(fx)) != NULL && one_of_each(fx, consumer, ids), "not sent");
+    later.delay_ms = HOUR_MS;
+    OK(outbox_enqueue(fx->conn, &later, 1, NULL, &fx->err));
+    compare_view(fx, "one of each");
+    if (target_is_postgresql(fx->target) && CHECK(db_open(&db, fx->dsn, 0) == 0, "no connection") &&
+        OK(outbox_conn_borrow(db.dbc, fx->conf, &late, &fx->err))) {
+        outbox_message m = text_message("t", "d", "late");
+
+        OK(outbox_enqueue(late, &m, 1, NULL, &fx->err));
+    }
+    send_words(fx, "t", "d", "1 2 3");
+    CHECK(drain(fx, consumer, NULL) >= 4, "not drained");
+    compare_view(fx, "published");
+    if (late != NULL) {
+        CHECK_INT(db_commit(&db), 0);
+        CHECK_INT(count_state(fx, OUTBOX_PENDING), 1);
+        compare_view(fx, "committed late");
+        CHECK_INT(drain(fx, consumer, NULL), 1);
+        compare_view(fx, "published late");
+        outbox_conn_close(late);
+        db_close(&db);
+    }
+    OK(outbox_clean(fx->conn, fx->conf, NULL, &fx->err));
+    compare_view(fx, "cleaned");
+}
+
 void suite_admin(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -318,6 +407,7 @@ void suite_admin(const struct target *target, const char *only)
         {"admin: redrive by id, key, age", test_redrive_filters, 0},
         {"admin: redrive while the lane is held", test_redrive_while_held, 0},
         {"plain SQL writes messages too", test_plain_sql, 0},
+        {"the view shows what the list shows", test_view, 0},
     };
 
     suite_run(tests, COUNT_OF(tests), target, only);

@@ -91,6 +91,26 @@ CREATE TABLE {dedup} (
 );
 -- statement
 CREATE INDEX {prefix}dedup_at ON {dedup_plain} (created_at);
+-- Every message and its state, under the conditions by which relays and lists find them. Times are microseconds since
+-- 1970, UTC.
+-- statement
+CREATE VIEW {status} (lane, seq, id, topic, partition_key, state, attempts, last_error, created_at, available_at,
+                      published_at) AS
+SELECT m.lane, m.seq, m.id, m.topic, m.partition_key,
+       CASE WHEN m.seq <= l.pos THEN 'published' WHEN m.available_at > {now} THEN 'scheduled' ELSE 'pending' END,
+       0, CAST(NULL AS {text}), m.created_at, m.available_at,
+       CASE WHEN m.seq <= l.pos THEN
+           (SELECT MIN(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq) END
+FROM {messages} m JOIN {lanes} l ON l.lane = m.lane
+UNION ALL
+SELECT d.lane, d.seq, d.id, d.topic, d.partition_key,
+       CASE d.state WHEN 2 THEN 'scheduled' WHEN 3 THEN 'retry' WHEN 4 THEN 'held' ELSE 'dead' END,
+       d.attempts, d.last_error, d.created_at, d.available_at, CAST(NULL AS BIGINT)
+FROM {deferred} d
+UNION ALL
+SELECT p.lane, p.seq, p.id, p.topic, p.partition_key, 'published', p.attempts, p.last_error, p.created_at,
+       CAST(NULL AS BIGINT), p.published_at
+FROM {published} p;
 -- statement
 CREATE TABLE {meta} (name VARCHAR(40) NOT NULL PRIMARY KEY, value VARCHAR(200) NOT NULL);
 -- statement

@@ -121,8 +121,46 @@ RETURNS uuid LANGUAGE sql VOLATILE AS $$
             (extract(epoch FROM available_at) * 1000000)::bigint)
     RETURNING id
 $$;
+-- Notifies the relays, when one waits. A commit that notifies holds up all others that do, so none must without need:
+-- the relay that waits holds an advisory lock, and only whoever finds it held notifies. The lock is let go at once.
+-- Its key is the table's oid, in the trigger a constant that needs no look-up.
+-- statement
+CREATE FUNCTION {notify_fn}() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_catalog.pg_notify('{channel}', tg_relid::text);
+    RETURN NULL;
+END
+$$;
+-- statement
+CREATE TRIGGER {prefix}wake AFTER INSERT ON {messages} FOR EACH STATEMENT
+    WHEN (NOT (pg_try_advisory_lock_shared('{messages}'::regclass::oid::integer, 1)
+               AND pg_advisory_unlock_shared('{messages}'::regclass::oid::integer, 1)))
+    EXECUTE FUNCTION {notify_fn}();
+-- Every message and its state, under the conditions by which relays and lists find them. Times are microseconds since
+-- 1970, UTC.
+-- statement
+CREATE VIEW {status} (lane, seq, id, topic, partition_key, state, attempts, last_error, created_at, available_at,
+                      published_at) AS
+SELECT m.lane, m.seq, m.id, m.topic, m.partition_key,
+       CASE WHEN w.settled THEN 'published' WHEN m.available_at > {now} THEN 'scheduled' ELSE 'pending' END,
+       0, NULL::text, m.created_at, m.available_at,
+       CASE WHEN w.settled THEN
+           (SELECT min(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq
+            AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap))) END
+FROM {messages} m JOIN {lanes} l ON l.lane = m.lane
+CROSS JOIN LATERAL (SELECT m.seq <= l.pos AND (m.seq <= l.low OR pg_visible_in_snapshot(m.tx, l.snap)) AS settled) w
+UNION ALL
+SELECT d.lane, d.seq, d.id, d.topic, d.partition_key,
+       CASE d.state WHEN 2 THEN 'scheduled' WHEN 3 THEN 'retry' WHEN 4 THEN 'held' ELSE 'dead' END,
+       d.attempts, d.last_error, d.created_at, d.available_at, NULL::bigint
+FROM {deferred} d
+UNION ALL
+SELECT p.lane, p.seq, p.id, p.topic, p.partition_key, 'published', p.attempts, p.last_error, p.created_at,
+       NULL::bigint, p.published_at
+FROM {published} p;
 -- statement
 CREATE TABLE {meta} (name text PRIMARY KEY, value text NOT NULL);
 -- statement
 INSERT INTO {meta} (name, value) VALUES ('version', '1'), ('lanes', '{lane_count}'), ('settle', '{settle}'),
+    ('channel', '{channel}'),
     ('system', (SELECT system_identifier::text || '/' || '{lanes}'::regclass::oid::text FROM pg_control_system()));

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The ODBC layer alone: values of every size in and out, row counts, errors and their classes. */
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "arena.h"
 #include "lib-test.h"
 #include "odbc.h"
+#include "secrets.h"
 
 struct layer {
     const struct target *target;
@@ -185,6 +190,130 @@ static void test_errors(struct layer *l)
     CHECK(none == NULL && strstr(fx->message, "s3cr3t") == NULL, "a password in: %s", fx->message);
 }
 
+/* No piece of a password may be left, in whatever a driver manager, a driver or libpq quotes. */
+static void test_secrets(struct layer *l)
+{
+    static const char *const quoted[] = {
+        "cannot use DSN=x;PWD={alpha;bravo}}charlie};UID=u", "PWD={alpha;bravo}}charlie", "pwd = alpha bravo charlie;UID=u",
+        "Password=alpha bravo;sslpassword=charlie", "pqopt={user=u password=alpha;bravo'}}charlie sslmode=x};UID=u",
+        "pqopt=password='alpha bravo' sslpassword=charlie", "D5={passwd = alpha}}bravo}} charlie}", "PWD={}}alpha}}}};bravo}",
+        "postgresql://u:alpha@host/db?password=bravo", "pqopt={postgresql://u:alpha:bravo@host}", "PWD=alpha=bravo{charlie",
+    };
+    static const char *const strings[] = {
+        "PWD={alpha;bravo}}charlie}", "Pwd = alpha bravo charlie ", "pqopt={password=alpha bravo charlie}",
+        "pqopt={application_name=x password='alpha bravo' charlie}", "Password=alpha;passwd=bravo;PWD={charlie}",
+    };
+    char text[256];
+
+    (void)l;
+    for (size_t i = 0; i < COUNT_OF(quoted); i++) {
+        snprintf(text, sizeof text, "%s", quoted[i]);
+        outbox_secrets__hide(text);
+        CHECK(strlen(text) == strlen(quoted[i]), "of another length: %s", text);
+        CHECK(!strstr(text, "alpha") && !strstr(text, "bravo") && !strstr(text, "charlie"), "left: %s", text);
+    }
+    for (size_t i = 0; i < COUNT_OF(strings); i++) {
+        snprintf(text, sizeof text, "missing \"=\" after \"alpha\" or 'bravo' in charlie");
+        outbox_secrets__hide_known(text, strings[i]);
+        CHECK(!strstr(text, "alpha") && !strstr(text, "bravo") && strstr(text, "missing"), "left: %s", text);
+        CHECK(!strstr(text, "charlie"), "left: %s", text);
+    }
+    snprintf(text, sizeof text, "password authentication failed for user {u}; UID=u;PWD=x;Port=1");
+    outbox_secrets__hide(text);
+    CHECK_STR(text, "password authentication failed for user {u}; UID=u;PWD=*;Port=1");
+}
+
+/* What libpq itself quotes of words that it cannot read. */
+static void test_quoted_secrets(struct layer *l)
+{
+    static const char *const more[] = { "pqopt={password=alpha bravo}", "pqopt={password='alpha bravo}",
+                                        "pqopt={passwordx=alpha password=bravo}", "PWD={alpha;}}bravo}" };
+    struct fixture *fx = &l->fx;
+    outbox_odbc *none = NULL;
+    char text[600];
+
+    if (!target_is_postgresql(fx->target)) {
+        tap_skip("libpq's");
+        return;
+    }
+    for (size_t i = 0; i < COUNT_OF(more); i++) {
+        snprintf(text, sizeof text, "Driver={PostgreSQL Unicode};Servername=/nonexistent;Database=d;Username=u;%s", more[i]);
+        EXPECT(outbox_odbc__open(text, &none, &fx->err), OUTBOX_ERR_CONNECT);
+        tap_note("%s", fx->message);
+        CHECK(strstr(fx->message, "alpha") == NULL && strstr(fx->message, "bravo") == NULL, "left: %s", fx->message);
+    }
+}
+
+/* The file has the name that was given, and no other one appears. */
+static void open_path(struct layer *l, const char *directory, const char *name)
+{
+    struct fixture *fx = &l->fx;
+    outbox_conn *conn = NULL;
+    char dsn[512];
+    struct dirent *entry;
+    DIR *dir;
+
+    snprintf(dsn, sizeof dsn, "sqlite:%s/%s", directory, name);
+    if (OK(outbox_conn_open(dsn, fx->conf, &conn, &fx->err)))
+        OK(outbox_migrate(conn, NULL, &fx->err));
+    CHECK(access(dsn + 7, F_OK) == 0, "no file %s", dsn + 7);
+    dir = opendir(directory);
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        CHECK(strncmp(entry->d_name, name, strlen(name)) == 0 || entry->d_name[0] == '.', "%s appeared", entry->d_name);
+    if (dir != NULL)
+        closedir(dir);
+    outbox_conn_close(conn);
+    unlink(dsn + 7);
+}
+
+static void test_paths(struct layer *l)
+{
+    static const char *const names[] = { "plain", "a;b", "a;Driver=x;", "{a}", "a{b}}c", "a b", " a ", "a=b", "\303\251t\303\251",
+                                         "%41", "a?b#c", "a?;b#%3B", "'q\"", "}", "a&mode=ro", "a;?mode=memory", ";" };
+    struct fixture *fx = &l->fx;
+    char directory[96];
+
+    if (target_is_postgresql(fx->target)) {
+        tap_skip("SQLite's");
+        return;
+    }
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        snprintf(directory, sizeof directory, "%s/p%zu", fx->directory, i);
+        if (CHECK_INT(mkdir(directory, 0700), 0))
+            open_path(l, directory, names[i]);
+    }
+    EXPECT(outbox_conn_open("sqlite:file:/tmp/a;b", fx->conf, &(outbox_conn *){NULL}, &fx->err), OUTBOX_ERR_INVALID);
+    CHECK_STR(fx->name, "conn.bad_path");
+}
+
+/* Paths that begin with what a connection string would not keep. */
+static void test_relative_paths(struct layer *l)
+{
+    static const char *const names[] = { " a;", "{x}", "\tz", "y;" };
+    struct fixture *fx = &l->fx;
+    char dsn[64];
+    int here;
+
+    if (target_is_postgresql(fx->target)) {
+        tap_skip("SQLite's");
+        return;
+    }
+    here = open(".", O_RDONLY | O_DIRECTORY);
+    if (!CHECK(here >= 0 && chdir(fx->directory) == 0, "no folder"))
+        return;
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        outbox_conn *conn = NULL;
+
+        snprintf(dsn, sizeof dsn, "sqlite:%s", names[i]);
+        if (OK(outbox_conn_open(dsn, fx->conf, &conn, &fx->err)))
+            OK(outbox_migrate(conn, NULL, &fx->err));
+        outbox_conn_close(conn);
+        CHECK(access(names[i], F_OK) == 0, "no file %s", names[i]);
+    }
+    CHECK_INT(fchdir(here), 0);
+    close(here);
+}
+
 static void run(const struct target *target, const char *name, void (*test)(struct layer *))
 {
     struct layer l;
@@ -219,6 +348,10 @@ int main(int argc, char **argv)
         {"row counts", test_row_counts},
         {"transactions", test_transactions},
         {"errors", test_errors},
+        {"sqlite: any path", test_paths},
+        {"sqlite: any relative path", test_relative_paths},
+        {"no piece of a password is left", test_secrets},
+        {"passwords that libpq quotes", test_quoted_secrets},
     };
     static const char *const targets[] = {"sqlite/position", "postgresql/position"};
 

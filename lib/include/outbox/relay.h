@@ -35,6 +35,13 @@ typedef struct outbox_hooks {
 /** Starts hooks with nothing set. Since 0.1. */
 #define OUTBOX_HOOKS_INIT { sizeof(outbox_hooks), NULL, NULL, NULL, NULL, NULL }
 
+/** Whether wake-ups from outside reach a relay. Without them it polls; nothing else changes. Since 0.1. */
+typedef enum outbox_wake_state {
+    OUTBOX_WAKE_NONE = 0, /**< no source of wake-ups for this database, or they are switched off */
+    OUTBOX_WAKE_DOWN = 1, /**< a source is there and does not work at present; it tries again by itself */
+    OUTBOX_WAKE_UP = 2    /**< wake-ups work */
+} outbox_wake_state;
+
 /** Counters of a relay since it was made. Since 0.1. */
 typedef struct outbox_relay_stats {
     size_t size;           /**< sizeof(outbox_relay_stats); set it before the call */
@@ -47,13 +54,15 @@ typedef struct outbox_relay_stats {
     uint64_t fenced;       /**< batches dropped because the lease was lost */
     uint64_t suspect;      /**< lanes taken over from an owner that crashed */
     uint64_t polls;        /**< claims that found nothing */
-    uint64_t wakeups;      /**< outbox_relay_wake() calls */
+    uint64_t wakeups;      /**< hints that there is work: outbox_relay_wake() calls, notifications */
     uint64_t db_errors;    /**< database errors, after each of which the relay went on */
     uint64_t cleaned;      /**< rows removed by its cleaner */
+    uint64_t looks;        /**< claims without a hint, by polling */
+    uint64_t wake_state;   /**< an outbox_wake_state, now: the best of its sources */
 } outbox_relay_stats;
 
 /** Starts stats. Since 0.1. */
-#define OUTBOX_RELAY_STATS_INIT { sizeof(outbox_relay_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define OUTBOX_RELAY_STATS_INIT { sizeof(outbox_relay_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /**
  * Makes a relay; nothing runs and no connection is made yet.
@@ -131,6 +140,17 @@ OUTBOX_API int outbox_relay_run_once(outbox_relay *relay, outbox_error **err);
  * @threads Any; cheap. Since 0.1.
  */
 OUTBOX_API void outbox_relay_wake(outbox_relay *relay);
+
+/**
+ * Tells a relay of another process on this host that there is work, through the socket that wake.socket names. Call it
+ * after COMMIT. It waits for nothing, and nothing is lost when it fails: the relay polls.
+ *
+ * @param[in]  conf  settings, of which only wake.socket matters
+ * @param[out] err   why not, or NULL
+ * @return OUTBOX_OK; OUTBOX_NONE when wake.socket is not set or no relay listens there; OUTBOX_ERR_SYSTEM. Any thread.
+ *         Since 0.1.
+ */
+OUTBOX_API int outbox_wake_send(const outbox_conf *conf, outbox_error **err);
 
 /**
  * Copies the counters.

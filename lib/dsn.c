@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "dsn.h"
+#include "connstr.h"
+#include "driver.h"
+#include "error_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SQLITE "sqlite:"
+#define SQLITE_MORE ";Timeout=10000;JournalMode=WAL;SyncPragma=NORMAL;FKSupport=1"
+
+/* libsqliteodbc knows no braces: a value ends at the first ';', and blanks before it are lost. SQLite itself takes a
+ * URI in which any byte can be written. */
+static int add_path(struct outbox_buffer *out, const char *path)
+{
+    int good = 1, plain = strchr(path, ';') == NULL && path[0] != ' ' && path[0] != '{' && path[0] != '\t';
+    char hex[4];
+
+    if (plain || strncmp(path, "file:", 5) == 0)
+        return outbox_buffer__add(out, path, strlen(path));
+    good = outbox_buffer__add(out, "file:", 5);
+    for (; *path != '\0' && good; path++) {
+        snprintf(hex, sizeof(hex), "%%%02X", (unsigned)(unsigned char)*path);
+        good = strchr(";{} \t%?#", *path) != NULL ? outbox_buffer__add(out, hex, 3) : outbox_buffer__add(out, path, 1);
+    }
+    return good;
+}
+
+static int base(const char *dsn, struct outbox_buffer *out, outbox_error **err)
+{
+    int good;
+
+    if (strncmp(dsn, SQLITE, strlen(SQLITE)) == 0) {
+        dsn += strlen(SQLITE);
+        if (strncmp(dsn, "file:", 5) == 0 && strchr(dsn, ';') != NULL)
+            return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.bad_path",
+                                     "the path \"%.200s\" is a URI with a ';', which ends a value in a connection "
+                                     "string: write %%3B", dsn);
+        good = outbox_buffer__add(out, "Driver=SQLite3;Database=", 24) && add_path(out, dsn) &&
+               outbox_buffer__add(out, SQLITE_MORE, strlen(SQLITE_MORE));
+    } else if (strchr(dsn, '=') != NULL) {
+        good = outbox_buffer__add(out, dsn, strlen(dsn));
+    } else {
+        good = outbox_buffer__add(out, "DSN=", 4) && outbox_buffer__add(out, dsn, strlen(dsn));
+    }
+    return good ? OUTBOX_OK : outbox_error__nomem(err);
+}
+
+/* ---- what a driver adds ---- */
+
+struct given {
+    const char *text; /* the connection string */
+    char *dsn;        /* the DSN that it names, or NULL */
+    const struct outbox_connect *wants;
+    int64_t timeout;
+};
+
+/* What the user says for a keyword or its short form; *value is NULL when nothing. Free it. */
+static int user_says(const struct given *g, const char *key, const char *short_key, char **value, outbox_error **err)
+{
+    int rc = outbox_connstr__get(g->text, key, value, err);
+
+    if (rc == OUTBOX_OK && *value == NULL)
+        rc = outbox_connstr__get(g->text, short_key, value, err);
+    if (rc == OUTBOX_OK && *value == NULL && g->dsn != NULL)
+        rc = outbox_odbc__profile(g->dsn, key, "odbc.ini", value, err);
+    return rc;
+}
+
+/* The user's string, without the attributes that are written anew. */
+static int copy_rest(const struct given *g, struct outbox_buffer *out)
+{
+    const struct outbox_connect *w = g->wants;
+    const char *at = g->text;
+    struct outbox_connstr_part part;
+
+    while (outbox_connstr__next(&at, &part))
+        if (!outbox_connstr__is(&part, w->words_key) && !outbox_connstr__is(&part, w->words_short) &&
+            !(outbox_buffer__add(out, part.text, part.size) && outbox_buffer__add(out, ";", 1)))
+            return 0;
+    return 1;
+}
+
+static int64_t scaled(const struct outbox_word *word, int64_t timeout)
+{
+    int64_t number = word->unit > 0 ? timeout / word->unit : word->least;
+
+    return number < word->least ? word->least : number;
+}
+
+/* Ours first, unless an attribute of its own says it already: of the same word the last one counts. */
+static int pack(const struct given *g, struct outbox_buffer *packed, outbox_error **err)
+{
+    const struct outbox_word *w;
+    char text[80], *said;
+    int rc = OUTBOX_OK;
+
+    for (w = g->wants->words; w->name != NULL && rc == OUTBOX_OK; w++) {
+        said = NULL;
+        if (w->instead != NULL)
+            rc = user_says(g, w->instead, w->instead_short, &said, err);
+        snprintf(text, sizeof(text), "%s=%lld ", w->name, (long long)scaled(w, g->timeout));
+        if (rc == OUTBOX_OK && said == NULL && !outbox_buffer__add(packed, text, strlen(text)))
+            rc = outbox_error__nomem(err);
+        free(said);
+    }
+    return rc;
+}
+
+static int add_words(const struct given *g, struct outbox_buffer *out, outbox_error **err)
+{
+    struct outbox_buffer packed = { NULL, 0, 0 };
+    char *theirs;
+    int rc = user_says(g, g->wants->words_key, g->wants->words_short, &theirs, err);
+
+    if (rc == OUTBOX_OK && (theirs == NULL || strstr(theirs, "://") == NULL)) /* a URI takes no more words */
+        rc = pack(g, &packed, err);
+    if (rc == OUTBOX_OK && (!outbox_buffer__add(&packed, theirs, theirs != NULL ? strlen(theirs) : 0) ||
+                            !outbox_connstr__add(out, g->wants->words_key, packed.data)))
+        rc = outbox_error__nomem(err);
+    outbox_buffer__free(&packed);
+    free(theirs);
+    return rc;
+}
+
+static int improve(const struct given *g, struct outbox_buffer *out, outbox_error **err)
+{
+    char *said;
+    int rc = user_says(g, g->wants->key, g->wants->short_key, &said, err);
+
+    if (rc == OUTBOX_OK && (!copy_rest(g, out) || (said == NULL && !outbox_connstr__add(out, g->wants->key, g->wants->value))))
+        rc = outbox_error__nomem(err);
+    free(said);
+    return rc == OUTBOX_OK ? add_words(g, out, err) : rc;
+}
+
+/* The file of the ODBC driver tells what will connect, before anything does. */
+static int find_wants(struct given *g, outbox_error **err)
+{
+    char *driver = NULL, *file = NULL;
+    int rc = outbox_connstr__get(g->text, "DSN", &g->dsn, err);
+
+    if (rc == OUTBOX_OK)
+        rc = outbox_connstr__get(g->text, "Driver", &driver, err);
+    if (rc == OUTBOX_OK && driver == NULL && g->dsn != NULL)
+        rc = outbox_odbc__profile(g->dsn, "Driver", "odbc.ini", &driver, err);
+    if (rc == OUTBOX_OK && driver != NULL && strchr(driver, '/') == NULL)
+        rc = outbox_odbc__profile(driver, "Driver", "odbcinst.ini", &file, err);
+    if (rc == OUTBOX_OK && driver != NULL)
+        g->wants = outbox_driver__connect(file != NULL ? file : driver);
+    free(driver);
+    free(file);
+    return rc;
+}
+
+int outbox_dsn__expand(const char *dsn, const outbox_conf *conf, char **text, outbox_error **err)
+{
+    struct outbox_buffer plain = { NULL, 0, 0 }, more = { NULL, 0, 0 };
+    struct given g = { NULL, NULL, NULL, outbox_conf__number(conf, CONF_CONN_TIMEOUT) };
+    int rc = base(dsn, &plain, err);
+
+    *text = NULL;
+    g.text = plain.data;
+    if (rc == OUTBOX_OK)
+        rc = find_wants(&g, err);
+    if (rc == OUTBOX_OK && g.wants != NULL)
+        rc = improve(&g, &more, err);
+    if (rc == OUTBOX_OK && g.wants != NULL) {
+        outbox_buffer__free(&plain);
+        plain = more;
+    } else {
+        outbox_buffer__free(&more);
+    }
+    if (rc != OUTBOX_OK)
+        outbox_buffer__free(&plain);
+    free(g.dsn);
+    *text = plain.data;
+    return rc;
+}

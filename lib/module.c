@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Finds modules: in the folders of $OUTBOX_MODULE_PATH, then where `make install` puts them. */
+#include "module.h"
+#include "error_internal.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A program with more rights than its user must not load what the user names. */
+static const char *user_path(void)
+{
+#ifdef HAVE_SECURE_GETENV
+    return secure_getenv("OUTBOX_MODULE_PATH");
+#else
+    return getuid() == geteuid() && getgid() == getegid() ? getenv("OUTBOX_MODULE_PATH") : NULL;
+#endif
+}
+
+/* Whether a file is in the folder; its path then. */
+static int in_folder(const char *folder, size_t length, const char *file, char *path, size_t size)
+{
+    int n = snprintf(path, size, "%.*s/%s", (int)length, folder, file);
+
+    return length > 0 && n > 0 && (size_t)n < size && access(path, R_OK) == 0;
+}
+
+static int search(const char *file, char *path, size_t size)
+{
+    const char *folders = user_path();
+
+    while (folders != NULL) {
+        const char *colon = strchr(folders, ':');
+        size_t length = colon != NULL ? (size_t)(colon - folders) : strlen(folders);
+
+        if (in_folder(folders, length, file, path, size))
+            return 1;
+        folders = colon != NULL ? colon + 1 : NULL;
+    }
+    return in_folder(OUTBOX_MODULE_DIR, strlen(OUTBOX_MODULE_DIR), file, path, size);
+}
+
+int outbox_module__find(const char *kind, const char *name, void **entry, outbox_error **err)
+{
+    char file[80], symbol[80], path[1024];
+    void *module;
+
+    snprintf(file, sizeof(file), "outbox-%s-%s.so", kind, name);
+    snprintf(symbol, sizeof(symbol), "outbox_%s_%s", kind, name);
+    if (!search(file, path, sizeof(path)))
+        return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "module.missing",
+                                 "the module %s is not installed: install the package liboutbox-%s-%s", file, kind, name);
+    /* Never closed: what it left with other libraries, such as thread-local data, must stay callable. */
+    module = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (module == NULL)
+        return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "module.unusable", "cannot load %s: %s", path, dlerror());
+    *entry = dlsym(module, symbol);
+    if (*entry == NULL)
+        return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "module.unusable", "%s has no function %s: it is no module of "
+                                 "liboutbox", path, symbol);
+    return OUTBOX_OK;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Loadable modules: files outbox-KIND-NAME.so in the module folder. */
+#ifndef OUTBOX_MODULE_H
+#define OUTBOX_MODULE_H
+
+#include <outbox/types.h>
+
+/* Opens a module, for good, and finds its one symbol, outbox_KIND_NAME. OUTBOX_ERR_UNSUPPORTED when there is none, with a
+ * text that says what to install. Any thread. */
+int outbox_module__find(const char *kind, const char *name, void **entry, outbox_error **err);
+
+#endif

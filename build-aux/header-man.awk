@@ -28,7 +28,7 @@ function macro_for(word,    lead, tail, core, m) {
         m = "Xr " m
     } else if (core ~ /^OUTBOX_[A-Z0-9_]+$/) {
         m = "Dv " core
-    } else if (core ~ /^(schema|relay|retry|ordering|clean|dedup|enqueue|wake|breaker|log)\.([a-z_][a-z_]+|\*)$/) {
+    } else if (core ~ /^(schema|conn|relay|retry|ordering|clean|dedup|enqueue|wake|breaker|log)\.([a-z_][a-z_]+|\*)$/) {
         m = "Cm " core
     } else {
         return

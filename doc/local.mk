@@ -45,6 +45,7 @@ library_pages = \
 	%D%/outbox_publisher.3 \
 	%D%/outbox_record.3 \
 	%D%/outbox_relay.3 \
+	%D%/outbox_sys_wake.3 \
 	%D%/outbox_types.3 \
 	%D%/outbox_version.3
 dist_man_MANS += $(library_pages)
@@ -52,7 +53,7 @@ dist_man_MANS += $(library_pages)
 dist_noinst_DATA = %D%/man3-links
 header_man = $(srcdir)/build-aux/header-read.awk $(srcdir)/build-aux/header-man.awk
 header_man_sources = $(header_man) $(example_sources) $(outboxinclude_HEADERS) \
-	lib/include/outbox/version.h.in
+	$(outboxsysinclude_HEADERS) lib/include/outbox/version.h.in
 header_man_run = LC_ALL=C $(AWK) -f $(srcdir)/build-aux/header-read.awk -f $(srcdir)/build-aux/header-man.awk
 header_man_headers = `find $(srcdir)/lib/include -name '*.h' -o -name '*.h.in' | LC_ALL=C sort`
 EXTRA_DIST += build-aux/header-read.awk build-aux/header-man.awk

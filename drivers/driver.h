@@ -43,6 +43,7 @@ enum outbox_query {
     Q_DEFERRED_PARK,    /* back to held, by seq */
     Q_DEFERRED_DELETE,  /* by seq */
     Q_PROMOTE,          /* let the first held one of each key of a list go, when nothing holds it */
+    Q_STRANDED,         /* lane, key_hash of keys that have held messages, dead ones, and no head in retry: ii */
     Q_LOCK_LANE,        /* for administration: waits for whoever settles the lane */
     Q_CLEANER_TAKE,
     Q_CLEANER_RELEASE,
@@ -74,6 +75,9 @@ enum outbox_query {
     Q_PICK_DEFERRED,
     Q_REDRIVE,          /* dead ones by seq */
     Q_META_SET,
+    Q_FUTURE,           /* 1 when xids that matter lie in this cluster's future: i; NULL: not asked */
+    Q_REBASE_LANE,      /* the position means what it says here */
+    Q_REBASE_NEW,       /* messages beyond the position count as written long ago */
     Q_REBASE_LATE,      /* after a restore: seq of late rows of a lane: i */
     Q_WAKE,             /* what a wake-up source watches, and the channel or '': tt; NULL: there is none */
     Q__COUNT
@@ -113,6 +117,8 @@ struct outbox_driver {
     const struct outbox_connect *connect; /* NULL: nothing is said */
     const char *const *setup;   /* run on connections of the library's own; ends with NULL */
     const char *wake_module;    /* the loadable source of wake-ups; NULL: none */
+    /* What its client library connects with, from an ODBC connection string; free it; NULL when that cannot be told. */
+    int (*conninfo)(const char *connection_string, char **conninfo, outbox_error **err);
     int wake_file;              /* Q_WAKE names a file that changes with each commit */
     const struct outbox_errclass *errors;
     const char *sql[Q__COUNT];

@@ -139,6 +139,11 @@ const struct outbox_driver outbox_driver__generic = {
             "state = 4 AND seq = (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = :lane AND "
             "f.key_hash = {deferred_plain}.key_hash AND f.state = 4) AND NOT EXISTS (SELECT 1 FROM {deferred} h WHERE "
             "h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND h.state IN (3, :dead))",
+        [Q_STRANDED] =
+            "SELECT DISTINCT m.lane, m.key_hash FROM {deferred} m WHERE m.state = 5 AND m.key_hash <> 0 AND "
+            "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4) "
+            "IS NOT NULL AND (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND "
+            "f.state = 3) IS NULL ORDER BY m.lane, m.key_hash {limit}",
         [Q_LOCK_LANE] = "UPDATE {lanes} SET lane = lane WHERE lane = :lane",
         [Q_CLEANER_TAKE] = "UPDATE {lanes} SET owner = :owner, token = token + 1, lease_until = {now} + :lease "
                            "WHERE lane = -1 AND (owner IS NULL OR owner = :owner OR lease_until < {now})",

@@ -2,6 +2,7 @@
 # One file a dialect, all built in: they need nothing but ODBC.
 
 lib_liboutbox_core_la_SOURCES += \
+	%D%/conninfo.c \
 	%D%/driver.c \
 	%D%/generic.c \
 	%D%/postgresql.c \
@@ -9,14 +10,14 @@ lib_liboutbox_core_la_SOURCES += \
 
 # Internal headers: only listed so that they are in the tarball.
 lib_liboutbox_core_la_SOURCES += \
+	%D%/conninfo.h \
 	%D%/driver.h
 
-# A wake-up module that needs a client library of its own is loadable:
-#
-#   if WITH_LIBPQ
-#   outboxmodule_LTLIBRARIES += %D%/outbox-wake-postgresql.la
-#   %C%_outbox_wake_postgresql_la_SOURCES = %D%/wake_postgresql.c
-#   %C%_outbox_wake_postgresql_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBPQ_CFLAGS)
-#   %C%_outbox_wake_postgresql_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
-#   %C%_outbox_wake_postgresql_la_LIBADD = lib/liboutbox.la $(LIBPQ_LIBS)
-#   endif
+# Wake-up modules that need a client library of their own are loadable (module_ldflags: lib/local.mk).
+if WITH_LIBPQ
+outboxmodule_LTLIBRARIES += %D%/outbox-wake-postgresql.la
+%C%_outbox_wake_postgresql_la_SOURCES = %D%/wake_postgresql.c
+%C%_outbox_wake_postgresql_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBPQ_CFLAGS)
+%C%_outbox_wake_postgresql_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+%C%_outbox_wake_postgresql_la_LIBADD = lib/liboutbox.la $(LIBPQ_LIBS)
+endif

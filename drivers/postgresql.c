@@ -16,6 +16,7 @@
  * xids of old rows mean nothing.
  *
  * The probes for work are scalar subqueries with ORDER BY … LIMIT 1: as EXISTS they become a join over everything. */
+#include "conninfo.h"
 #include "driver.h"
 
 #define COLUMNS                                                                                                         \
@@ -126,6 +127,7 @@ const struct outbox_driver outbox_driver__postgresql = {
     .connect = &connect_with,
     .setup = setup,
     .wake_module = "postgresql",
+    .conninfo = outbox_postgresql__conninfo,
     .errors = errors,
     .sql = {
         [Q_CLAIM] = CLAIM(NEW ", " DUE),
@@ -185,6 +187,16 @@ const struct outbox_driver outbox_driver__postgresql = {
         /* The table's oid too: clusters that were copied from one template have one identifier. Neither ever changes for
          * a living outbox, which matters: to take a change for a restore would pass over open transactions. */
         [Q_SYSTEM] = "SELECT system_identifier::text || '/' || '{lanes}'::regclass::oid::text FROM pg_control_system()",
+        /* What a statement sees was written by xids below its snapshot's xmax: others came by a restore, whatever the
+         * cluster calls itself. Rebasing leaves none of them. */
+        [Q_FUTURE] =
+            "SELECT max(CASE WHEN l.xbound >= s.xmax OR (SELECT m.tx FROM {messages} m WHERE m.lane = l.lane AND "
+            "m.tx >= s.xmax AND m.seq > l.pos ORDER BY m.lane, m.tx, m.seq LIMIT 1) IS NOT NULL THEN 1 ELSE 0 END) "
+            "FROM {lanes} l, (SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xmax) s WHERE l.lane >= 0",
+        [Q_REBASE_LANE] = "UPDATE {lanes} SET low = greatest(low, pos), cleaned = 0, snap = pg_current_snapshot(), "
+                          "xbound = pg_current_xact_id() WHERE lane = :lane",
+        /* 3 is the xid that any snapshot sees. */
+        [Q_REBASE_NEW] = "UPDATE {messages} SET tx = '3' WHERE lane = :lane AND seq > :pos",
         [Q_REBASE_LATE] = LATE_ROWS,
         [Q_WAKE] = "SELECT '{messages}'::regclass::oid::text, value FROM {meta} WHERE name = 'channel'",
     },

@@ -87,6 +87,9 @@ int outbox_conn__promote(outbox_conn *conn, int lane, const int64_t *keys, size_
 int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **batch, outbox_error **err);
 int outbox_batch__fence(outbox_batch *batch, int keep, outbox_error **err);
 
+/* When dead messages do not block: lets go what waits behind one, from a time when they did. */
+int outbox_consumer__release_stranded(outbox_consumer *consumer, outbox_error **err);
+
 int64_t outbox_consumer__lease_us(const outbox_consumer *consumer);
 
 #endif

@@ -73,7 +73,7 @@ static void lane_args(struct outbox_args *args, const struct outbox_value *lane)
 
 static int rebase_lane(outbox_conn *conn, const struct outbox_value *lane, outbox_error **err)
 {
-    struct outbox_args args = { .set = 0 }, low = { .set = 0 };
+    struct outbox_args args = { .set = 0 };
     struct seqs seqs;
     int rc;
 
@@ -94,10 +94,26 @@ static int rebase_lane(outbox_conn *conn, const struct outbox_value *lane, outbo
         if (rc == OUTBOX_OK)
             rc = outbox_conn__run_list(conn, Q_DELETE, &args, seqs.list, seqs.count, "set late messages aside", NULL, err);
     } while (rc == OUTBOX_OK && seqs.count == 512);
-    outbox_args__int(&low, P_LANE, lane[0].number);
-    outbox_args__int(&low, P_LOW, lane[1].number);
-    outbox_args__int(&low, P_CLEANED, 0);
-    return rc == OUTBOX_OK ? outbox_conn__run(conn, Q_LOW_SET, &low, 0, "note a restore", NULL, err) : rc;
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__run(conn, Q_REBASE_LANE, &args, 0, "note a restore", NULL, err);
+    return rc == OUTBOX_OK ? outbox_conn__run(conn, Q_REBASE_NEW, &args, 0, "note a restore", NULL, err) : rc;
+}
+
+static int take_flag(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    (void)err;
+    *(int *)ctx = cells[0].number != 0;
+    return OUTBOX_OK;
+}
+
+/* Whether the rows are of another cluster: it has another name, or their xids were not given out here yet. */
+static int is_foreign(outbox_conn *conn, const char *system, int *foreign, outbox_error **err)
+{
+    struct outbox_result result = { "i", NULL, take_flag, foreign, 0 };
+    struct outbox_args args = { .set = 0 };
+
+    *foreign = strcmp(conn->system, system) != 0;
+    return *foreign ? OUTBOX_OK : outbox_conn__run(conn, Q_FUTURE, &args, 0, "look for a restore", &result, err);
 }
 
 static int rebase_all(outbox_conn *conn, const char *system, struct rebase *r, outbox_error **err)
@@ -105,7 +121,7 @@ static int rebase_all(outbox_conn *conn, const char *system, struct rebase *r, o
     struct outbox_args args = { .set = 0 };
     struct outbox_result result = { "iittii", r->arena, take_lane, r, 0 };
     size_t i;
-    int rc = outbox_conn__begin(conn, err);
+    int foreign = 0, rc = outbox_conn__begin(conn, err);
 
     if (rc != OUTBOX_OK)
         return rc;
@@ -115,7 +131,9 @@ static int rebase_all(outbox_conn *conn, const char *system, struct rebase *r, o
     conn->lanes = 0;
     if (rc == OUTBOX_OK)
         rc = outbox_conn__load(conn, err);
-    if (rc == OUTBOX_OK && strcmp(conn->system, system) != 0) {
+    if (rc == OUTBOX_OK)
+        rc = is_foreign(conn, system, &foreign, err);
+    if (rc == OUTBOX_OK && foreign) {
         rc = outbox_conn__run(conn, Q_LANES, &args, 0, "read the lanes", &result, err);
         for (i = 0; i < r->count && rc == OUTBOX_OK; i++)
             rc = rebase_lane(conn, r->lanes[i], err);
@@ -147,12 +165,14 @@ static int check_system(outbox_conn *conn, outbox_error **err)
     struct outbox_result result = { "t", &arena, take_system, system, 0 };
     struct outbox_args args = { .set = 0 };
     struct rebase *r;
-    int rc;
+    int foreign = 0, rc;
 
     if (!conn->position || outbox_conn__sql(conn, Q_SYSTEM) == NULL)
         return OUTBOX_OK;
     rc = outbox_conn__run(conn, Q_SYSTEM, &args, 0, "ask which database cluster this is", &result, err);
-    if (rc == OUTBOX_OK && strcmp(system, conn->system) != 0) {
+    if (rc == OUTBOX_OK)
+        rc = is_foreign(conn, system, &foreign, err);
+    if (rc == OUTBOX_OK && foreign) {
         r = calloc(1, sizeof(*r));
         if (r != NULL)
             r->arena = &arena;
@@ -194,6 +214,11 @@ int outbox_consumer_new(outbox_conn *conn, const outbox_conf *conf, const char *
         snprintf(consumer->owner, sizeof(consumer->owner), "%s", owner);
     else
         make_owner(consumer->conf, consumer->owner, sizeof(consumer->owner));
+    rc = outbox_consumer__release_stranded(consumer, err);
+    if (rc != OUTBOX_OK) {
+        outbox_consumer_free(consumer);
+        return rc;
+    }
     *out = consumer;
     return OUTBOX_OK;
 }

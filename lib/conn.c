@@ -17,6 +17,7 @@ static void choose(outbox_conn *conn, const struct outbox_driver *driver, const 
     conn->driver = *native;
     conn->driver.name = driver->name;
     conn->driver.flags = driver->flags;
+    conn->driver.wake_module = NULL;
     memcpy(conn->driver.sql, driver->sql, sizeof(conn->driver.sql));
     conn->driver.sql[Q_TOUCH] = native->sql[Q_TOUCH];
 }

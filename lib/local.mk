@@ -15,6 +15,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/names.c \
 	%D%/publish.c \
 	%D%/statement.c \
+	%D%/stranded.c \
 	%D%/thread.c \
 	%D%/worker.c \
 	%D%/admin_change.c \
@@ -99,6 +100,10 @@ else
 %C%_liboutbox_la_LDFLAGS += -export-symbols-regex '^outbox_'
 endif
 EXTRA_DIST += %D%/outbox.map
+
+# No lib prefix and no version: a module is opened by name from one folder. Its one visible
+# symbol is its entry point, marked as such in the source.
+module_ldflags = -module -avoid-version -shared $(NO_UNDEFINED)
 
 # Public headers. tests/installed.sh compiles each one alone, in C and in C++.
 outboxinclude_HEADERS = \

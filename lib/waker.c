@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The thread that waits for wake-ups; waker.h says what it shares. */
 #include "waker.h"
+#include "dsn.h"
 #include "error_internal.h"
 #include "log.h"
 #include "module.h"
@@ -26,7 +27,7 @@ struct outbox_waker {
     const outbox_conf *conf;
     struct outbox_idle *idle;
     outbox_wake_host host;
-    char *target, *channel;
+    char *target, *channel, *conninfo;
     void (*wake)(void *ctx, int sure);
     void *ctx;
     struct source sources[SOURCES];
@@ -154,6 +155,25 @@ static int ask_target(outbox_conn *conn, struct target *t, outbox_error **err)
     return rc;
 }
 
+/* Where the database's own client library connects to: what the settings say, or what the DSN does. */
+static int find_conninfo(struct outbox_waker *waker, const struct outbox_driver *driver, const char *dsn, outbox_error **err)
+{
+    const char *said = outbox_conf__text(waker->conf, CONF_WAKE_CONNINFO);
+    char *string = NULL;
+    int rc = OUTBOX_OK;
+
+    if (said[0] != '\0') {
+        waker->conninfo = strdup(said);
+        return waker->conninfo != NULL ? OUTBOX_OK : outbox_error__nomem(err);
+    }
+    if (driver->conninfo != NULL)
+        rc = outbox_dsn__expand(dsn, waker->conf, &string, err);
+    if (rc == OUTBOX_OK && string != NULL)
+        rc = driver->conninfo(string, &waker->conninfo, err);
+    free(string);
+    return rc;
+}
+
 static int add(struct outbox_waker *waker, const outbox_wake_ops *ops, outbox_error **err)
 {
     struct source *s = &waker->sources[waker->count];
@@ -233,6 +253,7 @@ static void destroy(struct outbox_waker *waker)
     pthread_mutex_destroy(&waker->lock);
     free(waker->target);
     free(waker->channel);
+    free(waker->conninfo);
     free(waker);
 }
 
@@ -270,8 +291,13 @@ int outbox_waker__start(outbox_conn *conn, const char *dsn, const outbox_conf *c
     waker->channel = target.channel != NULL ? target.channel : strdup("");
     if (rc == OUTBOX_OK && (waker->target == NULL || waker->channel == NULL))
         rc = outbox_error__nomem(err);
-    waker->host = (outbox_wake_host){ sizeof(waker->host), waker, dsn, waker->target, waker->channel, conf, host_wake,
-                                      host_log };
+    if (rc == OUTBOX_OK)
+        rc = find_conninfo(waker, &conn->driver, dsn, err);
+    waker->host = (outbox_wake_host){
+        .size = sizeof(waker->host), .ctx = waker, .dsn = dsn, .target = waker->target, .channel = waker->channel,
+        .conf = conf, .conninfo = waker->conninfo != NULL ? waker->conninfo : "",
+        .check_interval = outbox_conf__number(conf, CONF_WAKE_CHECK_INTERVAL), .wake = host_wake, .log = host_log,
+    };
     if (rc == OUTBOX_OK)
         rc = add_sources(waker, &conn->driver, err);
     if (rc == OUTBOX_OK && waker->count > 0) {

@@ -26,7 +26,3 @@ lib_liboutbox_core_la_SOURCES += \
 #   %C%_outbox_publisher_kafka_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 #   %C%_outbox_publisher_kafka_la_LIBADD = lib/liboutbox.la $(KAFKA_LIBS)
 #   endif
-
-# No lib prefix and no version: a module is opened by name from one folder. Its one visible
-# symbol is its entry point, marked as such in the source.
-module_ldflags = -module -avoid-version -shared $(NO_UNDEFINED)

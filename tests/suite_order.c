@@ -348,6 +348,59 @@ static void test_scheduled_fails(struct fixture *fx)
     drained_of(fx, consumer, "k", "1 2");
 }
 
+/* The setting is changed by a restart: a consumer with another one. */
+static void test_dead_switched(struct fixture *fx)
+{
+    outbox_consumer *blocking = NULL, *going = NULL;
+
+    REQUIRE(single_lane(fx) && (blocking = fixture_consumer(fx, NULL)) != NULL, "no outbox");
+    send_words(fx, "t", "k", "1 2 3");
+    answer_head(fx, blocking, OUTBOX_REJECT);
+    send_words(fx, "t", "k", "4");
+    send_words(fx, "t", "j", "j1");
+    answer_head(fx, blocking, OUTBOX_REJECT);
+    drained_of(fx, blocking, "k", "");
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 3);
+    send_words(fx, "t", "k", "5");
+    fixture_set(fx, "ordering.dead", "continue");
+    REQUIRE((going = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    drained_of(fx, going, "k", "2 3 4 5");
+    CHECK_INT(count_state(fx, OUTBOX_DEAD), 2);
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 0);
+    /* And back: one in retry behind the dead one is held, and all of it goes in order once that is redriven. */
+    send_words(fx, "t", "k", "6 7");
+    answer_head(fx, going, OUTBOX_RETRY);
+    fixture_set(fx, "ordering.dead", "block");
+    REQUIRE((blocking = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    make_due(fx);
+    send_words(fx, "t", "k", "8");
+    drained_of(fx, blocking, "k", "");
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 3);
+    OK(outbox_redrive(fx->conn, &(outbox_filter){.size = sizeof(outbox_filter), .partition_key = "k"}, NULL, &fx->err));
+    drained_of(fx, blocking, "k", "1 6 7 8");
+    CHECK_INT(count_waiting(fx), 1);
+}
+
+/* More keys than are looked for at once, on several lanes. */
+static void test_dead_switched_many(struct fixture *fx)
+{
+    enum { MANY = 1300 };
+    outbox_consumer *consumer = NULL;
+
+    fixture_set(fx, "schema.lanes", "3");
+    REQUIRE(fixture_migrate(fx) == 0 && send_numbered(fx, "t", MANY, 2 * MANY), "not sent");
+    fixture_set(fx, "relay.batch_size", "5000");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    for (int lanes = 0; lanes < 3; lanes++)
+        settle_one(fx, consumer, OUTBOX_REJECT, NULL);
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET state = 4, available_at = NULL WHERE seq > %d", fx->prefix, MANY), 0);
+    CHECK_INT(count_state(fx, OUTBOX_HELD), MANY);
+    fixture_set(fx, "ordering.dead", "continue");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 0);
+    CHECK_INT(drain(fx, consumer, NULL), MANY);
+}
+
 void suite_order(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -357,6 +410,8 @@ void suite_order(const struct target *target, const char *only)
         {"order: a blocked key does not block its lane", test_head_of_line, 1},
         {"order: a dead head blocks until redrive", test_dead_blocks, 0},
         {"order: ordering.dead=continue", test_dead_continues, 0},
+        {"order: ordering.dead is switched, and back", test_dead_switched, 1},
+        {"order: ordering.dead is switched with many keys", test_dead_switched_many, 1},
         {"order: a waiting head dies under ordering.dead=continue", test_dead_late, 0},
         {"order: discard releases followers", test_discard_releases, 0},
         {"order: redrive keeps the order", test_redrive_order, 0},

@@ -53,6 +53,8 @@ typedef struct outbox_wake_host {
     const char *target; /**< what the driver says to watch: the file of a database, the identity of an outbox */
     const char *channel; /**< on which the database notifies; "" when it does not */
     const outbox_conf *conf; /**< the relay's settings */
+    const char *conninfo;   /**< where the database's own client library connects to; "" when that is not known */
+    int64_t check_interval; /**< microseconds between two proofs that the source works */
     /** There may be work. sure: 0 when it may become visible a little later only. */
     void (*wake)(void *ctx, int sure);
     /** A line for the log, without secrets. */

@@ -2,7 +2,8 @@
 /**
  * @file outbox/relay.h
  * Threads that claim, publish and settle.
- * A relay has threads of its own: workers, each with a connection of its own, one that renews leases, and a cleaner.
+ * A relay has threads of its own: workers, each with a connection of its own, one that renews leases, a cleaner,
+ * and one that waits for wake-ups.
  * Any number of relays, in any number of processes and hosts, may work on an outbox.
  *
  * @threads One thread at a time starts, joins, runs and frees a relay.

@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Writes a page of the manual as mdoc, from what header-read.awk has read.
 
+BEGIN {
+    # What comments mean by "the database's errors". The tables are looked at when they are first used.
+    DATABASE_ERRORS = "OUTBOX_ERR_LOST OUTBOX_ERR_CONFLICT OUTBOX_ERR_READONLY OUTBOX_ERR_DATABASE OUTBOX_ERR_SCHEMA" \
+        " OUTBOX_ERR_CONF OUTBOX_ERR_NOMEM"
+}
+
 # A word of text as mdoc: a macro line in macro_line, or "" when it is plain.
 function macro_for(word,    lead, tail, core, m) {
     macro_line = ""
@@ -132,7 +138,7 @@ function literal(s) {
 function codes_of(i, depth,    s, name) {
     s = item_return[i]
     if (s ~ /database's errors/)
-        mark("OUTBOX_ERR_LOST OUTBOX_ERR_CONFLICT OUTBOX_ERR_SCHEMA OUTBOX_ERR_READONLY OUTBOX_ERR_DATABASE OUTBOX_ERR_NOMEM")
+        mark(DATABASE_ERRORS)
     while (match(s, /OUTBOX_ERR_[A-Z]+|outbox_[a-z_]+\(\)/)) {
         name = substr(s, RSTART, RLENGTH)
         s = substr(s, RSTART + RLENGTH)
@@ -159,7 +165,7 @@ function signature(i,    k) {
         print ".Fa \"" argument[i, k] "\""
 }
 
-function synopsis(i,    k) {
+function synopsis(i,    type) {
     if (item_kind[i] == "function") {
         print ".Ft \"" item_type[i] "\""
         print ".Fo " item_name[i]
@@ -173,7 +179,8 @@ function synopsis(i,    k) {
     } else if (item_kind[i] == "macro") {
         print ".Fd #define " item_type[i]
     } else {
-        print ".Vt \"" (item_kind[i] == "type" ? item_type[i] : "typedef " item_kind[i] " " item_name[i] " " item_name[i]) ";\""
+        type = "typedef " item_kind[i] " " item_name[i] " " item_name[i]
+        print ".Vt \"" (item_kind[i] == "type" ? item_type[i] : type) ";\""
     }
 }
 
@@ -220,7 +227,7 @@ function describe(i,    k) {
     }
 }
 
-function section_returns(    n, i, any) {
+function section_returns(    n, i, any, database, names) {
     for (n = 1; n <= on_page; n++) {
         i = here[n]
         if (item_return[i] == "")
@@ -229,9 +236,17 @@ function section_returns(    n, i, any) {
             print ".Sh RETURN VALUES\n.Bl -tag -width Ds"
         print ".It Fn " item_name[i]
         text(sentence(item_return[i]))
+        if (item_return[i] ~ /database's errors/)
+            database++
     }
     if (any)
         print ".El"
+    if (database) {
+        names = DATABASE_ERRORS
+        gsub(/ /, ", ", names)
+        print ".Pp"
+        text("The database's errors are " names ".")
+    }
 }
 
 function sentence(s) {

@@ -51,8 +51,8 @@ function comment_text(s,    lines, n, i, out, line) {
 # Takes "Since 0.1." out of doc_text, for the item or member with this name.
 function take_since(s) {
     taken_since = ""
-    if (match(s, /Since [0-9]+(\.[0-9]+)+\./)) {
-        taken_since = substr(s, RSTART + 6, RLENGTH - 7)
+    if (match(s, /Since[ \t\n]+[0-9]+(\.[0-9]+)+\./)) {
+        taken_since = trim(substr(s, RSTART + 5, RLENGTH - 6))
         s = substr(s, 1, RSTART - 1) substr(s, RSTART + RLENGTH)
     }
     return s
@@ -357,7 +357,8 @@ function look_for_gaps(i,    k, j, found) {
         lacks(i, "has no @return")
     if (item_threads[i] == "" && page_threads[item_page[i]] == "")
         lacks(i, "does not say which threads may call it, and its page neither")
-    if (item_type[i] == "int" && argument[i, arguments[i]] ~ /^outbox_error \*\*/ && item_return[i] !~ /OUTBOX_|outbox_[a-z_]+\(\)/)
+    if (item_type[i] == "int" && argument[i, arguments[i]] ~ /^outbox_error \*\*/ &&
+        item_return[i] !~ /OUTBOX_|outbox_[a-z_]+\(\)/)
         lacks(i, "does not say which codes it returns")
 }
 

@@ -87,7 +87,7 @@ typedef struct outbox_counts {
  * @param[in]     conn    a connection
  * @param[in,out] counts  filled
  * @param[out]    err     why not, or NULL
- * @return OUTBOX_OK, and the database's errors. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID (the size is not set), and the database's errors. Since 0.1.
  */
 OUTBOX_API int outbox_count(outbox_conn *conn, outbox_counts *counts, outbox_error **err);
 
@@ -170,7 +170,8 @@ OUTBOX_API int outbox_discard(outbox_conn *conn, const outbox_filter *filter, in
  * @param[in]  filter  which, or NULL for all
  * @param[out] count   how many, or NULL
  * @param[out] err     why not, or NULL
- * @return OUTBOX_OK, OUTBOX_NONE (another cleaner is at work), OUTBOX_ERR_INVALID, and the database's errors. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_NONE (another cleaner is at work), OUTBOX_ERR_INVALID, and the database's errors.
+ *         Since 0.1.
  */
 OUTBOX_API int outbox_purge(outbox_conn *conn, const outbox_filter *filter, int64_t *count, outbox_error **err);
 

@@ -61,7 +61,7 @@ typedef struct outbox_conf_info {
  *
  * @param[out] conf  the conf; free it with outbox_conf_free()
  * @param[out] err   why not, or NULL
- * @return OUTBOX_OK, OUTBOX_ERR_NOMEM. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_NOMEM. Since 0.1.
  */
 OUTBOX_API int outbox_conf_new(outbox_conf **conf, outbox_error **err);
 
@@ -69,7 +69,8 @@ OUTBOX_API int outbox_conf_new(outbox_conf **conf, outbox_error **err);
 OUTBOX_API void outbox_conf_free(outbox_conf *conf);
 
 /**
- * Sets one key. Durations need a unit ("500ms", "30s", "5m", "12h", "7d") or are 0; sizes are bytes or have one ("16MiB").
+ * Sets one key. Durations need a unit ("500ms", "30s", "5m", "12h", "7d") or are 0; sizes are bytes or have one
+ * ("16MiB").
  *
  * @param[in,out] conf   a conf
  * @param[in]     key    such as "relay.batch_size"

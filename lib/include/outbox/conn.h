@@ -86,7 +86,12 @@ OUTBOX_API int outbox_conn_rollback(outbox_conn *conn, outbox_error **err);
  */
 OUTBOX_API int outbox_conn_execute(outbox_conn *conn, const char *sql, outbox_error **err);
 
-/** The dialect in use. @param[in] conn  a connection @return "postgresql", "sqlite", "generic": static text. Since 0.1. */
+/**
+ * The dialect in use.
+ *
+ * @param[in] conn  a connection
+ * @return "postgresql", "sqlite", "generic": static text. Since 0.1.
+ */
 OUTBOX_API const char *outbox_conn_driver(const outbox_conn *conn);
 
 /**

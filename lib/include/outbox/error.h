@@ -42,10 +42,20 @@ OUTBOX_API const char *outbox_error_name(const outbox_error *err);
  */
 OUTBOX_API const char *outbox_error_message(const outbox_error *err);
 
-/** The five-character SQLSTATE. @param[in] err  an error @return text owned by the error; "" when no database spoke. Since 0.1. */
+/**
+ * The five-character SQLSTATE.
+ *
+ * @param[in] err  an error
+ * @return text owned by the error; "" when no database spoke. Since 0.1.
+ */
 OUTBOX_API const char *outbox_error_sqlstate(const outbox_error *err);
 
-/** The database's or the system's own error number. @param[in] err  an error @return the number; 0 when there is none. Since 0.1. */
+/**
+ * The database's or the system's own error number.
+ *
+ * @param[in] err  an error
+ * @return the number; 0 when there is none. Since 0.1.
+ */
 OUTBOX_API long outbox_error_native(const outbox_error *err);
 
 /** Whether the same transaction may succeed when it is repeated. @param[in] err  an error @return 1 or 0. Since 0.1. */

@@ -133,18 +133,21 @@ OUTBOX_API const outbox_record *outbox_delivery_message(const outbox_delivery *d
  *
  * @param[in]  d      a delivery
  * @param[out] index  for outbox_delivery_answer()
- * @return the record, valid as long as the delivery; NULL when there is no more, or the delivery was cancelled. Since 0.1.
+ * @return the record, valid as long as the delivery; NULL when there is no more, or the delivery was cancelled.
+ *         Since 0.1.
  */
 OUTBOX_API const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index);
 
 /**
  * Answers a message. The first answer counts; later ones and those after a cancel are ignored. When the last
- * message has been answered the delivery may be gone: do not touch it again, but in publish() itself, where it stays until publish() returns.
+ * message has been answered the delivery may be gone: do not touch it again, but in publish() itself, where it stays
+ * until publish() returns.
  *
  * @param[in] d         a delivery
  * @param[in] index     which message
  * @param[in] verdict   what became of it
- * @param[in] retry_ms  for OUTBOX_RETRY and OUTBOX_UNKNOWN: wait at least so many milliseconds; -1: the relay's own backoff
+ * @param[in] retry_ms  for OUTBOX_RETRY and OUTBOX_UNKNOWN: wait at least so many milliseconds; -1: the relay's own
+ *                      backoff
  * @param[in] reason    why not, UTF-8, kept as the message's last_error; copied; may be NULL
  * @return OUTBOX_OK, or OUTBOX_NONE when the answer was ignored. Any thread. Since 0.1.
  */

@@ -84,8 +84,8 @@ OUTBOX_API int outbox_relay_new(const char *dsn, const outbox_conf *conf, outbox
  *
  * @param[in]  relay  a relay that does not run
  * @param[out] err    why not, or NULL
- * @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_CONNECT, OUTBOX_ERR_SCHEMA, OUTBOX_ERR_CONF, OUTBOX_ERR_SYSTEM, and the
- *         database's errors. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_CONNECT, OUTBOX_ERR_SCHEMA, OUTBOX_ERR_CONF, OUTBOX_ERR_SYSTEM,
+ *         OUTBOX_ERR_UNSUPPORTED (wake.listen is on, and cannot be), and the database's errors. Since 0.1.
  */
 OUTBOX_API int outbox_relay_start(outbox_relay *relay, outbox_error **err);
 
@@ -111,7 +111,8 @@ OUTBOX_API void outbox_relay_hurry(outbox_relay *relay);
  *
  * @param[in]  relay  a relay
  * @param[out] err    why it ended, when it did so by itself
- * @return OUTBOX_OK after a stop; OUTBOX_ERR_STATE when it was not started. Since 0.1.
+ * @return OUTBOX_OK after a stop; OUTBOX_ERR_STATE when it was not started; the
+ *         database's errors when one ended it. Since 0.1.
  */
 OUTBOX_API int outbox_relay_join(outbox_relay *relay, outbox_error **err);
 
@@ -148,7 +149,8 @@ OUTBOX_API void outbox_relay_wake(outbox_relay *relay);
  *
  * @param[in]  conf  settings, of which only wake.socket matters
  * @param[out] err   why not, or NULL
- * @return OUTBOX_OK; OUTBOX_NONE when wake.socket is not set or no relay listens there; OUTBOX_ERR_SYSTEM. Any thread.
+ * @return OUTBOX_OK; OUTBOX_NONE when wake.socket is not set or no relay listens there; OUTBOX_ERR_SYSTEM;
+ *         OUTBOX_ERR_CONF when its path is too long. Any thread.
  *         Since 0.1.
  */
 OUTBOX_API int outbox_wake_send(const outbox_conf *conf, outbox_error **err);
@@ -188,13 +190,36 @@ OUTBOX_API void outbox_relay_free(outbox_relay *relay);
 OUTBOX_API int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_hooks *hooks,
                                   outbox_cleaner **cleaner, outbox_error **err);
 
-/** Starts the thread. @param[in] cleaner  a cleaner @param[out] err  why not, or NULL @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_SYSTEM. Since 0.1. */
+/**
+ * Starts the thread.
+ *
+ * @param[in] cleaner  a cleaner
+ * @param[out] err  why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_SYSTEM. Since 0.1.
+ */
 OUTBOX_API int outbox_cleaner_start(outbox_cleaner *cleaner, outbox_error **err);
-/** Asks it to stop after the batch in hand. @param[in] cleaner  a cleaner @threads Any; not from a signal handler. Since 0.1. */
+/**
+ * Asks it to stop after the batch in hand.
+ *
+ * @param[in] cleaner  a cleaner
+ * @threads Any; not from a signal handler. Since 0.1.
+ */
 OUTBOX_API void outbox_cleaner_stop(outbox_cleaner *cleaner);
-/** Waits until it has stopped. @param[in] cleaner  a cleaner @param[out] err  why not, or NULL @return OUTBOX_OK, OUTBOX_ERR_STATE. Since 0.1. */
+/**
+ * Waits until it has stopped.
+ *
+ * @param[in] cleaner  a cleaner
+ * @param[out] err  why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_STATE. Since 0.1.
+ */
 OUTBOX_API int outbox_cleaner_join(outbox_cleaner *cleaner, outbox_error **err);
-/** Start and join; returns at once when clean.interval is 0 or nothing is ever to be removed. @param[in] cleaner  a cleaner @param[out] err  why not, or NULL @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_SYSTEM. Since 0.1. */
+/**
+ * Start and join; returns at once when clean.interval is 0 or nothing is ever to be removed.
+ *
+ * @param[in] cleaner  a cleaner
+ * @param[out] err  why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_SYSTEM. Since 0.1.
+ */
 OUTBOX_API int outbox_cleaner_run(outbox_cleaner *cleaner, outbox_error **err);
 /** Stops, waits and frees. @param[in] cleaner  or NULL. Since 0.1. */
 OUTBOX_API void outbox_cleaner_free(outbox_cleaner *cleaner);

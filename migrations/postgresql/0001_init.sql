@@ -133,8 +133,8 @@ END
 $$;
 -- statement
 CREATE TRIGGER {prefix}wake AFTER INSERT ON {messages} FOR EACH STATEMENT
-    WHEN (NOT (pg_try_advisory_lock_shared('{messages}'::regclass::oid::integer, 1)
-               AND pg_advisory_unlock_shared('{messages}'::regclass::oid::integer, 1)))
+    WHEN ('{channel}' <> '' AND NOT (pg_try_advisory_lock_shared('{messages}'::regclass::oid::integer, 1)
+                                     AND pg_advisory_unlock_shared('{messages}'::regclass::oid::integer, 1)))
     EXECUTE FUNCTION {notify_fn}();
 -- Every message and its state, under the conditions by which relays and lists find them. Times are microseconds since
 -- 1970, UTC.

@@ -58,6 +58,10 @@ fault_tests = \
 soak_tests =
 
 script_tests = \
+	%D%/conformance/documents \
+	%D%/documented-api \
+	%D%/documented-errors \
+	%D%/documented-tools \
 	%D%/exported-symbols \
 	%D%/installed.sh \
 	%D%/listed-files
@@ -115,7 +119,7 @@ golden_files = \
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
 	%D%/lsan.supp %D%/tsan.supp $(golden_files)
 
 TEST_EXTENSIONS = .sh

@@ -75,22 +75,23 @@ int outbox_conn_borrow(void *hdbc, const outbox_conf *conf, outbox_conn **out, o
     return OUTBOX_OK;
 }
 
-/* What a DSN stands for: a connection string as it is, sqlite:PATH, or the name of a DSN. */
-static char *connection_string(const char *dsn)
+int outbox_conn__string(const char *dsn, char **text, outbox_error **err)
 {
     const char *format = "DSN=%s";
-    char *text;
+    int is_path = strncmp(dsn, "sqlite:", 7) == 0;
 
-    if (strchr(dsn, '=') != NULL && strncmp(dsn, "sqlite:", 7) != 0)
-        return strdup(dsn);
-    if (strncmp(dsn, "sqlite:", 7) == 0) {
+    *text = NULL;
+    if (is_path) {
         format = "Driver=SQLite3;Database=%s;Timeout=10000;JournalMode=WAL;SyncPragma=NORMAL;FKSupport=1";
         dsn += 7;
+    } else if (strchr(dsn, '=') != NULL) {
+        format = "%s";
     }
-    text = malloc(strlen(format) + strlen(dsn) + 1);
-    if (text != NULL)
-        sprintf(text, format, dsn);
-    return text;
+    *text = malloc(strlen(format) + strlen(dsn) + 1);
+    if (*text == NULL)
+        return outbox_error__nomem(err);
+    sprintf(*text, format, dsn);
+    return OUTBOX_OK;
 }
 
 static int set_up(outbox_conn *conn, outbox_error **err)
@@ -116,8 +117,9 @@ int outbox_conn_open(const char *dsn, const outbox_conf *conf, outbox_conn **out
     rc = conn_new(conf, &conn, err);
     if (rc != OUTBOX_OK)
         return rc;
-    text = connection_string(dsn);
-    rc = text != NULL ? outbox_odbc__open(text, &conn->odbc, err) : outbox_error__nomem(err);
+    rc = outbox_conn__string(dsn, &text, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_odbc__open(text, &conn->odbc, err);
     free(text);
     if (rc == OUTBOX_OK)
         rc = identify(conn, err);

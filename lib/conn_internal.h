@@ -56,6 +56,9 @@ struct outbox_result {
     int64_t rows;        /* rows written, or fetched */
 };
 
+/* What a DSN stands for: a connection string as it is, sqlite:PATH, or the name of a DSN. Free *text. */
+int outbox_conn__string(const char *dsn, char **text, outbox_error **err);
+
 /* Runs a statement of the driver. nrows is for its repeated part, one of outbox_conn__chunk(). result may be NULL. */
 int outbox_conn__run(outbox_conn *conn, enum outbox_query query, const struct outbox_args *args, size_t nrows,
                      const char *doing, struct outbox_result *result, outbox_error **err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "odbc.h"
 #include "error_internal.h"
+#include "text.h"
 
 #include <sql.h>
 #include <sqlext.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define SCRATCH ((size_t)16 * 1024)
 
@@ -85,33 +85,6 @@ static const char *name_of(int status)
     }
 }
 
-/* Driver managers quote the connection string in some errors: whatever stands behind PWD= or Password= goes. */
-static void hide_secrets(char *text)
-{
-    static const char *const keys[] = { "pwd=", "password=" };
-    size_t k;
-    char *p;
-
-    for (k = 0; k < 2; k++)
-        for (p = text; *p != '\0'; p++) {
-            size_t n = strlen(keys[k]);
-
-            if (strncasecmp(p, keys[k], n) != 0)
-                continue;
-            p += n;
-            if (*p == '{') /* {…}, in which "}}" is one brace and anything else may stand */
-                for (p++; *p != '\0' && (*p != '}' || p[1] == '}'); p++) {
-                    if (*p == '}')
-                        *p++ = '*';
-                    *p = '*';
-                }
-            for (; *p != '\0' && *p != ';' && *p != ' '; p++)
-                *p = '*';
-            if (*p == '\0')
-                break;
-        }
-}
-
 /* Reads the first diagnostic of a handle; at_connect: every class but a missing schema means that there is no connection. */
 static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const char *doing, int at_connect,
                 outbox_error **err)
@@ -125,7 +98,7 @@ static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const cha
         snprintf((char *)state, sizeof(state), "HY000");
         snprintf((char *)text, sizeof(text), "the driver gave no reason");
     }
-    hide_secrets((char *)text);
+    outbox_text__hide_secrets((char *)text);
     status = at_connect ? OUTBOX_ERR_CONNECT : classify(odbc, (const char *)state, native, (const char *)text);
     outbox_error__set(err, status, name_of(status), "cannot %s: %s [SQLSTATE %s, native %ld]%s", doing, text, state,
                       (long)native, advice(status));

@@ -7,6 +7,7 @@
 #                 ODBC drivers: every driver, every publisher
 #   fault/        the same, which kill and restart their server
 #   soak/         the same, only run with OUTBOX_TEST_LONG=1
+#   fuzz/         one program a parser, which replays its corpus (see tests/fuzz/fuzz.h)
 #   *             here: scripts that print TAP and look at what was built or installed
 #
 # A program's source is its name with .c; one line adds it.
@@ -36,12 +37,33 @@ fault_tests = \
 
 soak_tests =
 
+fuzz_tests = \
+	%D%/fuzz/base64 \
+	%D%/fuzz/conf \
+	%D%/fuzz/connection \
+	%D%/fuzz/exec_answer \
+	%D%/fuzz/headers \
+	%D%/fuzz/message \
+	%D%/fuzz/names \
+	%D%/fuzz/publisher_url \
+	%D%/fuzz/record \
+	%D%/fuzz/sqltext \
+	%D%/fuzz/timetext \
+	%D%/fuzz/utf8 \
+	%D%/fuzz/uuid
+if WITH_TOOLS
+fuzz_tests += %D%/fuzz/config
+%C%_fuzz_config_SOURCES = %D%/fuzz/config.c tools/cli_config.c
+%C%_fuzz_config_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS)
+%C%_fuzz_config_LDADD = $(LDADD) $(TOOLS_LIBS)
+endif
+
 script_tests = \
 	%D%/exported-symbols \
 	%D%/installed.sh \
 	%D%/listed-files
 
-test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests)
+test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(fuzz_tests)
 if WITH_CRITERION_TESTS
 test_programs += $(unit_tests)
 endif
@@ -58,6 +80,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/e2e_produce.c \
 	%D%/e2e_relay.c \
 	%D%/e2e_run.c \
+	%D%/fuzz/fuzz.c %D%/fuzz/fuzz.h \
 	%D%/lib-test.c %D%/lib-test.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
@@ -86,7 +109,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
-	%D%/lsan.supp %D%/tsan.supp
+	%D%/lsan.supp %D%/tsan.supp %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh
 test_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
@@ -112,3 +135,7 @@ clean-tests:
 # Everything that `make check` would build, without running it.
 .PHONY: check-build
 check-build: all-am $(check_LTLIBRARIES) $(check_PROGRAMS)
+
+# The fuzzers alone: with libFuzzer, see step_fuzz of .ci/run.
+.PHONY: fuzzers
+fuzzers: $(fuzz_tests)

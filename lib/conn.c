@@ -2,6 +2,7 @@
 /* Connections: choosing the driver, opening and closing, transactions, the outbox's own facts. */
 #include "conn_internal.h"
 #include "error_internal.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,13 +76,25 @@ int outbox_conn_borrow(void *hdbc, const outbox_conf *conf, outbox_conn **out, o
     return OUTBOX_OK;
 }
 
+/* What has a meaning of its own in a connection string cannot stand in a path: libsqliteodbc knows no braces. */
+static int is_path(const char *path)
+{
+    size_t size = strlen(path);
+
+    return size > 0 && path[0] != ' ' && path[size - 1] != ' ' && !outbox_text__has_control(path, size) &&
+           path[strcspn(path, ";{}")] == '\0';
+}
+
 int outbox_conn__string(const char *dsn, char **text, outbox_error **err)
 {
     const char *format = "DSN=%s";
-    int is_path = strncmp(dsn, "sqlite:", 7) == 0;
 
     *text = NULL;
-    if (is_path) {
+    if (strncmp(dsn, "sqlite:", 7) == 0) {
+        if (!is_path(dsn + 7))
+            return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.bad_path",
+                                     "the path after sqlite: must not be empty, begin or end with a blank, or contain "
+                                     "; { } or control characters, which a connection string would take for its own");
         format = "Driver=SQLite3;Database=%s;Timeout=10000;JournalMode=WAL;SyncPragma=NORMAL;FKSupport=1";
         dsn += 7;
     } else if (strchr(dsn, '=') != NULL) {

@@ -89,28 +89,45 @@ void outbox_text__repair(char *text)
     }
 }
 
+/* Where the value of a secret begins, when the text is the end of a secret's key and an equals sign. */
+static char *secret_value(char *text)
+{
+    static const char *const keys[] = { "pwd", "password", "passwd", "secret", "token" };
+    size_t i;
+
+    for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        char *equals = text + strlen(keys[i]);
+
+        if (strncasecmp(text, keys[i], strlen(keys[i])) != 0)
+            continue;
+        equals += strspn(equals, " \t");
+        return *equals == '=' ? equals + 1 + strspn(equals + 1, " \t") : NULL;
+    }
+    return NULL;
+}
+
+/* Past the value: a semicolon ends it, unless it stands in {…}, in which "}}" is one brace, or in libpq's quotes. */
+static char *value_end(char *p)
+{
+    if (*p == '{')
+        for (p++; *p != '\0' && (*p != '}' || p[1] == '}'); p++)
+            p += *p == '}';
+    else if (*p == '\'')
+        for (p++; *p != '\0' && *p != '\''; p++)
+            p += *p == '\\' && p[1] != '\0';
+    return p + strcspn(p, ";");
+}
+
 void outbox_text__hide_secrets(char *text)
 {
-    static const char *const keys[] = { "pwd=", "password=" };
-    size_t k;
-    char *p;
+    char *p, *value, *end;
 
-    for (k = 0; k < 2; k++)
-        for (p = text; *p != '\0'; p++) {
-            size_t n = strlen(keys[k]);
-
-            if (strncasecmp(p, keys[k], n) != 0)
-                continue;
-            p += n;
-            if (*p == '{') /* {…}, in which "}}" is one brace and anything else may stand */
-                for (p++; *p != '\0' && (*p != '}' || p[1] == '}'); p++) {
-                    if (*p == '}')
-                        *p++ = '*';
-                    *p = '*';
-                }
-            for (; *p != '\0' && *p != ';' && *p != ' '; p++)
-                *p = '*';
-            if (*p == '\0')
-                break;
-        }
+    for (p = text; *p != '\0'; p++) {
+        value = secret_value(p);
+        if (value == NULL)
+            continue;
+        end = value_end(value);
+        memset(value, '*', (size_t)(end - value));
+        p = end - 1;
+    }
 }

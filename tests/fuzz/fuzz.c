@@ -137,7 +137,7 @@ static int run_file(const char *path)
 static void replay(const char *folder, const char *name)
 {
     char path[1400];
-    int status = -1;
+    int status = -1, waited;
     pid_t pid;
 
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -146,8 +146,8 @@ static void replay(const char *folder, const char *name)
     pid = fork();
     if (pid == 0)
         exit(run_file(path));
-    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0,
-          "it ended with %x", (unsigned)status);
+    waited = pid > 0 && waitpid(pid, &status, 0) == pid;
+    CHECK(waited && WIFEXITED(status) && WEXITSTATUS(status) == 0, "it ended with %x", (unsigned)status);
     tap_end();
 }
 

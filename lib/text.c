@@ -120,14 +120,10 @@ static char *value_end(char *p)
 
 void outbox_text__hide_secrets(char *text)
 {
-    char *p, *value, *end;
+    char *p = text + strlen(text), *value;
 
-    for (p = text; *p != '\0'; p++) {
-        value = secret_value(p);
-        if (value == NULL)
-            continue;
-        end = value_end(value);
-        memset(value, '*', (size_t)(end - value));
-        p = end - 1;
-    }
+    /* From the end, so that one secret whose end is misread cannot keep the next from being seen. */
+    while (p-- > text)
+        if ((value = secret_value(p)) != NULL)
+            memset(value, '*', (size_t)(value_end(value) - value));
 }

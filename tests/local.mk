@@ -88,6 +88,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/suite_clean.c \
 	%D%/suite_enqueue.c \
 	%D%/suite_fields.c \
+	%D%/suite_hostile.c \
 	%D%/suite_late.c \
 	%D%/suite_lease.c \
 	%D%/suite_order.c \

@@ -59,6 +59,7 @@ fuzz_tests += %D%/fuzz/config
 endif
 
 script_tests = \
+	%D%/conformance/hostile_lines \
 	%D%/exported-symbols \
 	%D%/installed.sh \
 	%D%/listed-files

@@ -36,6 +36,10 @@ int outbox_publisher_open(const char *url, const outbox_conf *conf, outbox_publi
     for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
         if (strncmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) == 0)
             return schemes[i].open(url + strlen(schemes[i].scheme), conf, publisher, err);
+    if (scheme_size(url) == 0)
+        return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme",
+                                 "a publisher is named by a URL, and this is none; null:, stdout:, file:PATH and "
+                                 "exec:COMMAND are there");
     return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme",
                              "there is no publisher \"%.*s:\"; null:, stdout:, file:PATH and exec:COMMAND are there",
                              scheme_size(url), url);

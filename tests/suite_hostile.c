@@ -79,7 +79,8 @@ static int applies(const struct fixture *fx, const struct corruption *c)
 /* The same key: one lane, but for their topics they do not order each other. */
 static int send_three(struct fixture *fx)
 {
-    return send_text(fx, "good", "same", "1") && send_text(fx, "bad", "same", "x") && send_text(fx, "good", "same", "2");
+    return send_text(fx, "good", "same", "1") && send_text(fx, "bad", "same", "x") &&
+           send_text(fx, "good", "same", "2");
 }
 
 static void test_new(struct fixture *fx)
@@ -120,7 +121,8 @@ static void test_new(struct fixture *fx)
         if (!applies(fx, &corruptions[i]))
             continue;
         REQUIRE(send_three(fx), "not sent");
-        REQUIRE_INT(db_exec(&fx->db, "UPDATE %smessages SET %s WHERE topic = 'bad'", fx->prefix, corruptions[i].set), 0);
+        REQUIRE_INT(db_exec(&fx->db, "UPDATE %smessages SET %s WHERE topic = 'bad'", fx->prefix,
+                            corruptions[i].set), 0);
         check_outcome(fx, consumer, &corruptions[i]);
     }
 }
@@ -163,7 +165,8 @@ static void test_deferred(struct fixture *fx)
         REQUIRE(send_three(fx), "not sent");
         CHECK_INT(settle_one(fx, consumer, OUTBOX_RETRY, NULL), 3);
         make_due(fx);
-        REQUIRE_INT(db_exec(&fx->db, "UPDATE %sdeferred SET %s WHERE topic = 'bad'", fx->prefix, corruptions[i].set), 0);
+        REQUIRE_INT(db_exec(&fx->db, "UPDATE %sdeferred SET %s WHERE topic = 'bad'", fx->prefix,
+                            corruptions[i].set), 0);
         check_outcome(fx, consumer, &corruptions[i]);
     }
 }
@@ -232,7 +235,8 @@ static void test_loose_types(struct fixture *fx)
 {
     static const struct {
         const char *value, *want;
-    } payloads[] = {{"'{\"n\":1}'", "7:{\"n\":1}"}, {"'0a0b'", "4:0a0b"}, {"'ключ'", "8:ключ"}, {"12345", "5:12345"},
+    } payloads[] = {{"'{\"n\":1}'", "7:{\"n\":1}"}, {"'0a0b'", "4:0a0b"}, {"'ключ'", "8:ключ"},
+                    {"12345", "5:12345"},
                     {"X'30'", "1:0"}, {"''", "0:"}};
     outbox_message m = text_message("t", "k", "x");
     struct stored stored;
@@ -354,7 +358,8 @@ static void test_longest_names(struct fixture *fx)
 /* Connection strings that lead nowhere, or would bring something with them: an error, and no secret in it. */
 static void test_connection_strings(struct fixture *fx)
 {
-    static const char *const bad[] = {"sqlite:", "sqlite: ", "sqlite:/tmp/x;Driver=/tmp/y", "sqlite:{/tmp/x}", "sqlite:/tmp/\nx"};
+    static const char *const bad[] = {"sqlite:", "sqlite: ", "sqlite:/tmp/x;Driver=/tmp/y", "sqlite:{/tmp/x}",
+                                      "sqlite:/tmp/\nx"};
     outbox_conn *conn = NULL;
     char *large = malloc(100001);
 

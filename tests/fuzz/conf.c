@@ -25,7 +25,8 @@ static void accepted(outbox_conf *conf, size_t row, const char *value)
     FUZZ_CHECK(fuzz_same(outbox_conf_get(conf, rows[row].key), value), "%s is not what was set", rows[row].key);
     FUZZ_CHECK(fuzz_utf8(value, strlen(value)) >= 0, "%s takes what is not UTF-8", rows[row].key);
     if (rows[row].max > 1000 && number != CONF_FOREVER)
-        FUZZ_CHECK(number >= rows[row].min && number <= rows[row].max, "%s became %lld", rows[row].key, (long long)number);
+        FUZZ_CHECK(number >= rows[row].min && number <= rows[row].max, "%s became %lld", rows[row].key,
+                   (long long)number);
     fuzz_check_error(outbox_conf__copy(conf, &copy, &err), err);
     FUZZ_CHECK(outbox_conf__number(copy, rows[row].number) == number, "%s differs in a copy", rows[row].key);
     err = NULL;

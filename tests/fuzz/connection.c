@@ -85,7 +85,8 @@ static void check_string(const char *dsn, const char *text)
     for (const char *at = text; take_attribute(at, &a); at = a.next) {
         const char *want = !is_path ? "dsn" : count == 0 ? "driver" : count == 1 ? "database" : NULL;
 
-        FUZZ_CHECK(want == NULL || (a.key_size == strlen(want) && strncasecmp(a.key, want, a.key_size) == 0), "%s", text);
+        FUZZ_CHECK(want == NULL || (a.key_size == strlen(want) && strncasecmp(a.key, want, a.key_size) == 0),
+                   "%s", text);
         if (is_path && count == 1)
             FUZZ_CHECK(a.value_size == strlen(dsn + 7) && memcmp(a.value, dsn + 7, a.value_size) == 0, "%s", text);
         count++;

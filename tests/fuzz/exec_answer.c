@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_CHECK(strlen(text) == length, "%zu bytes became %zu", length, strlen(text));
     check_clean(text);
     if (outbox_exec_answer__parse(line, &answer)) {
-        FUZZ_CHECK(answer.verdict == OUTBOX_PUBLISHED || answer.verdict == OUTBOX_RETRY || answer.verdict == OUTBOX_REJECT,
+        FUZZ_CHECK(answer.verdict == OUTBOX_PUBLISHED || answer.verdict == OUTBOX_RETRY ||
+                       answer.verdict == OUTBOX_REJECT,
                    "verdict %d", (int)answer.verdict);
         FUZZ_CHECK((answer.reason == NULL) == (answer.verdict == OUTBOX_PUBLISHED), "verdict %d", (int)answer.verdict);
         FUZZ_CHECK(answer.retry_ms == -1 || (answer.verdict == OUTBOX_RETRY && answer.retry_ms >= 0), "a wait of %lld",

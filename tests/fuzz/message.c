@@ -38,9 +38,11 @@ static void check_same(const outbox_message *a, const outbox_message *b)
     int64_t at = a->available_at < LAST_US ? a->available_at : LAST_US;
 
     FUZZ_CHECK(fuzz_same(a->topic, b->topic) && fuzz_same(a->partition_key, b->partition_key), "topic or key differs");
-    FUZZ_CHECK(fuzz_same(a->content_type, b->content_type) && fuzz_same(a->message_type, b->message_type), "types differ");
+    FUZZ_CHECK(fuzz_same(a->content_type, b->content_type) && fuzz_same(a->message_type, b->message_type),
+               "types differ");
     FUZZ_CHECK(a->payload_size == b->payload_size &&
-                   (a->payload_size == 0 || memcmp(a->payload, b->payload, a->payload_size) == 0), "the payload differs");
+                   (a->payload_size == 0 || memcmp(a->payload, b->payload, a->payload_size) == 0),
+               "the payload differs");
     FUZZ_CHECK(a->max_attempts == b->max_attempts && b->available_at == at, "numbers differ");
     FUZZ_CHECK(a->header_count == b->header_count, "%zu headers became %zu", a->header_count, b->header_count);
     for (size_t i = 0; i < a->header_count; i++)

@@ -36,7 +36,8 @@ static void check_quotes(const char *sql)
 
         FUZZ_CHECK(close != NULL && close > open + 1, "an open quote in %s", sql);
         for (const char *c = open + 1; c < close; c++)
-            FUZZ_CHECK(*c == '_' || (*c >= '0' && *c <= '9') || ((*c | 32) >= 'a' && (*c | 32) <= 'z'), "no name: %s", open);
+            FUZZ_CHECK(*c == '_' || (*c >= '0' && *c <= '9') || ((*c | 32) >= 'a' && (*c | 32) <= 'z'),
+                       "no name: %s", open);
         open = strchr(close + 1, '"');
     }
 }

@@ -7,7 +7,8 @@
 #include <string.h>
 
 static const struct outbox_sqlname names[] = {
-    {"messages", "\"s\".\"outbox_messages\""}, {"now", "clock()"}, {"limit", "LIMIT :limit"}, {"id", "CAST(:id AS {text})"},
+    {"messages", "\"s\".\"outbox_messages\""}, {"now", "clock()"}, {"limit", "LIMIT :limit"},
+    {"id", "CAST(:id AS {text})"},
     {"text", "VARCHAR(10)"}, {NULL, NULL},
 };
 
@@ -32,7 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_check_error(rc, err);
     if (rc == OUTBOX_OK) {
         FUZZ_CHECK(count(out.sql, '{') == 0, "something is left in %s", out.sql);
-        FUZZ_CHECK(count(text, '?') > 0 || count(out.sql, '?') == out.count, "%zu parameters in %s", out.count, out.sql);
+        FUZZ_CHECK(count(text, '?') > 0 || count(out.sql, '?') == out.count, "%zu parameters in %s", out.count,
+                   out.sql);
         for (size_t i = 0; i < out.count; i++)
             FUZZ_CHECK(out.params[i].param < P__COUNT && (out.params[i].row == 0 || out.params[i].row < nrows),
                        "parameter %zu is %u of row %u", i, out.params[i].param, out.params[i].row);

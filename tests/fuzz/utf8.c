@@ -35,14 +35,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *text = (const char *)data;
     long count = fuzz_utf8(text, size);
 
-    FUZZ_CHECK(outbox_text__length(text, size) == count, "%ld characters, not %ld", outbox_text__length(text, size), count);
+    FUZZ_CHECK(outbox_text__length(text, size) == count, "%ld characters, not %ld",
+               outbox_text__length(text, size), count);
     FUZZ_CHECK(outbox_text__has_control(text, size) == has_control(data, size), "control characters");
     for (size_t max = 0; max <= size + 1 && max < 300; max++) {
         size_t cut = outbox_text__cut(text, size, max);
 
         FUZZ_CHECK(cut <= max && cut <= size && (max < size || cut == size), "%zu cut to %zu at %zu", size, max, cut);
         if (count >= 0)
-            FUZZ_CHECK(fuzz_utf8(text, cut) >= 0 && (cut == size || cut + 4 > max), "%zu cut to %zu at %zu", size, max, cut);
+            FUZZ_CHECK(fuzz_utf8(text, cut) >= 0 && (cut == size || cut + 4 > max), "%zu cut to %zu at %zu",
+                       size, max, cut);
     }
     repair(data, size);
     return 0;

@@ -17,6 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_CHECK(strncasecmp(id.text, (const char *)data, 36) == 0, "\"%s\" is another", id.text);
     for (size_t i = 0; i < 36; i++)
         FUZZ_CHECK((id.text[i] == '-') == (i == 8 || i == 13 || i == 18 || i == 23), "\"%s\"", id.text);
-    FUZZ_CHECK(outbox_uuid__parse(id.text, 36, &again) && strcmp(id.text, again.text) == 0, "\"%s\" is refused", id.text);
+    FUZZ_CHECK(outbox_uuid__parse(id.text, 36, &again) && strcmp(id.text, again.text) == 0,
+               "\"%s\" is refused", id.text);
     return 0;
 }

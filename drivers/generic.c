@@ -131,8 +131,9 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_WAITING] = "SELECT DISTINCT key_hash FROM {deferred} WHERE lane = :lane AND state IN (3, :dead) AND key_hash "
                       "IN ([[:key_hash]])",
         [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND m.seq IN ([[:seq]])",
-        [Q_DEFERRED_PARK] = "UPDATE {deferred} SET state = 4, available_at = NULL WHERE lane = :lane AND state IN (2, 3) "
-                            "AND seq IN ([[:seq]])",
+        /* Whatever the state says: one that stays due would be claimed again and again. */
+        [Q_DEFERRED_PARK] = "UPDATE {deferred} SET state = 4, available_at = NULL WHERE lane = :lane AND "
+                            "available_at IS NOT NULL AND seq IN ([[:seq]])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_PROMOTE] =
             "UPDATE {deferred} SET state = 3, available_at = {now} WHERE lane = :lane AND key_hash IN ([[:key_hash]]) AND "

@@ -7,6 +7,7 @@
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "lane.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,34 @@ static int put(outbox_batch *batch, const struct outbox_item *item, enum fate fa
     place->reason = reason;
     place->delay = -1;
     return OUTBOX_OK;
+}
+
+/* What no library of ours writes, and no publisher could send safely: why, or NULL. It is dead, and dies alone. */
+static const char *unfit(const outbox_record *r, int filled)
+{
+    const struct {
+        const char *text, *reason;
+        int one_line; /* it may stand in a header or a subject */
+    } texts[] = {
+        { r->topic, "the topic of this message is not UTF-8 without control characters", 1 },
+        { r->partition_key, "the key of this message is not UTF-8", 0 },
+        { r->content_type, "the content type of this message is not UTF-8 without control characters", 1 },
+        { r->message_type, "the type of this message is not UTF-8 without control characters", 1 },
+    };
+    size_t i;
+
+    if (filled == OUTBOX_NONE)
+        return UNREADABLE;
+    if (r->topic[0] == '\0')
+        return "this message has no topic";
+    for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        size_t size = texts[i].text != NULL ? strlen(texts[i].text) : 0;
+
+        if (outbox_text__length(texts[i].text, size) < 0 ||
+            (texts[i].one_line && outbox_text__has_control(texts[i].text, size)))
+            return texts[i].reason;
+    }
+    return NULL;
 }
 
 /* ---- deferred ---- */
@@ -195,15 +224,17 @@ static int take_deferred(void *ctx, const struct outbox_value *cells, outbox_err
     outbox_batch *batch = r->batch;
     struct outbox_item item = { .deferred = 1 };
     int rc = outbox_record__fill(&item.record, cells, &batch->arena);
+    const char *reason;
 
     if (rc < 0)
         return outbox_error__nomem(err);
     item.record.token = batch->token;
+    reason = unfit(&item.record, rc);
     item.was_held = item.record.state == OUTBOX_HELD;
     if (outbox_consumer__ordered(batch->consumer))
         item.key_hash = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
-    if (rc == OUTBOX_NONE)
-        return put(batch, &item, FATE_REJECT, UNREADABLE, err);
+    if (reason != NULL)
+        return put(batch, &item, FATE_REJECT, reason, err);
     if (item.record.attempts >= outbox_batch__max_attempts(batch, &item.record))
         return put(batch, &item, FATE_REJECT, CRASHED, err);
     return put(batch, &item, FATE_NONE, NULL, err);
@@ -271,10 +302,12 @@ static int take_new(void *ctx, const struct outbox_value *cells, outbox_error **
     outbox_batch *batch = r->batch;
     struct outbox_item item = { .deferred = 0 };
     int rc = outbox_record__fill(&item.record, cells, &batch->arena);
+    const char *reason;
 
     if (rc < 0)
         return outbox_error__nomem(err);
     item.record.token = batch->token;
+    reason = unfit(&item.record, rc);
     r->last_seq = item.record.seq;
     r->used += (int64_t)item.record.payload_size;
     r->rows++;
@@ -282,10 +315,8 @@ static int take_new(void *ctx, const struct outbox_value *cells, outbox_error **
     batch->read = 1;
     if (outbox_consumer__ordered(batch->consumer))
         item.key_hash = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
-    if (rc == OUTBOX_NONE)
-        return put(batch, &item, FATE_REJECT, UNREADABLE, err);
-    if (item.record.topic[0] == '\0')
-        return put(batch, &item, FATE_REJECT, "this message has no topic", err);
+    if (reason != NULL)
+        return put(batch, &item, FATE_REJECT, reason, err);
     if (item.record.state == OUTBOX_SCHEDULED)
         return put(batch, &item, FATE_SCHEDULED, NULL, err);
     return put(batch, &item, FATE_NONE, NULL, err);

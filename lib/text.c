@@ -2,7 +2,6 @@
 #include "text.h"
 
 #include <string.h>
-#include <strings.h>
 
 /* Bytes in the character that starts here; 0 when none does. The second byte's range carries the rules against
  * overlong forms and surrogates (Unicode, table 3-7). */

@@ -7,6 +7,7 @@
 #                 ODBC drivers: every driver, every publisher
 #   fault/        the same, which kill and restart their server
 #   soak/         the same, only run with OUTBOX_TEST_LONG=1
+#   fuzz/         one program a parser, which replays its corpus (see tests/fuzz/fuzz.h)
 #   *             here: scripts that print TAP and look at what was built or installed
 #
 # A program's source is its name with .c; one line adds it.
@@ -57,8 +58,30 @@ fault_tests = \
 
 soak_tests =
 
+fuzz_tests = \
+	%D%/fuzz/base64 \
+	%D%/fuzz/conf \
+	%D%/fuzz/connection \
+	%D%/fuzz/exec_answer \
+	%D%/fuzz/headers \
+	%D%/fuzz/message \
+	%D%/fuzz/names \
+	%D%/fuzz/publisher_url \
+	%D%/fuzz/record \
+	%D%/fuzz/sqltext \
+	%D%/fuzz/timetext \
+	%D%/fuzz/utf8 \
+	%D%/fuzz/uuid
+if WITH_TOOLS
+fuzz_tests += %D%/fuzz/config
+%C%_fuzz_config_SOURCES = %D%/fuzz/config.c tools/cli_config.c
+%C%_fuzz_config_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS)
+%C%_fuzz_config_LDADD = $(LDADD) $(TOOLS_LIBS)
+endif
+
 script_tests = \
 	%D%/conformance/documents \
+	%D%/conformance/hostile_lines \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \
@@ -66,7 +89,7 @@ script_tests = \
 	%D%/installed.sh \
 	%D%/listed-files
 
-test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests)
+test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(fuzz_tests)
 if WITH_CRITERION_TESTS
 test_programs += $(unit_tests)
 endif
@@ -84,6 +107,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/e2e_relay.c \
 	%D%/e2e_run.c \
 	%D%/golden.c %D%/golden.h \
+	%D%/fuzz/fuzz.c %D%/fuzz/fuzz.h \
 	%D%/lib-test.c %D%/lib-test.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
@@ -91,6 +115,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/suite_clean.c \
 	%D%/suite_enqueue.c \
 	%D%/suite_fields.c \
+	%D%/suite_hostile.c \
 	%D%/suite_late.c \
 	%D%/suite_lease.c \
 	%D%/suite_order.c \
@@ -120,7 +145,7 @@ golden_files = \
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
-	%D%/lsan.supp %D%/tsan.supp $(golden_files)
+	%D%/lsan.supp %D%/tsan.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh
 test_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
@@ -147,3 +172,7 @@ clean-tests:
 # Everything that `make check` would build, without running it.
 .PHONY: check-build
 check-build: all-am $(check_LTLIBRARIES) $(check_PROGRAMS)
+
+# The fuzzers alone: with libFuzzer, see step_fuzz of .ci/run.
+.PHONY: fuzzers
+fuzzers: $(fuzz_tests)

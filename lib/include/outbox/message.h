@@ -25,14 +25,14 @@ typedef struct outbox_header {
  */
 typedef struct outbox_message {
     size_t size;                 /**< sizeof(outbox_message); set by OUTBOX_MESSAGE_INIT */
-    const char *topic;           /**< where to: required, 1 to 255 characters of UTF-8 */
+    const char *topic;           /**< where to: required, 1 to 255 characters of UTF-8, no control characters */
     const char *partition_key;   /**< orders messages of one topic: up to 255 characters; NULL or "": not ordered */
     const void *payload;         /**< any bytes; may be NULL when payload_size is 0 */
     size_t payload_size;         /**< bytes, up to enqueue.max_payload */
     const outbox_header *headers; /**< header_count of them, or NULL */
     size_t header_count;         /**< how many headers */
-    const char *content_type;    /**< such as "application/json": up to 255 characters, or NULL */
-    const char *message_type;    /**< such as "order.paid": up to 255 characters, or NULL */
+    const char *content_type;    /**< such as "application/json": the same, or NULL */
+    const char *message_type;    /**< such as "order.paid": the same, or NULL */
     const char *id;              /**< a UUID of the caller's, then unique; NULL: a UUIDv7 is made */
     const char *dedup_key;       /**< unique within dedup.window: up to 200 characters; NULL: none */
     int64_t available_at;        /**< not before: microseconds since 1970 UTC; 0: at once */

@@ -12,28 +12,39 @@
 #define SQLITE "sqlite:"
 #define SQLITE_MORE ";Timeout=10000;JournalMode=WAL;SyncPragma=NORMAL;FKSupport=1"
 
-/* libsqliteodbc knows no braces: a value ends at the first ';', and blanks before it are lost. SQLite itself takes a
- * URI in which any byte can be written. */
+/* libsqliteodbc knows no braces: a value ends at the first ';', and blanks around it are lost. */
+static int is_plain(const char *path)
+{
+    size_t size = strlen(path);
+
+    return strncmp(path, "file:", 5) == 0 ||
+           (path[strcspn(path, ";{")] == '\0' && path[0] != ' ' && path[size - 1] != ' ' &&
+            !outbox_text__has_control(path, size));
+}
+
+/* SQLite itself takes a URI, in which any byte can be written. */
 static int add_path(struct outbox_buffer *out, const char *path)
 {
-    int good = 1, plain = strchr(path, ';') == NULL && path[0] != ' ' && path[0] != '{' && path[strlen(path) - 1] != ' ';
     char hex[4];
+    int good;
 
-    if (plain || strncmp(path, "file:", 5) == 0)
+    if (is_plain(path))
         return outbox_buffer__add(out, path, strlen(path));
     good = outbox_buffer__add(out, "file:", 5);
     for (; *path != '\0' && good; path++) {
-        snprintf(hex, sizeof(hex), "%%%02X", (unsigned)(unsigned char)*path);
-        good = strchr(";{} \t%?#", *path) != NULL ? outbox_buffer__add(out, hex, 3) : outbox_buffer__add(out, path, 1);
+        unsigned byte = (unsigned char)*path;
+
+        snprintf(hex, sizeof(hex), "%%%02X", byte);
+        good = byte <= ' ' || byte == 0x7f || strchr(";{}%?#", *path) != NULL ? outbox_buffer__add(out, hex, 3)
+                                                                            : outbox_buffer__add(out, path, 1);
     }
     return good;
 }
 
 static int check_path(const char *path, outbox_error **err)
 {
-    if (path[0] == '\0' || outbox_text__has_control(path, strlen(path)))
-        return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.bad_path",
-                                 "the path after sqlite: must not be empty, nor have control characters");
+    if (path[0] == '\0')
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.bad_path", "no path stands after sqlite:");
     if (strncmp(path, "file:", 5) == 0 && strchr(path, ';') != NULL)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.bad_path",
                                  "the path \"%.200s\" is a URI with a ';', which ends a value in a connection string: "

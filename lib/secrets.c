@@ -23,12 +23,36 @@ static char *secret_value(char *text)
     return NULL;
 }
 
-/* Past the value: a semicolon ends it, unless it stands in {…}, in which "}}" is one brace, or in libpq's quotes. */
-static char *value_end(char *p)
+/* At the brace that closes; "}}" is one that does not. */
+static char *brace_end(char *p)
 {
+    for (; *p != '\0' && (*p != '}' || p[1] == '}'); p++)
+        p += *p == '}';
+    return p;
+}
+
+/* Whether a place is within {…}. */
+static int in_braces(char *text, const char *place)
+{
+    char *p = text;
+
+    while (p < place) {
+        if (*p++ != '{')
+            continue;
+        p = brace_end(p);
+        if (p >= place)
+            return 1;
+    }
+    return 0;
+}
+
+/* Past the value: a semicolon ends it, unless it stands in {…}, in which "}}" is one brace, or in libpq's quotes. */
+static char *value_end(char *text, char *p)
+{
+    if (in_braces(text, p))
+        return brace_end(p);
     if (*p == '{')
-        for (p++; *p != '\0' && (*p != '}' || p[1] == '}'); p++)
-            p += *p == '}';
+        p = brace_end(p + 1);
     else if (*p == '\'')
         for (p++; *p != '\0' && *p != '\''; p++)
             p += *p == '\\' && p[1] != '\0';
@@ -53,7 +77,7 @@ void outbox_secrets__hide(char *text)
         if (strncmp(p, "://", 3) == 0)
             hide_user(p + 3);
         else if ((value = secret_value(p)) != NULL)
-            memset(value, '*', (size_t)(value_end(value) - value));
+            memset(value, '*', (size_t)(value_end(text, value) - value));
 }
 
 static void hide_word(char *text, const char *word, size_t size)

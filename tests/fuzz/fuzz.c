@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the fuzzers share, and the main program that replays a corpus where libFuzzer does not bring one. */
+/* What the fuzzers share, and how a corpus is replayed where libFuzzer does not bring a main program. */
+#define FUZZ_SHARED /* no program of its own */
 #include "fuzz/fuzz.h"
 
 #include <dirent.h>
@@ -103,6 +104,8 @@ struct corpus {
     size_t count;
 };
 
+static int (*test_one)(const uint8_t *data, size_t size);
+
 /* Each input has a memory block of exactly its size, for whatever watches reads. */
 static void run_input(const uint8_t *data, size_t size)
 {
@@ -111,7 +114,7 @@ static void run_input(const uint8_t *data, size_t size)
     FUZZ_CHECK(copy != NULL, "out of memory");
     if (size > 0)
         memcpy(copy, data, size);
-    LLVMFuzzerTestOneInput(copy, size);
+    test_one(copy, size);
     free(copy);
 }
 
@@ -178,11 +181,12 @@ static const char *name_of(const char *program)
     return strncmp(base, "lt-", 3) == 0 ? base + 3 : base;
 }
 
-int main(int argc, char **argv)
+int fuzz_replay(int argc, char **argv, int (*one)(const uint8_t *data, size_t size))
 {
     static struct corpus corpus;
     const char *top = getenv("OUTBOX_SRCDIR");
 
+    test_one = one;
     if (argc > 1)
         return run_file(argv[1]);
     snprintf(corpus.folder, sizeof corpus.folder, "%s/tests/fuzz/corpus/%s", top != NULL ? top : ".", name_of(argv[0]));

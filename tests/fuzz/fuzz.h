@@ -18,6 +18,16 @@
 /* What libFuzzer calls; each program has one. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+int fuzz_replay(int argc, char **argv, int (*one)(const uint8_t *data, size_t size));
+
+/* Here, and not in the library of helpers, whose other users have a main program of their own. */
+#if !defined(OUTBOX_LIBFUZZER) && !defined(FUZZ_SHARED)
+int main(int argc, char **argv)
+{
+    return fuzz_replay(argc, argv, LLVMFuzzerTestOneInput);
+}
+#endif
+
 /* Ends the program where a property does not hold: libFuzzer keeps the input, the replay reports the test. */
 #define FUZZ_CHECK(condition, ...)                              \
     do {                                                        \

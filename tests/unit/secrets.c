@@ -87,8 +87,9 @@ Test(secrets, passwords_are_hidden)
         { "PWD={", "PWD=*" },
         { "PWD='a;b", "PWD=****" },
         { "PWD={PWD=a;b};Password={c;d};UID=u", "PWD=*********;Password=*****;UID=u" },
-        /* Where a secret is misread, rather too much goes. */
-        { "PWD={}};PWD=b};UID=u", "PWD=****************" },
+        { "PWD={}};PWD=b};UID=u", "PWD=**********;UID=u" },
+        /* A key inside braces: its value ends with them. */
+        { "pqopt={user=u password=a;b}}c sslmode=x};UID=u", "pqopt={user=u password=****************};UID=u" },
         /* Other secrets. */
         { "token=s3cr3t;x", "token=******;x" },
         { "ClientSecret=s3cr3t;x", "ClientSecret=******;x" },

@@ -39,7 +39,8 @@ soak_tests =
 script_tests = \
 	%D%/exported-symbols \
 	%D%/installed.sh \
-	%D%/listed-files
+	%D%/listed-files \
+	%D%/models.sh
 
 test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests)
 if WITH_CRITERION_TESTS

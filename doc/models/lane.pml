@@ -301,7 +301,7 @@ read:
     :: m <= MESSAGES && (batch & M(m)) && !(bad & KEY(m)) && m == POISON ->
         d_step {
             poisoned++;
-            assert(poisoned <= 2 * ATTEMPTS + losses + failures); /* a message that brings down relays is given up */
+            assert(poisoned <= ATTEMPTS * (2 + losses + failures)); /* a message that brings down relays is given up */
             crash(me)
         }
         goto idle
@@ -379,13 +379,15 @@ init
         :: else
         fi
     }
-    done == RELAYS;
-    i = 1;
-    do
-    :: i <= MESSAGES ->
-        /* None is lost. */
-        assert(AT(i, GONE) || AT(i, DEAD) || (i == 2 && AT(2, HELD) && AT(1, DEAD)));
-        i++
-    :: else -> break
-    od
+    d_step {
+        done == RELAYS;
+        i = 1;
+        do
+        :: i <= MESSAGES ->
+            /* None is lost. */
+            assert(AT(i, GONE) || AT(i, DEAD) || (i == 2 && AT(2, HELD) && AT(1, DEAD)));
+            i++
+        :: else -> break
+        od
+    }
 }

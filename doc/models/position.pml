@@ -89,14 +89,14 @@ active [TXS] proctype transaction()
 
     started == _pid;
 #ifdef MISTAKE_SEQ_BEFORE_XID
-    d_step { number = next_seq; next_seq++; started++ }
+    d_step { next_seq <= SEQS -> number = next_seq; next_seq++; started++ }
     d_step { id = next_xid; next_xid++; running = running | X(id) }
 #else
     d_step { id = next_xid; next_xid++; running = running | X(id); started++ }
 #endif
     do
-    :: written < ROWS && (number > 0 || next_seq <= SEQS) ->
-        d_step {
+    :: d_step {
+            written < ROWS && (number > 0 || next_seq <= SEQS) ->
             if
             :: number == 0 -> number = next_seq; next_seq++
             :: else

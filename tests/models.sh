@@ -40,11 +40,11 @@ check() {
 }
 
 # All states were seen, and none is wrong; one that is wrong was found.
-complete() {
+is_right() {
 	grep -q 'errors: 0' "$work/said" &&
 		! grep -qE 'not completed|too small|MEMLIM|hash-compact|bit-state|bitstate' "$work/said"
 }
-found() {
+is_wrong() {
 	grep -q 'errors: 1' "$work/said" &&
 		grep -qE 'assertion violated|invalid end state|non-progress cycle' "$work/said" &&
 		! grep -q 'too small' "$work/said"
@@ -57,7 +57,7 @@ right() {
 	model=$1
 	shift
 	check "$model" -DSAFETY -w24 "$@"
-	if complete; then
+	if is_right; then
 		result ok "$name holds ($(states) states)"
 	else
 		sed 's/^/# /' "$work/said" | cut -c1-200
@@ -71,7 +71,7 @@ ends() {
 	model=$1
 	shift
 	check "$model" -DNP -l "$@"
-	if complete; then
+	if is_right; then
 		result ok "$name ends ($(states) states)"
 	else
 		sed 's/^/# /' "$work/said" | cut -c1-200
@@ -85,7 +85,7 @@ mistake() {
 	what=$2
 	shift 2
 	check "$model" -DSAFETY -w24 "-DMISTAKE_$what" "$@"
-	if found; then
+	if is_wrong; then
 		result ok "$model: the mistake $what is found"
 	else
 		sed 's/^/# /' "$work/said" | cut -c1-200

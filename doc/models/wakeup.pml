@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Waking up a relay without a notification in each commit: it says that it is idle, writers look at that without a lock,
- * and notify only then. What can be missed, and what covers it. README.md says what each design promises. */
+/* Waking up a relay without a notification in each commit: it says that it is idle, writers look at that without a
+ * lock, and notify only then. What can be missed, and what covers it. README.md says what each design promises. */
 
 #ifndef WRITERS
 #define WRITERS 3

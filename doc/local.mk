@@ -15,6 +15,13 @@ dist_man_MANS += \
 dist_doc_DATA = \
 	%D%/json.md
 
+# Formal models, which tests/models.sh checks.
+EXTRA_DIST += \
+	%D%/models/README.md \
+	%D%/models/lane.pml \
+	%D%/models/position.pml \
+	%D%/models/wakeup.pml
+
 # outbox.conf(5) comes from the table of settings. It is in the tarball, so that only a changed
 # table needs the program that makes it to run, which it cannot when cross-compiling.
 dist_man_MANS += %D%/outbox.conf.5

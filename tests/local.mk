@@ -87,7 +87,8 @@ script_tests = \
 	%D%/documented-tools \
 	%D%/exported-symbols \
 	%D%/installed.sh \
-	%D%/listed-files
+	%D%/listed-files \
+	%D%/models.sh
 
 test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(fuzz_tests)
 if WITH_CRITERION_TESTS

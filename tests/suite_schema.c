@@ -312,6 +312,7 @@ static void test_print(struct fixture *fx)
     static const char *const dialects[] = {"postgresql", "sqlite", "generic"};
     char *sql = NULL;
 
+    fixture_set(fx, "schema.settle", "auto");
     for (size_t i = 0; i < COUNT_OF(dialects); i++) {
         OK(outbox_migrations_print(dialects[i], fx->conf, &sql, &fx->err));
         CHECK(sql != NULL && strstr(sql, fx->prefix) != NULL && strstr(sql, "CREATE TABLE") != NULL, "%s: %.200s",

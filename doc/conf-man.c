@@ -13,6 +13,19 @@ static void print_lines(const char *const lines[], size_t count)
         puts(lines[i]);
 }
 
+/* "outbox_wake_send()", perhaps with a full stop, is a reference to its page; 0: the word is none. */
+static int print_reference(const char *word, size_t length, int in_line)
+{
+    const char *end = strstr(word, "()");
+
+    if (strncmp(word, "outbox_", 7) != 0 || end == NULL || end > word + length)
+        return 0;
+    printf("%s.Xr %.*s 3", in_line ? "\n" : "", (int)(end - word), word);
+    for (end += 2; end < word + length; end++)
+        printf(" %c", *end);
+    return 1;
+}
+
 /* Text as mdoc takes it: each sentence begins a line, none with a control character; backslashes are themselves. */
 static void print_text(const char *text)
 {
@@ -21,6 +34,12 @@ static void print_text(const char *text)
 
     while (*text != '\0') {
         size_t length = strcspn(text, " ");
+        if (print_reference(text, length, column > 0)) {
+            sentence_ends = 1;
+            column = LINE_WIDTH;
+            text += length + strspn(text + length, " ");
+            continue;
+        }
         if (column > 0 && (sentence_ends || column + 1 + length > LINE_WIDTH)) {
             putchar('\n');
             column = 0;
@@ -107,7 +126,9 @@ static const char *const foot[] = {
     ".El",
     ".Sh SEE ALSO",
     ".Xr outboxctl 1 ,",
+    ".Xr outbox_conf 3 ,",
     ".Xr odbc.ini 5 ,",
+    ".Xr outbox 7 ,",
     ".Xr outboxd 8",
 };
 

@@ -19,10 +19,10 @@ enum outbox_query {
     Q_CANDIDATES_POSITION,
     Q_TAKE,             /* lease one of them if its token is still that */
     Q_LANE,             /* what Q_CLAIM returns, of one lane */
-    Q_READ,             /* a batch of a lane */
+    Q_READ,             /* a batch of a lane; then snapshot, any deferred message or NULL: ti */
     Q_READ_POSITION,
     Q_SIZES,            /* seq, bytes of a batch to come: ii; NULL: Q_READ bounds its bytes itself */
-    Q_SUSPECTS,         /* new messages of a lane, late ones not among them: i */
+    Q_SUSPECTS,         /* messages of a lane that are not settled: i */
     Q_RENEW,            /* one lane */
     Q_RENEW_ALL,        /* all lanes of an owner */
     Q_RELEASE_ALL,      /* the same, let go */

@@ -13,6 +13,7 @@
     "m.max_attempts, m.created_at, m.available_at, "
 #define RAW COLUMNS "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, CAST(NULL AS {text}), CAST(NULL AS {text}), "  \
     "CAST(0 AS INTEGER), CAST(0 AS INTEGER)"
+#define ANY_DEFERRED "(SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane)"
 #define DEFERRED COLUMNS "m.state, m.last_error, CAST(NULL AS {text}), m.attempts, CAST(0 AS INTEGER)"
 #define DELIVERED "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "\
     "m.max_attempts, m.created_at, CAST(NULL AS INTEGER), CAST(6 AS INTEGER), m.last_error, CAST(NULL AS {text}), "     \
@@ -79,8 +80,8 @@ const struct outbox_driver outbox_driver__generic = {
                    "WHERE lane = :lane AND token = :token AND (owner IS NULL OR lease_until < {now})",
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, CAST(NULL AS {text}), CAST(NULL AS {text}), l.low, l.suspect, "
                    "(SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = l.lane) FROM {lanes} l WHERE l.lane = :lane",
-        [Q_READ] = "SELECT " RAW ", CAST(NULL AS {text}) FROM {messages} m WHERE m.lane = :lane AND m.seq <= :seq "
-                   "ORDER BY m.lane, m.seq {limit}",
+        [Q_READ] = "SELECT " RAW ", CAST(NULL AS {text}), " ANY_DEFERRED " FROM {messages} m WHERE m.lane = :lane AND "
+                   "m.seq <= :seq ORDER BY m.lane, m.seq {limit}",
         [Q_SIZES] = "SELECT m.seq, {bytes} FROM {messages} m WHERE m.lane = :lane ORDER BY m.lane, m.seq {limit}",
         [Q_SUSPECTS] = "SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos ORDER BY m.lane, m.seq "
                        "{limit}",
@@ -131,8 +132,9 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_WAITING] = "SELECT DISTINCT key_hash FROM {deferred} WHERE lane = :lane AND state IN (3, :dead) AND key_hash "
                       "IN ([[:key_hash]])",
         [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND m.seq IN ([[:seq]])",
-        [Q_DEFERRED_PARK] = "UPDATE {deferred} SET state = 4, available_at = NULL WHERE lane = :lane AND state IN (2, 3) "
-                            "AND seq IN ([[:seq]])",
+        /* Whatever the state says: one that stays due would be claimed again and again. */
+        [Q_DEFERRED_PARK] = "UPDATE {deferred} SET state = 4, available_at = NULL WHERE lane = :lane AND "
+                            "available_at IS NOT NULL AND seq IN ([[:seq]])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_PROMOTE] =
             "UPDATE {deferred} SET state = 3, available_at = {now} WHERE lane = :lane AND key_hash IN ([[:key_hash]]) AND "

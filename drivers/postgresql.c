@@ -23,6 +23,7 @@
     "m.lane, m.seq, m.id::text, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "       \
     "m.max_attempts, m.created_at, m.available_at, "
 #define RAW COLUMNS "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, NULL::text, NULL::text, 0, 0"
+#define ANY_DEFERRED "(SELECT d.seq FROM {deferred} d WHERE d.lane = :lane LIMIT 1)"
 #define DEFERRED COLUMNS "m.state, m.last_error, NULL::text, m.attempts, 0"
 #define DELIVERED "m.lane, m.seq, m.id::text, m.topic, m.partition_key, m.payload, m.headers, m.content_type, "         \
     "m.message_type, m.max_attempts, m.created_at, NULL::bigint, 6, m.last_error, NULL::text, m.attempts, m.published_at"
@@ -134,14 +135,16 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_CLAIM_POSITION] = CLAIM(NEW_BEYOND ", " LATE_LISTED ", " LATE_BEYOND ", " DUE),
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, l.snap::text, l.xbound::text, l.low, l.suspect, "
                    "(SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane LIMIT 1) FROM {lanes} l WHERE l.lane = :lane",
-        [Q_READ] = "SELECT " RAW ", NULL::text "
+        [Q_READ] = "SELECT " RAW ", NULL::text, " ANY_DEFERRED " "
                    BOUNDED("SELECT * FROM {messages} WHERE lane = :lane ORDER BY lane, seq LIMIT :limit"),
         /* The snapshot is that of this statement, the one with which it sees the rows. */
-        [Q_READ_POSITION] = "SELECT " RAW ", pg_current_snapshot()::text "
+        [Q_READ_POSITION] = "SELECT " RAW ", pg_current_snapshot()::text, " ANY_DEFERRED " "
                             BOUNDED("(SELECT m.* FROM (" LATE_ROWS ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m "
                                     "WHERE m.lane = :lane AND m.seq = s.seq) m) UNION ALL (SELECT * FROM {messages} WHERE "
                                     "lane = :lane AND seq > :pos ORDER BY lane, seq LIMIT :limit) "
                                     "ORDER BY seq LIMIT :limit"),
+        [Q_SUSPECTS] = "(" LATE_ROWS ") UNION ALL (SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos "
+                       "ORDER BY m.lane, m.seq LIMIT :limit)",
         [Q_SETTLE_POSITION] = "UPDATE {lanes} SET pos = :pos, snap = :snap::pg_snapshot, "
                               "xbound = pg_current_xact_id(), owner = :owner, lease_until = {now} + :lease, "
                               "suspect = :suspect WHERE lane = :lane AND token = :token RETURNING xbound::text",

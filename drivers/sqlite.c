@@ -6,7 +6,8 @@
 #define WINDOW(where)                                                                                                   \
     "SELECT m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "      \
     "m.max_attempts, m.created_at, m.available_at, CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, NULL, NULL, 0, " \
-    "0, NULL FROM (SELECT q.*, SUM(LENGTH(q.payload)) OVER (ORDER BY q.seq) - LENGTH(q.payload) AS ahead FROM "         \
+    "0, NULL, (SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane) "                                              \
+    "FROM (SELECT q.*, SUM(LENGTH(q.payload)) OVER (ORDER BY q.seq) - LENGTH(q.payload) AS ahead FROM "                 \
     "(SELECT * FROM {messages} WHERE " where " ORDER BY lane, seq LIMIT :limit) q) m WHERE m.ahead < :bytes "           \
     "ORDER BY m.seq"
 

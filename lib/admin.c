@@ -125,7 +125,7 @@ static int count_all(outbox_conn *conn, outbox_counts *counts, outbox_error **er
     if (rc == OUTBOX_OK && pending[0] > 0)
         rc = outbox_conn__now(conn, &now, err);
     counts->by_state[OUTBOX_PENDING] = pending[0];
-    counts->oldest_pending_us = now > pending[1] ? now - pending[1] : 0;
+    counts->oldest_pending_us = now > pending[1] ? now - (pending[1] > 0 ? pending[1] : 0) : 0;
     counts->lanes = (int)lanes[0];
     counts->lanes_held = (int)lanes[1];
     return rc;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define LANE_TYPES "iiittiii"
+#define BATCH_MAX 10000 /* of relay.batch_size */
 
 static void make_owner(const outbox_conf *conf, char *owner, size_t size)
 {
@@ -262,7 +263,8 @@ static int take_lease(void *ctx, const struct outbox_value *c, outbox_error **er
     batch->snap = (char *)(uintptr_t)c[3].data;
     batch->xbound = (char *)(uintptr_t)c[4].data;
     batch->low = c[5].number;
-    batch->suspect = (int)c[6].number;
+    /* No batch is larger; whatever else stands there was never written by a relay. */
+    batch->suspect = c[6].number < -BATCH_MAX ? -BATCH_MAX : c[6].number > BATCH_MAX ? BATCH_MAX : (int)c[6].number;
     batch->taken_over = batch->suspect < 0;
     batch->has_deferred = c[7].type == OUTBOX_T_INT;
     batch->open = 1;

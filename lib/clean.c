@@ -165,7 +165,8 @@ static int clean_lane(struct cleaning *c, struct position *p, outbox_error **err
         outbox_args__int(&args, P_AVAILABLE, old.at);
         rc = run(c, Q_JOURNAL_DELETE, &args, NULL, err);
     }
-    return rc == OUTBOX_OK ? raise_low(c, p, err) : rc;
+    /* What a pass left that was stopped must be looked at again. */
+    return rc == OUTBOX_OK && !stopped(c) ? raise_low(c, p, err) : rc;
 }
 
 static int clean_positions(struct cleaning *c, outbox_error **err)

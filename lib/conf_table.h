@@ -55,8 +55,9 @@
     X(WAKE_CONNINFO, "wake.conninfo", SECRET, "", 0, 2000, NULL,                                                        \
       "How the wake-up module connects, as libpq takes it; empty: derived from the DSN. It must not go through a "      \
       "pooler in transaction mode.")                                                                                    \
-    X(WAKE_CHANNEL, "wake.channel", NAME, "outbox_messages", 1, 63, NULL,                                               \
-      "Channel on which PostgreSQL notifies. Only used when the outbox is created; several may share one.")             \
+    X(WAKE_CHANNEL, "wake.channel", NAME, "outbox_messages", 0, 63, NULL,                                               \
+      "Channel on which PostgreSQL notifies; several outboxes may share one. Empty: none, as applications need that use "\
+      "PREPARE TRANSACTION, which PostgreSQL refuses after a notification. Only used when the outbox is created.")      \
     X(WAKE_CHECK_INTERVAL, "wake.check_interval", DURATION, "30s", 100000, 3600 * CONF_US_, NULL,                       \
       "How often the listening connection is tried out by a notification to itself.")                                   \
     X(WAKE_FILE, "wake.file", CHOICE, "on", 0, 0, "on|off",                                                             \

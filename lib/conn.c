@@ -253,6 +253,15 @@ static int take_meta(void *ctx, const struct outbox_value *cells, outbox_error *
     return OUTBOX_OK;
 }
 
+int outbox_conn__check_settle(const struct outbox_driver *driver, int position, outbox_error **err)
+{
+    if (!position || (driver->flags & OUTBOX_DRIVER_POSITION) != 0)
+        return OUTBOX_OK;
+    return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "driver.no_position",
+                             "the driver \"%s\" cannot settle by position: set driver to auto, or create the outbox with "
+                             "schema.settle=delete", driver->name);
+}
+
 static int check_facts(outbox_conn *conn, outbox_error **err)
 {
     int64_t settle = outbox_conf__number(conn->conf, CONF_SCHEMA_SETTLE);
@@ -267,7 +276,7 @@ static int check_facts(outbox_conn *conn, outbox_error **err)
                                  "schema.settle is %s, but this outbox was created to settle by %s; leave the setting at "
                                  "auto, or create another outbox",
                                  settle == SETTLE_POSITION ? "position" : "delete", conn->position ? "position" : "delete");
-    return OUTBOX_OK;
+    return outbox_conn__check_settle(&conn->driver, conn->position, err);
 }
 
 int outbox_conn__load(outbox_conn *conn, outbox_error **err)

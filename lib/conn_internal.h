@@ -76,6 +76,9 @@ size_t outbox_conn__chunk(size_t left);
 enum outbox_query outbox_conn__form(const outbox_conn *conn, enum outbox_query query);
 const char *outbox_conn__sql(const outbox_conn *conn, enum outbox_query query);
 
+/* OUTBOX_ERR_UNSUPPORTED when the driver cannot settle as the outbox does, or is to. */
+int outbox_conn__check_settle(const struct outbox_driver *driver, int position, outbox_error **err);
+
 /* Reads the outbox's own facts once; OUTBOX_ERR_SCHEMA when it is not there. */
 int outbox_conn__load(outbox_conn *conn, outbox_error **err);
 

@@ -3,6 +3,7 @@
 #include "connstr.h"
 #include "driver.h"
 #include "error_internal.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,33 +12,54 @@
 #define SQLITE "sqlite:"
 #define SQLITE_MORE ";Timeout=10000;JournalMode=WAL;SyncPragma=NORMAL;FKSupport=1"
 
-/* libsqliteodbc knows no braces: a value ends at the first ';', and blanks before it are lost. SQLite itself takes a
- * URI in which any byte can be written. */
+/* libsqliteodbc knows no braces: a value ends at the first ';', and blanks around it are lost. */
+static int is_plain(const char *path)
+{
+    size_t size = strlen(path);
+
+    return strncmp(path, "file:", 5) == 0 ||
+           (path[strcspn(path, ";{")] == '\0' && path[0] != ' ' && path[size - 1] != ' ' &&
+            !outbox_text__has_control(path, size));
+}
+
+/* SQLite itself takes a URI, in which any byte can be written. */
 static int add_path(struct outbox_buffer *out, const char *path)
 {
-    int good = 1, plain = strchr(path, ';') == NULL && path[0] != ' ' && path[0] != '{' && path[0] != '\t';
     char hex[4];
+    int good;
 
-    if (plain || strncmp(path, "file:", 5) == 0)
+    if (is_plain(path))
         return outbox_buffer__add(out, path, strlen(path));
     good = outbox_buffer__add(out, "file:", 5);
     for (; *path != '\0' && good; path++) {
-        snprintf(hex, sizeof(hex), "%%%02X", (unsigned)(unsigned char)*path);
-        good = strchr(";{} \t%?#", *path) != NULL ? outbox_buffer__add(out, hex, 3) : outbox_buffer__add(out, path, 1);
+        unsigned byte = (unsigned char)*path;
+
+        snprintf(hex, sizeof(hex), "%%%02X", byte);
+        good = byte <= ' ' || byte == 0x7f || strchr(";{}%?#", *path) != NULL ? outbox_buffer__add(out, hex, 3)
+                                                                            : outbox_buffer__add(out, path, 1);
     }
     return good;
 }
 
-static int base(const char *dsn, struct outbox_buffer *out, outbox_error **err)
+static int check_path(const char *path, outbox_error **err)
+{
+    if (path[0] == '\0')
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.bad_path", "no path stands after sqlite:");
+    if (strncmp(path, "file:", 5) == 0 && strchr(path, ';') != NULL)
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.bad_path",
+                                 "the path \"%.200s\" is a URI with a ';', which ends a value in a connection string: "
+                                 "write %%3B", path);
+    return OUTBOX_OK;
+}
+
+int outbox_dsn__plain(const char *dsn, struct outbox_buffer *out, outbox_error **err)
 {
     int good;
 
     if (strncmp(dsn, SQLITE, strlen(SQLITE)) == 0) {
         dsn += strlen(SQLITE);
-        if (strncmp(dsn, "file:", 5) == 0 && strchr(dsn, ';') != NULL)
-            return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.bad_path",
-                                     "the path \"%.200s\" is a URI with a ';', which ends a value in a connection "
-                                     "string: write %%3B", dsn);
+        if (check_path(dsn, err) != OUTBOX_OK)
+            return OUTBOX_ERR_INVALID;
         good = outbox_buffer__add(out, "Driver=SQLite3;Database=", 24) && add_path(out, dsn) &&
                outbox_buffer__add(out, SQLITE_MORE, strlen(SQLITE_MORE));
     } else if (strchr(dsn, '=') != NULL) {
@@ -159,7 +181,7 @@ int outbox_dsn__expand(const char *dsn, const outbox_conf *conf, char **text, ou
 {
     struct outbox_buffer plain = { NULL, 0, 0 }, more = { NULL, 0, 0 };
     struct given g = { NULL, NULL, NULL, outbox_conf__number(conf, CONF_CONN_TIMEOUT) };
-    int rc = base(dsn, &plain, err);
+    int rc = outbox_dsn__plain(dsn, &plain, err);
 
     *text = NULL;
     g.text = plain.data;

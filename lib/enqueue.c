@@ -61,10 +61,51 @@ static int check_text(const char *text, long max, int required, size_t index, co
     return OUTBOX_OK;
 }
 
+/* A topic may be a part of a URL or a subject, a type becomes a header: a line end in one would begin another. */
+static int check_line(const char *text, long max, int required, size_t index, const char *field, outbox_error **err)
+{
+    char what[200];
+    int rc = check_text(text, max, required, index, field, err);
+
+    if (rc != OUTBOX_OK || text == NULL || !outbox_text__has_control(text, strlen(text)))
+        return rc;
+    snprintf(what, sizeof(what), "%s has a control character, which brokers would misread", field);
+    return bad(err, index, "enqueue.control_character", what);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Sorted, as there may be many. */
+static int check_header_names(const outbox_message *m, size_t index, outbox_error **err)
+{
+    const char **names = m->header_count > 1 ? malloc(m->header_count * sizeof(*names)) : NULL;
+    char what[200];
+    size_t i;
+    int rc = OUTBOX_OK;
+
+    if (m->header_count <= 1)
+        return OUTBOX_OK;
+    if (names == NULL)
+        return outbox_error__nomem(err);
+    for (i = 0; i < m->header_count; i++)
+        names[i] = m->headers[i].name;
+    qsort(names, m->header_count, sizeof(*names), by_text);
+    for (i = 1; i < m->header_count && rc == OUTBOX_OK; i++)
+        if (strcmp(names[i - 1], names[i]) == 0) {
+            snprintf(what, sizeof(what), "header \"%.60s\" is there twice", names[i]);
+            rc = bad(err, index, "enqueue.bad_header", what);
+        }
+    free(names);
+    return rc;
+}
+
 static int check_headers(const outbox_message *m, size_t index, outbox_error **err)
 {
     char what[200];
-    size_t i, j;
+    size_t i;
 
     if (m->header_count > 0 && m->headers == NULL)
         return bad(err, index, "enqueue.bad_header", "header_count is not 0, but headers is NULL");
@@ -83,13 +124,8 @@ static int check_headers(const outbox_message *m, size_t index, outbox_error **e
             snprintf(what, sizeof(what), "header \"%.60s\" has a control character, which brokers would misread", h->name);
             return bad(err, index, "enqueue.bad_header", what);
         }
-        for (j = 0; j < i; j++)
-            if (strcmp(m->headers[j].name, h->name) == 0) {
-                snprintf(what, sizeof(what), "header \"%.60s\" is there twice", h->name);
-                return bad(err, index, "enqueue.bad_header", what);
-            }
     }
-    return OUTBOX_OK;
+    return check_header_names(m, index, err);
 }
 
 static int check_numbers(const outbox_conn *conn, const outbox_message *m, size_t index, outbox_error **err)
@@ -120,10 +156,10 @@ static int check(const outbox_conn *conn, const outbox_message *m, size_t index,
 
     if (m->size < sizeof(outbox_message))
         return bad(err, index, "enqueue.bad_size", "size is not set: start from OUTBOX_MESSAGE_INIT");
-    if ((rc = check_text(m->topic, TEXT_MAX_CHARS, 1, index, "topic", err)) != OUTBOX_OK ||
+    if ((rc = check_line(m->topic, TEXT_MAX_CHARS, 1, index, "topic", err)) != OUTBOX_OK ||
         (rc = check_text(m->partition_key, TEXT_MAX_CHARS, 0, index, "partition_key", err)) != OUTBOX_OK ||
-        (rc = check_text(m->content_type, TEXT_MAX_CHARS, 0, index, "content_type", err)) != OUTBOX_OK ||
-        (rc = check_text(m->message_type, TEXT_MAX_CHARS, 0, index, "message_type", err)) != OUTBOX_OK ||
+        (rc = check_line(m->content_type, TEXT_MAX_CHARS, 0, index, "content_type", err)) != OUTBOX_OK ||
+        (rc = check_line(m->message_type, TEXT_MAX_CHARS, 0, index, "message_type", err)) != OUTBOX_OK ||
         (rc = check_text(m->dedup_key, DEDUP_MAX_CHARS, 0, index, "dedup_key", err)) != OUTBOX_OK ||
         (rc = check_headers(m, index, err)) != OUTBOX_OK || (rc = check_numbers(conn, m, index, err)) != OUTBOX_OK)
         return rc;
@@ -269,11 +305,6 @@ static int insert_dedup(outbox_conn *conn, const struct row *rows, size_t count,
     free(keys);
     outbox_arena__free(&arena);
     return rc;
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 /* The database would refuse the second one too, but after the first was written. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Errors as objects: status, stable name, sentence, SQLSTATE, native code. */
 #include "error_internal.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,8 @@ static int error_make(outbox_error **err, int status, const char *name, const ch
     e->status = status;
     snprintf(e->name, sizeof(e->name), "%s", name);
     vsnprintf(e->message, sizeof(e->message), format, args);
+    /* It may quote what is no UTF-8, and a text that was too long may have been cut inside a character. */
+    outbox_text__repair(e->message);
     *err = e;
     return status;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "log.h"
+#include "text.h"
 
 #include <stdio.h>
 
@@ -14,9 +15,10 @@ void outbox_log__write(const outbox_conf *conf, outbox_log_level level, const ch
     va_start(args, format);
     vsnprintf(line, sizeof(line), format, args);
     va_end(args);
+    outbox_text__repair(line);
     /* Databases send errors over several lines; a log line is one. */
     for (p = line; *p != '\0'; p++)
-        if ((unsigned char)*p < 0x20)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = ' ';
     conf->log(conf->log_user, level, line);
 }

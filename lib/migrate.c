@@ -83,6 +83,11 @@ static int apply_all(outbox_conn *conn, int *applied, outbox_error **err)
     return rc;
 }
 
+static int wants_position(const outbox_conf *conf)
+{
+    return outbox_conf__number(conf, CONF_SCHEMA_SETTLE) == SETTLE_POSITION;
+}
+
 /* A generic outbox on a server with position settling must say so when it is made: names.c decides by the driver. */
 int outbox_migrate(outbox_conn *conn, int *applied, outbox_error **err)
 {
@@ -101,6 +106,9 @@ int outbox_migrate(outbox_conn *conn, int *applied, outbox_error **err)
     }
     outbox_error_free(first);
     first = NULL;
+    rc = outbox_conn__check_settle(&conn->driver, wants_position(conn->conf), err);
+    if (rc != OUTBOX_OK)
+        return rc;
     rc = apply_all(conn, &count, &first);
     if (rc != OUTBOX_OK && outbox_conn__load(conn, NULL) == OUTBOX_OK) {
         rc = OUTBOX_OK; /* another process did it while we waited */
@@ -172,7 +180,9 @@ int outbox_migrations_print(const char *dialect, const outbox_conf *conf, char *
     rc = outbox_conf__copy(conf, &copy, err);
     if (rc != OUTBOX_OK)
         return rc;
-    rc = outbox_names__make(copy, driver, names, texts, err);
+    rc = outbox_conn__check_settle(driver, wants_position(copy), err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_names__make(copy, driver, names, texts, err);
     if (rc == OUTBOX_OK) {
         rc = print_all(dialect, names, &out, err);
         outbox_names__free(texts);

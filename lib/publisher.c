@@ -18,6 +18,14 @@ static const struct {
     { "exec:", outbox_publisher__exec_open },
 };
 
+/* The scheme as far as it may be one: what is none may be a connection string, with a password in it. */
+static int scheme_size(const char *url)
+{
+    size_t size = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+
+    return url[size] == ':' && size <= 32 ? (int)size : 0;
+}
+
 int outbox_publisher_open(const char *url, const outbox_conf *conf, outbox_publisher **publisher, outbox_error **err)
 {
     size_t i;
@@ -28,9 +36,13 @@ int outbox_publisher_open(const char *url, const outbox_conf *conf, outbox_publi
     for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
         if (strncmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) == 0)
             return schemes[i].open(url + strlen(schemes[i].scheme), conf, publisher, err);
+    if (scheme_size(url) == 0)
+        return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme",
+                                 "a publisher is named by a URL, and this is none; null:, stdout:, file:PATH and "
+                                 "exec:COMMAND are there");
     return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme",
-                             "there is no publisher for \"%.*s\": null:, stdout:, file:PATH and exec:COMMAND are there",
-                             (int)strcspn(url, ":"), url);
+                             "there is no publisher \"%.*s:\"; null:, stdout:, file:PATH and exec:COMMAND are there",
+                             scheme_size(url), url);
 }
 
 int outbox_publisher_new(const outbox_publisher_ops *ops, void *self, outbox_publisher **publisher, outbox_error **err)

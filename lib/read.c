@@ -7,6 +7,7 @@
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "lane.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@ struct reader {
     struct set due;       /* seq, key_hash, bytes, min held, min retry, min dead: six numbers each */
     int64_t last_seq;     /* of the new messages */
     size_t rows;
+    int any_deferred;     /* as the read of the new ones saw it */
 };
 
 static int set_add(struct set *set, int64_t number, outbox_error **err)
@@ -94,6 +96,34 @@ static int put(outbox_batch *batch, const struct outbox_item *item, enum fate fa
     place->reason = reason;
     place->delay = -1;
     return OUTBOX_OK;
+}
+
+/* What no library of ours writes, and no publisher could send safely: why, or NULL. It is dead, and dies alone. */
+static const char *unfit(const outbox_record *r, int filled)
+{
+    const struct {
+        const char *text, *reason;
+        int one_line; /* it may stand in a header or a subject */
+    } texts[] = {
+        { r->topic, "the topic of this message is not UTF-8 without control characters", 1 },
+        { r->partition_key, "the key of this message is not UTF-8", 0 },
+        { r->content_type, "the content type of this message is not UTF-8 without control characters", 1 },
+        { r->message_type, "the type of this message is not UTF-8 without control characters", 1 },
+    };
+    size_t i;
+
+    if (filled == OUTBOX_NONE)
+        return UNREADABLE;
+    if (r->topic[0] == '\0')
+        return "this message has no topic";
+    for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        size_t size = texts[i].text != NULL ? strlen(texts[i].text) : 0;
+
+        if (outbox_text__length(texts[i].text, size) < 0 ||
+            (texts[i].one_line && outbox_text__has_control(texts[i].text, size)))
+            return texts[i].reason;
+    }
+    return NULL;
 }
 
 /* ---- deferred ---- */
@@ -195,15 +225,17 @@ static int take_deferred(void *ctx, const struct outbox_value *cells, outbox_err
     outbox_batch *batch = r->batch;
     struct outbox_item item = { .deferred = 1 };
     int rc = outbox_record__fill(&item.record, cells, &batch->arena);
+    const char *reason;
 
     if (rc < 0)
         return outbox_error__nomem(err);
     item.record.token = batch->token;
+    reason = unfit(&item.record, rc);
     item.was_held = item.record.state == OUTBOX_HELD;
     if (outbox_consumer__ordered(batch->consumer))
         item.key_hash = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
-    if (rc == OUTBOX_NONE)
-        return put(batch, &item, FATE_REJECT, UNREADABLE, err);
+    if (reason != NULL)
+        return put(batch, &item, FATE_REJECT, reason, err);
     if (item.record.attempts >= outbox_batch__max_attempts(batch, &item.record))
         return put(batch, &item, FATE_REJECT, CRASHED, err);
     return put(batch, &item, FATE_NONE, NULL, err);
@@ -271,21 +303,22 @@ static int take_new(void *ctx, const struct outbox_value *cells, outbox_error **
     outbox_batch *batch = r->batch;
     struct outbox_item item = { .deferred = 0 };
     int rc = outbox_record__fill(&item.record, cells, &batch->arena);
+    const char *reason;
 
     if (rc < 0)
         return outbox_error__nomem(err);
     item.record.token = batch->token;
+    reason = unfit(&item.record, rc);
     r->last_seq = item.record.seq;
     r->used += (int64_t)item.record.payload_size;
     r->rows++;
     batch->read_snap = (char *)(uintptr_t)cells[17].data;
+    r->any_deferred = cells[18].type == OUTBOX_T_INT;
     batch->read = 1;
     if (outbox_consumer__ordered(batch->consumer))
         item.key_hash = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
-    if (rc == OUTBOX_NONE)
-        return put(batch, &item, FATE_REJECT, UNREADABLE, err);
-    if (item.record.topic[0] == '\0')
-        return put(batch, &item, FATE_REJECT, "this message has no topic", err);
+    if (reason != NULL)
+        return put(batch, &item, FATE_REJECT, reason, err);
     if (item.record.state == OUTBOX_SCHEDULED)
         return put(batch, &item, FATE_SCHEDULED, NULL, err);
     return put(batch, &item, FATE_NONE, NULL, err);
@@ -314,7 +347,7 @@ static int read_new(struct reader *r, outbox_error **err)
     outbox_batch *batch = r->batch;
     outbox_conn *conn = batch->consumer->conn;
     enum outbox_query query = outbox_conn__form(conn, Q_READ);
-    struct outbox_result rows = { OUTBOX_RECORD_TYPES "t", &batch->arena, take_new, r, 0 };
+    struct outbox_result rows = { OUTBOX_RECORD_TYPES "ti", &batch->arena, take_new, r, 0 };
     struct outbox_args args = { .set = 0 };
     struct bound bound = { 0, 0, r->bytes - r->used, 0 };
     struct outbox_result sizes = { "ii", NULL, take_size, &bound, 0 };
@@ -435,6 +468,9 @@ static int count_suspects(outbox_batch *batch, outbox_error **err)
 
     outbox_args__int(&args, P_LANE, batch->lane);
     outbox_args__int(&args, P_POS, conn->position ? batch->pos : 0);
+    outbox_args__int(&args, P_LOW, batch->low);
+    outbox_args__text(&args, P_SNAP, batch->snap);
+    outbox_args__text(&args, P_XBOUND, batch->xbound);
     outbox_args__int(&args, P_LIMIT, (int64_t)most);
     rc = outbox_conn__run(conn, Q_DUE, &args, 0, "look at what a crashed relay had", &due, err);
     if (rc == OUTBOX_OK)
@@ -444,12 +480,13 @@ static int count_suspects(outbox_batch *batch, outbox_error **err)
     return rc;
 }
 
-static int read_once(outbox_batch *batch, outbox_error **err)
+static int read_some(outbox_batch *batch, int *again, outbox_error **err)
 {
     const outbox_conf *conf = batch->consumer->conf;
     struct reader r = { .batch = batch };
     int rc = OUTBOX_OK;
 
+    *again = 0;
     outbox_arena__reset(&batch->arena);
     batch->count = batch->aside_count = 0;
     batch->read_snap = NULL;
@@ -464,12 +501,23 @@ static int read_once(outbox_batch *batch, outbox_error **err)
         rc = read_deferred(&r, err);
     if (rc == OUTBOX_OK && batch->count < r.limit && r.used < r.bytes)
         rc = read_new(&r, err);
-    if (rc == OUTBOX_OK && batch->has_deferred)
+    *again = rc == OUTBOX_OK && !batch->has_deferred && r.any_deferred;
+    batch->has_deferred |= r.any_deferred;
+    if (rc == OUTBOX_OK && batch->has_deferred && !*again)
         rc = find_waiting(&r, err);
-    if (rc == OUTBOX_OK)
+    if (rc == OUTBOX_OK && !*again)
         rc = hold_back(&r, err);
     reader_free(&r);
     return rc;
+}
+
+/* The claim said whether anything is deferred, by its own snapshot: since then others may have held the lane, and have
+ * deferred what goes before the new messages. */
+static int read_once(outbox_batch *batch, outbox_error **err)
+{
+    int again, rc = read_some(batch, &again, err);
+
+    return again ? read_some(batch, &again, err) : rc;
 }
 
 int outbox_batch__read(outbox_batch *batch, outbox_error **err)

@@ -4,6 +4,7 @@
 #include "json.h"
 #include "uuid.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,12 @@ static const char *text_or_null(const struct outbox_value *cell)
     return cell->type == OUTBOX_T_TEXT ? cell->data : NULL;
 }
 
+/* A database may hold numbers that a plain SQL producer made up: the nearest one that makes sense. */
+static int count_of(const struct outbox_value *cell)
+{
+    return cell->number < 0 ? 0 : cell->number > INT_MAX ? INT_MAX : (int)cell->number;
+}
+
 int outbox_record__fill(outbox_record *r, const struct outbox_value *c, outbox_arena *arena)
 {
     int rc;
@@ -54,12 +61,12 @@ int outbox_record__fill(outbox_record *r, const struct outbox_value *c, outbox_a
     r->payload_size = c[5].size;
     r->content_type = text_or_null(&c[7]);
     r->message_type = text_or_null(&c[8]);
-    r->max_attempts = (int)c[9].number;
+    r->max_attempts = count_of(&c[9]);
     r->created_at = c[10].number;
     r->available_at = c[11].number;
-    r->state = (outbox_state)c[12].number;
+    r->state = (outbox_state)(c[12].number > 0 && c[12].number < OUTBOX_STATE_COUNT ? c[12].number : 0);
     r->last_error = text_or_null(&c[13]);
-    r->attempts = (int)c[15].number;
+    r->attempts = count_of(&c[15]);
     r->published_at = c[16].number;
     if (c[6].type != OUTBOX_T_TEXT)
         return OUTBOX_OK;

@@ -6,46 +6,57 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const keys[] = { "pwd", "password", "passwd" };
-
-#define KEYS (sizeof(keys) / sizeof(keys[0]))
-
-/* Behind the '=' of a key that begins here, or NULL. */
-static char *behind_key(char *p)
+/* Where the value of a secret begins, when the text is the end of a secret's key and an equals sign. */
+static char *secret_value(char *text)
 {
-    size_t k;
+    static const char *const keys[] = { "pwd", "password", "passwd", "secret", "token" };
+    size_t i;
 
-    for (k = 0; k < KEYS; k++)
-        if (strncasecmp(p, keys[k], strlen(keys[k])) == 0) {
-            char *end = p + strlen(keys[k]);
+    for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        char *equals = text + strlen(keys[i]);
 
-            end += strspn(end, " \t");
-            if (*end == '=')
-                return end + 1 + strspn(end + 1, " \t");
-        }
+        if (strncasecmp(text, keys[i], strlen(keys[i])) != 0)
+            continue;
+        equals += strspn(equals, " \t");
+        return *equals == '=' ? equals + 1 + strspn(equals + 1, " \t") : NULL;
+    }
     return NULL;
 }
 
-/* Up to the brace that closes; "}}" is one that does not. */
-static char *hide_to_brace(char *p)
+/* At the brace that closes; "}}" is one that does not. */
+static char *brace_end(char *p)
 {
-    for (; *p != '\0' && (*p != '}' || p[1] == '}'); p++) {
-        if (*p == '}')
-            *p++ = '*';
-        *p = '*';
-    }
+    for (; *p != '\0' && (*p != '}' || p[1] == '}'); p++)
+        p += *p == '}';
     return p;
 }
 
-static char *hide_value(char *p, int in_braces)
+/* Whether a place is within {…}. */
+static int in_braces(char *text, const char *place)
 {
-    if (in_braces)
-        return hide_to_brace(p);
+    char *p = text;
+
+    while (p < place) {
+        if (*p++ != '{')
+            continue;
+        p = brace_end(p);
+        if (p >= place)
+            return 1;
+    }
+    return 0;
+}
+
+/* Past the value: a semicolon ends it, unless it stands in {…}, in which "}}" is one brace, or in libpq's quotes. */
+static char *value_end(char *text, char *p)
+{
+    if (in_braces(text, p))
+        return brace_end(p);
     if (*p == '{')
-        p = hide_to_brace(p + 1);
-    for (; *p != '\0' && *p != ';'; p++)
-        *p = '*';
-    return p;
+        p = brace_end(p + 1);
+    else if (*p == '\'')
+        for (p++; *p != '\0' && *p != '\''; p++)
+            p += *p == '\\' && p[1] != '\0';
+    return p + strcspn(p, ";");
 }
 
 /* user:secret@ of a URI. */
@@ -59,23 +70,14 @@ static void hide_user(char *p)
 
 void outbox_secrets__hide(char *text)
 {
-    int in_braces = 0;
-    char *p, *value;
+    char *p = text + strlen(text), *value;
 
-    for (p = text; *p != '\0'; p++) {
-        if (!in_braces && *p == '{') {
-            in_braces = 1;
-        } else if (in_braces && *p == '}') {
-            if (p[1] == '}')
-                p++;
-            else
-                in_braces = 0;
-        } else if (strncmp(p, "://", 3) == 0) {
+    /* From the end, so that one secret whose end is misread cannot keep the next from being seen. */
+    while (p-- > text)
+        if (strncmp(p, "://", 3) == 0)
             hide_user(p + 3);
-        } else if ((value = behind_key(p)) != NULL) {
-            p = hide_value(value, in_braces) - 1;
-        }
-    }
+        else if ((value = secret_value(p)) != NULL)
+            memset(value, '*', (size_t)(value_end(text, value) - value));
 }
 
 static void hide_word(char *text, const char *word, size_t size)
@@ -87,7 +89,7 @@ static void hide_word(char *text, const char *word, size_t size)
             memset(p, '*', size);
 }
 
-/* libpq's words from the first password on, each alone: which of them is quoted depends on where it stumbled. */
+/* libpq's words from the first secret on, each alone: which of them is quoted depends on where it stumbled. */
 static void hide_words(char *text, const char *words)
 {
     while (*words != '\0') {
@@ -102,23 +104,17 @@ static void hide_words(char *text, const char *words)
 void outbox_secrets__hide_known(char *text, const char *connection_string)
 {
     struct outbox_connstr_part part;
-    size_t k;
 
     while (outbox_connstr__next(&connection_string, &part)) {
-        char *value = part.value_size > 0 ? strndup(part.value, part.value_size) : NULL, *secret = NULL, *p;
-        int named = 0;
+        char *pair = strndup(part.text, part.size), *secret = NULL, *p;
 
-        if (value == NULL && part.value_size > 0) /* no memory: nothing is said rather than too much */
+        if (pair == NULL) /* nothing is said rather than too much */
             memset(text, '*', strlen(text));
-        for (k = 0; k < KEYS; k++)
-            named |= outbox_connstr__is(&part, keys[k]);
-        for (p = value; p != NULL && *p != '\0' && secret == NULL; p++)
-            secret = behind_key(p);
-        if (value != NULL && named)
-            hide_words(text, value);
+        for (p = pair; p != NULL && *p != '\0' && secret == NULL; p++)
+            secret = secret_value(p);
         if (secret != NULL)
             hide_words(text, secret);
-        free(value);
+        free(pair);
     }
     outbox_secrets__hide(text);
 }

@@ -120,6 +120,8 @@ static int expand_all(struct render *r, const char *text, size_t nrows)
     const char *open = strstr(text, "[["), *close = open != NULL ? strstr(open, "]]") : NULL;
     size_t row;
 
+    if (!outbox_buffer__add(&r->sql, "", 0)) /* an empty template is an empty text */
+        return 0;
     if (open == NULL || close == NULL)
         return expand(r, text, strlen(text), 0);
     if (!expand(r, text, (size_t)(open - text), 0))

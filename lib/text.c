@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "text.h"
 
+#include <string.h>
+
 /* Bytes in the character that starts here; 0 when none does. The second byte's range carries the rules against
  * overlong forms and surrogates (Unicode, table 3-7). */
 static size_t character(const unsigned char *p, size_t left)
@@ -70,4 +72,18 @@ size_t outbox_text__cut(const char *text, size_t size, size_t max)
     while (max > 0 && ((unsigned char)text[max] & 0xc0) == 0x80)
         max--;
     return max;
+}
+
+void outbox_text__repair(char *text)
+{
+    unsigned char *p = (unsigned char *)text;
+    size_t left = strlen(text), n;
+
+    for (; left > 0; p += n, left -= n) {
+        n = character(p, left);
+        if (n == 0) {
+            *p = '?';
+            n = 1;
+        }
+    }
 }

@@ -14,4 +14,7 @@ int outbox_text__has_control(const char *text, size_t size);
 /* Where to cut so that at most max bytes stay and no character is split. */
 size_t outbox_text__cut(const char *text, size_t size, size_t max);
 
+/* Replaces each byte that is no UTF-8 by a question mark. */
+void outbox_text__repair(char *text);
+
 #endif

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The schema, as numbered SQL templates. The library carries them; the same files are
-# installed with the default table names filled in, for those who migrate by other means.
+# installed as they are with the default settings, for those who migrate by other means.
 
 # In order of dialect and number: the library applies them in the order of this list.
 migrations = \

@@ -1,34 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "exec_answer.h"
+#include "text.h"
 
 #include <string.h>
 
-/* How many bytes the character that starts here has; 0 when it is not UTF-8 (Unicode, table 3-7). */
-static size_t character(const unsigned char *p)
-{
-    unsigned char low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
-    size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : p[0] >= 0xe0 && p[0] <= 0xef ? 3 : 4;
-
-    if (n == 4 && (p[0] < 0xf0 || p[0] > 0xf4))
-        return 0;
-    /* The NUL at the end is no continuation, so this never reads past it. */
-    for (size_t i = 1; i < n; i++)
-        if (p[i] < (i == 1 ? low : 0x80) || p[i] > (i == 1 ? high : 0xbf))
-            return 0;
-    return n;
-}
-
 void outbox_exec_answer__clean(char *text)
 {
-    for (unsigned char *p = (unsigned char *)text; *p != '\0';) {
-        size_t n = character(p);
-        if (n == 0 || *p < 0x20 || *p == 0x7f) {
-            *p = '?';
-            n = 1;
-        }
-        p += n;
-    }
+    outbox_text__repair(text);
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
 }
 
 static char *skip_blanks(char *text)

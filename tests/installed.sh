@@ -189,13 +189,38 @@ migrations_are_there() {
 			status=1
 		fi
 	done
-	if grep -rnE '\{(prefix|messages|lanes|deferred|published|positions|dedup|meta|status|[a-z]+_fn)\}' \
-		"$migrationsdir"; then
+	if grep -rn '[{}]' "$migrationsdir"; then
 		status=1
 	fi
 	return "$status"
 }
 try "migrations are installed with the default names" migrations_are_there
+
+# `man NAME` finds a page for each symbol, type and macro: a page, or one that sources a page which is there.
+pages_are_there() {
+	local name page target status=0
+	sed -n 's/^ *\(outbox_[a-z0-9_]*\);.*/\1/p' "$srcdir/lib/outbox.map" >"$tmp/names"
+	[ -s "$tmp/names" ] || return 1
+	grep -ohE '\b(outbox_[a-z_]+_fn|outbox_message|OUTBOX_[A-Z_]+_INIT|OUTBOX_ERR_[A-Z]+)\b' \
+		"$srcdir"/lib/include/outbox/*.h >>"$tmp/names"
+	sort -u "$tmp/names" >"$tmp/all-names"
+	while read -r name; do
+		page=$man3dir/$name.3
+		if [ ! -s "$page" ]; then
+			echo "no page for $name"
+			status=1
+			continue
+		fi
+		target=$(sed -n '1s/^\.so man3\///p' "$page")
+		if ! grep -qE "(Nm|Dv) $name( |\$)" "$man3dir/${target:-$name.3}"; then
+			echo "the page for $name does not name it"
+			status=1
+		fi
+	done <"$tmp/all-names"
+	return "$status"
+}
+man3dir=$(dirname "$(find "$root" -name outbox_relay.3)")
+try "there is a manual page for each symbol, type and macro" pages_are_there
 
 no_libtool_leftovers() {
 	! grep -rlF "$builddir" "$root" --include='*.pc' --include='*.h' --include='*.sql'

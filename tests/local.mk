@@ -7,11 +7,31 @@
 #                 ODBC drivers: every driver, every publisher
 #   fault/        the same, which kill and restart their server
 #   soak/         the same, only run with OUTBOX_TEST_LONG=1
+#   fuzz/         one program a parser, which replays its corpus (see tests/fuzz/fuzz.h)
 #   *             here: scripts that print TAP and look at what was built or installed
 #
 # A program's source is its name with .c; one line adds it.
 
-unit_tests =
+unit_tests = \
+	%D%/unit/arena \
+	%D%/unit/backoff \
+	%D%/unit/base64 \
+	%D%/unit/buffer \
+	%D%/unit/conf \
+	%D%/unit/drivers \
+	%D%/unit/error \
+	%D%/unit/json \
+	%D%/unit/json_parse \
+	%D%/unit/lane \
+	%D%/unit/log \
+	%D%/unit/migrations \
+	%D%/unit/names \
+	%D%/unit/publisher \
+	%D%/unit/secrets \
+	%D%/unit/sqltext \
+	%D%/unit/text \
+	%D%/unit/timetext \
+	%D%/unit/uuid
 
 plain_tests = \
 	%D%/plain/checker \
@@ -23,6 +43,7 @@ conformance_tests = \
 	%D%/conformance/e2e_sqlite \
 	%D%/conformance/generic_postgresql \
 	%D%/conformance/generic_sqlite \
+	%D%/conformance/installed_sql \
 	%D%/conformance/odbc_facts \
 	%D%/conformance/odbc_layer \
 	%D%/conformance/plans \
@@ -40,12 +61,39 @@ fault_tests = \
 
 soak_tests =
 
+fuzz_tests = \
+	%D%/fuzz/base64 \
+	%D%/fuzz/conf \
+	%D%/fuzz/connection \
+	%D%/fuzz/exec_answer \
+	%D%/fuzz/headers \
+	%D%/fuzz/message \
+	%D%/fuzz/names \
+	%D%/fuzz/publisher_url \
+	%D%/fuzz/record \
+	%D%/fuzz/sqltext \
+	%D%/fuzz/timetext \
+	%D%/fuzz/utf8 \
+	%D%/fuzz/uuid
+if WITH_TOOLS
+fuzz_tests += %D%/fuzz/config
+%C%_fuzz_config_SOURCES = %D%/fuzz/config.c tools/cli_config.c
+%C%_fuzz_config_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS)
+%C%_fuzz_config_LDADD = $(LDADD) $(TOOLS_LIBS)
+endif
+
 script_tests = \
+	%D%/conformance/documents \
+	%D%/conformance/hostile_lines \
+	%D%/documented-api \
+	%D%/documented-errors \
+	%D%/documented-tools \
 	%D%/exported-symbols \
 	%D%/installed.sh \
-	%D%/listed-files
+	%D%/listed-files \
+	%D%/models.sh
 
-test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests)
+test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(fuzz_tests)
 if WITH_CRITERION_TESTS
 test_programs += $(unit_tests)
 endif
@@ -62,6 +110,8 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/e2e_produce.c \
 	%D%/e2e_relay.c \
 	%D%/e2e_run.c \
+	%D%/golden.c %D%/golden.h \
+	%D%/fuzz/fuzz.c %D%/fuzz/fuzz.h \
 	%D%/lib-test.c %D%/lib-test.h \
 	%D%/proxy.c %D%/proxy.h \
 	%D%/seen.c \
@@ -70,6 +120,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/suite_clean.c \
 	%D%/suite_enqueue.c \
 	%D%/suite_fields.c \
+	%D%/suite_hostile.c \
 	%D%/suite_late.c \
 	%D%/suite_lease.c \
 	%D%/suite_order.c \
@@ -87,12 +138,20 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/defects_order.c \
 	%D%/defects_rest.c
 
+# What the unit tests compare with.
+golden_files = \
+	%D%/golden/key-hashes.tsv \
+	%D%/golden/lanes.tsv \
+	%D%/golden/sql-generic.txt \
+	%D%/golden/sql-postgresql.txt \
+	%D%/golden/sql-sqlite.txt
+
 # What a program is linked with that does not say otherwise: the internals, so that a test
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
-	%D%/lsan.supp %D%/tsan.supp
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
+	%D%/lsan.supp %D%/tsan.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh
 test_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
@@ -119,3 +178,7 @@ clean-tests:
 # Everything that `make check` would build, without running it.
 .PHONY: check-build
 check-build: all-am $(check_LTLIBRARIES) $(check_PROGRAMS)
+
+# The fuzzers alone: with libFuzzer, see step_fuzz of .ci/run.
+.PHONY: fuzzers
+fuzzers: $(fuzz_tests)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clean.h"
 #include "suite.h"
 
 /* One pass; returns what it removed. */
@@ -242,6 +243,68 @@ static void test_beside(struct fixture *fx)
     CHECK_INT(drained, 600);
 }
 
+/* ---- A pass that is stopped ---- */
+
+struct stopped_pass {
+    outbox_conn *conn;
+    struct outbox_clean_limits limits;
+    struct outbox_signal signal;
+};
+
+static void *run_pass(void *arg)
+{
+    struct stopped_pass *p = arg;
+
+    outbox_clean__pass(p->conn, &p->limits, &p->signal, NULL, NULL);
+    return NULL;
+}
+
+/* Stops a pass in its first statement that deletes, which waits for a row. */
+static void stop_pass(struct fixture *fx, outbox_conn *conn)
+{
+    struct stopped_pass p = { .conn = conn };
+    struct db other;
+    pthread_t thread;
+    int waits;
+
+    outbox_clean__limits(fx->conf, &p.limits);
+    outbox_signal__init(&p.signal);
+    REQUIRE(db_open(&other, fx->dsn, 0) == 0, "no connection");
+    db_exec(&other, "UPDATE %smessages SET topic = topic WHERE seq = (SELECT min(seq) FROM %smessages)", fx->prefix,
+            fx->prefix);
+    REQUIRE(pthread_create(&thread, NULL, run_pass, &p) == 0, "no thread");
+    WAIT_FOR(db_int(&fx->db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
+                             "'DELETE FROM %%%smessages%%'", fx->prefix) > 0, waits);
+    CHECK(waits, "the cleaner does not wait for the row");
+    outbox_signal__stop(&p.signal);
+    CHECK_INT(db_rollback(&other), 0);
+    pthread_join(thread, NULL);
+    outbox_signal__destroy(&p.signal);
+    db_close(&other);
+}
+
+/* What it left goes in the next one. */
+static void test_stopped(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+
+    if (strcmp(fx->target->name, "postgresql/position") != 0) {
+        tap_skip("needs row locks, and a position");
+        return;
+    }
+    fixture_set(fx, "schema.lanes", "1");
+    fixture_set(fx, "clean.batch", "1");
+    REQUIRE(fixture_migrate(fx) == 0 && (consumer = fixture_consumer(fx, NULL)) != NULL, "no outbox");
+    for (int round = 0; round < 3; round++) {
+        send_words(fx, "t", "k", "1 2 3 4");
+        CHECK_INT(drain(fx, consumer, NULL), 4);
+        stop_pass(fx, fixture_connect(fx));
+    }
+    CHECK_INT(rows(fx), 9);
+    clean(fx);
+    CHECK_INT(rows(fx), 0);
+}
+
 /* The thread: returns at once when it is switched off, cleans when it is not, and says so. */
 static void count_cleaned(void *user, int64_t count)
 {
@@ -290,6 +353,7 @@ void suite_clean(const struct target *target, const char *only)
         {"clean: dead_retention", test_dead_retention, 0},
         {"clean: dedup.window", test_dedup_window, 0},
         {"clean: beside enqueue and relays", test_beside, 0},
+        {"clean: a pass that is stopped", test_stopped, 1},
         {"clean: the thread", test_thread, 0},
     };
 

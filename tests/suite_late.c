@@ -258,6 +258,35 @@ static void test_late_crash(struct fixture *fx)
     tx_close(&a);
 }
 
+/* A late one that brings down its relay is counted among those that it had in hand, also when there is nothing else. */
+static void test_late_suspect(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, "x");
+    outbox_batch *batch = NULL;
+    struct open_tx a;
+
+    if (skip_on_sqlite(fx))
+        return;
+    REQUIRE(tx_open(fx, &a), "no connection");
+    tx_send(fx, &a, "k", "a");
+    send_words(fx, "t", "k", "1");
+    expect(fx, consumer, "1");
+    CHECK_INT(db_commit(&a.db), 0);
+    MUST(outbox_consumer_claim(consumer, &batch, &fx->err));
+    CHECK_INT(outbox_batch_suspect(batch), 0);
+    outbox_batch_free(batch);
+    expire_leases(fx);
+    MUST(outbox_consumer_claim(consumer, &batch, &fx->err));
+    CHECK_INT(outbox_batch_suspect(batch), 1);
+    CHECK_INT(db_int(&fx->db, "SELECT attempts FROM %sdeferred", fx->prefix), 1);
+    answer_all(batch, OUTBOX_PUBLISHED);
+    OK(outbox_batch_settle(batch, &fx->err));
+    outbox_batch_free(batch);
+    expect(fx, consumer, "");
+    CHECK_INT(count_waiting(fx), 0);
+    tx_close(&a);
+}
+
 /* Random interleavings of open transactions, claims and cleaning, each message once. */
 static void test_random(struct fixture *fx)
 {
@@ -363,6 +392,7 @@ void suite_late(const struct target *target, const char *only)
         {"late: failing and discarded", test_late_fails, 0},
         {"late: crash and release", test_late_crash, 0},
         {"late: xids of the future", test_future, 1},
+        {"late: a crash with nothing else", test_late_suspect, 0},
         {"late: random interleavings", test_random, 1},
     };
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch_internal.h"
 #include "suite.h"
 
 static outbox_batch *claim(struct fixture *fx, outbox_consumer *consumer)
@@ -386,6 +387,28 @@ static void test_suspect_recorded(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 0);
 }
 
+/* ---- What changed between the claim and the read ---- */
+
+/* Whoever claims, and stands still before it reads, sees what was deferred meanwhile: a key's order holds. */
+static void test_paused(struct fixture *fx)
+{
+    outbox_consumer *a = NULL, *b = NULL;
+    outbox_batch *batch;
+    struct seen seen = {0};
+
+    fixture_set(fx, "relay.batch_size", "1");
+    REQUIRE((a = fixture_consumer(fx, "a")) != NULL && (b = fixture_consumer(fx, "b")) != NULL, "no consumer");
+    send_words(fx, "t", "k", "1 2");
+    MUST(outbox_consumer__lease(a, &batch, &fx->err));
+    expire_leases(fx);
+    CHECK_INT(settle_one(fx, b, OUTBOX_RETRY, NULL), 1);
+    if (outbox_batch__read(batch, NULL) == OUTBOX_OK)
+        seen_batch(&seen, batch);
+    CHECK(strncmp(seen_words(&seen), "2", 1) != 0, "2 is sent before 1, which waits for its retry");
+    outbox_batch_free(batch);
+    seen_clear(&seen);
+}
+
 /* ---- Bounds ---- */
 
 static void test_batch_size(struct fixture *fx)
@@ -496,6 +519,7 @@ void suite_lease(const struct target *target, const char *only)
         {"suspect: one at a time after a crash", test_suspect, 1},
         {"suspect: a poison message dies alone", test_poison, 1},
         {"suspect: the attempt is recorded beforehand", test_suspect_recorded, 0},
+        {"claim: paused before it reads", test_paused, 0},
         {"batch: size", test_batch_size, 1},
         {"batch: bytes", test_batch_bytes, 0},
         {"batch: no lane in two hands", test_lanes_apart, 0},

@@ -144,6 +144,29 @@ static void test_wrong_settle(struct fixture *fx)
     CHECK((consumer = fixture_consumer(fx, NULL)) != NULL, "\"auto\" does not take what is there");
 }
 
+/* A driver that cannot settle by position neither makes such an outbox nor works on one. */
+static void test_no_position(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_conn *conn;
+    char *sql = NULL;
+
+    if (!is_generic(fx))
+        return;
+    fixture_set(fx, "schema.settle", "position");
+    REQUIRE((conn = fixture_connect(fx)) != NULL, "no connection");
+    EXPECT(outbox_migrate(conn, NULL, &fx->err), OUTBOX_ERR_UNSUPPORTED);
+    EXPECT(outbox_migrations_print("generic", fx->conf, &sql, &fx->err), OUTBOX_ERR_UNSUPPORTED);
+    fixture_set(fx, "driver", "auto");
+    fixture_set(fx, "schema.settle", "auto");
+    REQUIRE((conn = fixture_connect(fx)) != NULL, "no connection");
+    MUST(outbox_migrate(conn, NULL, &fx->err));
+    fixture_set(fx, "driver", "generic");
+    REQUIRE((conn = fixture_connect(fx)) != NULL, "no connection");
+    EXPECT(outbox_consumer_new(conn, fx->conf, NULL, &consumer, &fx->err), OUTBOX_ERR_UNSUPPORTED);
+    CHECK(strstr(fx->message, "driver") != NULL, "no setting in: %s", fx->message);
+}
+
 static void test_hostile_names(struct fixture *fx)
 {
     static const char *const names[] = {"x\"; DROP TABLE y; --", "a b", "1a", "a-b", "a.b", "a'b", "ä", "a\nb", "{messages}",
@@ -289,6 +312,7 @@ static void test_print(struct fixture *fx)
     static const char *const dialects[] = {"postgresql", "sqlite", "generic"};
     char *sql = NULL;
 
+    fixture_set(fx, "schema.settle", "auto");
     for (size_t i = 0; i < COUNT_OF(dialects); i++) {
         OK(outbox_migrations_print(dialects[i], fx->conf, &sql, &fx->err));
         CHECK(sql != NULL && strstr(sql, fx->prefix) != NULL && strstr(sql, "CREATE TABLE") != NULL, "%s: %.200s",
@@ -332,6 +356,7 @@ void suite_schema(const struct target *target, const char *only)
         {"schema: four processes migrate at once", test_migrate_together, 1},
         {"schema: missing tables", test_missing, 1},
         {"schema: settings that contradict the outbox", test_wrong_settle, 0},
+        {"schema: position settling asks for a driver that can", test_no_position, 1},
         {"schema: hostile names are refused", test_hostile_names, 1},
         {"schema: odd names work", test_odd_names, 1},
         {"schema: two prefixes", test_two_prefixes, 1},

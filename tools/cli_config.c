@@ -47,12 +47,22 @@ static int file_fail(struct file *f, const char *what)
     return 0;
 }
 
+/* Whether libinih would see a comment inside the line: any white space before a semicolon will do. */
+static bool has_comment(const char *line)
+{
+    if (*line == ';' || *line == '#' || *line == '\0')
+        return false;
+    for (; line[1] != '\0'; line++)
+        if (isspace((unsigned char)line[0]) && line[1] == ';')
+            return true;
+    return false;
+}
+
 static char *file_read_line(char *to, int size, void *user)
 {
     struct file *f = user;
     ssize_t length = f->failed ? -1 : getline(&f->line, &f->room, f->stream);
     const char *start = f->line;
-    const char *comment;
 
     if (length < 0)
         return NULL;
@@ -67,13 +77,11 @@ static char *file_read_line(char *to, int size, void *user)
         file_fail(f, "the line is too long; put a long connection string into odbc.ini and name the DSN here");
         return NULL;
     }
-    comment = *start == ';' || *start == '#' ? NULL : strpbrk(start, " \t");
-    for (; comment != NULL; comment = strpbrk(comment + 1, " \t"))
-        if (comment[1] == ';') {
-            file_fail(f, "\" ;\" would begin a comment: take the blank before the semicolon away, or move the comment "
-                         "to a line of its own");
-            return NULL;
-        }
+    if (has_comment(start)) {
+        file_fail(f, "\" ;\" would begin a comment: take the blank before the semicolon away, or move the comment to a "
+                     "line of its own");
+        return NULL;
+    }
     return strcpy(to, start);
 }
 

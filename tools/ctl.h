@@ -77,6 +77,8 @@ int ctl_settings(struct ctl *ctl);
 
 /* Connects, if the command did not do so already. */
 int ctl_connect(struct ctl *ctl);
+/* Tells a relay on this host that something was committed; when that fails it polls, so it is only said. */
+void ctl_wake(struct ctl *ctl);
 /* The filter that the options ask for. */
 int ctl_filter(struct ctl *ctl, outbox_filter *filter);
 /* Prints a value as one line and frees it. */

@@ -124,6 +124,7 @@ static int write_one(struct ctl *ctl, const outbox_message *m)
 
     if (outbox_enqueue(ctl->conn, m, 1, &id, &err) != OUTBOX_OK)
         return cli_error(&ctl->cli, "nothing was enqueued", err);
+    ctl_wake(ctl);
     if (ctl->json)
         return ctl_print_json(ctl, json_pack("{s:s}", "id", id.text));
     if (!cli_has(&ctl->cli, CTL_QUIET))

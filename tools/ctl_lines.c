@@ -181,6 +181,7 @@ static int commit_batch(struct lines *l)
         say_failed(l, rc, at_commit, err);
         return CLI_FAILED;
     }
+    ctl_wake(l->ctl);
     l->total += l->count;
     l->committed = l->number;
     status = print_ids(l);

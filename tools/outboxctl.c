@@ -126,6 +126,15 @@ static int check_usage(const struct ctl *ctl)
     return CLI_OK;
 }
 
+void ctl_wake(struct ctl *ctl)
+{
+    outbox_error *err = NULL;
+
+    if (outbox_wake_send(ctl->settings.conf, &err) < 0)
+        fprintf(stderr, "%s: the relay was not woken and polls: %s\n", ctl->cli.program, outbox_error_message(err));
+    outbox_error_free(err);
+}
+
 int ctl_connect(struct ctl *ctl)
 {
     const char *dsn = cli_value(&ctl->cli, CTL_DSN);

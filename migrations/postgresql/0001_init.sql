@@ -126,15 +126,12 @@ $$;
 -- Its key is the table's oid, in the trigger a constant that needs no look-up.
 -- statement
 CREATE FUNCTION {notify_fn}() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_catalog.pg_notify('{channel}', tg_relid::text);
-    RETURN NULL;
-END
+    BEGIN PERFORM pg_catalog.pg_notify('{channel}', tg_relid::text); RETURN NULL; END
 $$;
 -- statement
 CREATE TRIGGER {prefix}wake AFTER INSERT ON {messages} FOR EACH STATEMENT
-    WHEN (NOT (pg_try_advisory_lock_shared('{messages}'::regclass::oid::integer, 1)
-               AND pg_advisory_unlock_shared('{messages}'::regclass::oid::integer, 1)))
+    WHEN ('{channel}' <> '' AND NOT (pg_try_advisory_lock_shared('{messages}'::regclass::oid::integer, 1)
+                                     AND pg_advisory_unlock_shared('{messages}'::regclass::oid::integer, 1)))
     EXECUTE FUNCTION {notify_fn}();
 -- Every message and its state, under the conditions by which relays and lists find them. Times are microseconds since
 -- 1970, UTC.

@@ -1,7 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /**
  * @file outbox/admin.h
- * Administration: the schema; count, list, get; redrive, discard, purge.
+ * Counts, lists and changes the messages of an outbox.
+ * What outboxctl(1) does, for programs. A filter says which messages are meant; filters of older programs, which
+ * are shorter, are understood.
+ *
+ *     outbox_filter filter = OUTBOX_FILTER_INIT;
+ *     int64_t count;
+ *
+ *     filter.topic = "orders";
+ *     rc = outbox_redrive(conn, &filter, &count, &err);
+ *
+ * @threads The thread that uses the connection.
  */
 #ifndef OUTBOX_ADMIN_H
 #define OUTBOX_ADMIN_H
@@ -9,6 +19,14 @@
 #include <outbox/types.h>
 
 OUTBOX_BEGIN_DECLS
+
+/**
+ * @page outbox_migrate
+ * Makes the tables of an outbox, and brings them to this version.
+ * Each dialect has numbered migrations. All that are outstanding run in one transaction, and are never undone.
+ *
+ * @threads The thread that uses the connection.
+ */
 
 /** What one migration is. Since 0.1. */
 typedef struct outbox_migration {
@@ -47,9 +65,12 @@ OUTBOX_API int outbox_migration_get(outbox_conn *conn, size_t index, outbox_migr
  * @param[in]  conf     schema.*, or NULL for the defaults
  * @param[out] sql      UTF-8; free it with outbox_free()
  * @param[out] err      why not, or NULL
- * @return OUTBOX_OK, OUTBOX_ERR_UNSUPPORTED, OUTBOX_ERR_CONF, OUTBOX_ERR_NOMEM. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_UNSUPPORTED, OUTBOX_ERR_CONF, OUTBOX_ERR_NOMEM.
+ * @threads Any. Since 0.1.
  */
 OUTBOX_API int outbox_migrations_print(const char *dialect, const outbox_conf *conf, char **sql, outbox_error **err);
+
+/** @page outbox_admin */
 
 /** How many messages are where. Since 0.1. */
 typedef struct outbox_counts {
@@ -66,7 +87,7 @@ typedef struct outbox_counts {
  * @param[in]     conn    a connection
  * @param[in,out] counts  filled
  * @param[out]    err     why not, or NULL
- * @return OUTBOX_OK, and the database's errors. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID (the size is not set), and the database's errors. Since 0.1.
  */
 OUTBOX_API int outbox_count(outbox_conn *conn, outbox_counts *counts, outbox_error **err);
 
@@ -90,6 +111,7 @@ typedef struct outbox_filter {
  * @param[in] user    what the call was given
  * @param[in] record  valid during the callback
  * @return 0 to go on, anything else to stop
+ * @threads Called on the thread that made the call; must not use its connection.
  */
 typedef int (*outbox_record_fn)(void *user, const outbox_record *record);
 
@@ -148,7 +170,8 @@ OUTBOX_API int outbox_discard(outbox_conn *conn, const outbox_filter *filter, in
  * @param[in]  filter  which, or NULL for all
  * @param[out] count   how many, or NULL
  * @param[out] err     why not, or NULL
- * @return OUTBOX_OK, OUTBOX_NONE (another cleaner is at work), OUTBOX_ERR_INVALID, and the database's errors. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_NONE (another cleaner is at work), OUTBOX_ERR_INVALID, and the database's errors.
+ *         Since 0.1.
  */
 OUTBOX_API int outbox_purge(outbox_conn *conn, const outbox_filter *filter, int64_t *count, outbox_error **err);
 

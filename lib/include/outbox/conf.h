@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /**
  * @file outbox/conf.h
- * Settings: one table of keys with units, ranges and defaults. See outbox.conf(5) for the keys.
+ * Settings: one table of keys with units, ranges and defaults.
+ * outbox.conf(5) has the keys. Whatever takes settings copies them: changing or freeing a conf later changes nothing
+ * that runs.
  *
- * Whatever takes settings copies them: changing or freeing a conf later changes nothing that runs.
+ *     rc = outbox_conf_new(&conf, &err);
+ *     if (rc == OUTBOX_OK)
+ *         rc = outbox_conf_set(conf, "relay.batch_size", "500", &err);
+ *
+ * @threads One thread at a time per conf; different confs are independent.
  */
 #ifndef OUTBOX_CONF_H
 #define OUTBOX_CONF_H
@@ -21,21 +27,23 @@ typedef enum outbox_log_level {
 } outbox_log_level;
 
 /**
- * Receives log lines. Called on the thread that has something to say, library threads among them; must not call
- * the library and should return soon. Since 0.1.
+ * Receives log lines. Should return soon. Since 0.1.
  *
  * @param[in] user     what outbox_conf_set_log() was given
  * @param[in] level    how much it matters; the numbers are those of syslog
  * @param[in] message  one line of UTF-8 without a newline; valid during the call
+ * @threads Called on the thread that has something to say, library threads among them, several at once; must not call
+ *          the library.
  */
 typedef void (*outbox_log_fn)(void *user, outbox_log_level level, const char *message);
 
 /**
- * Says how long a failed message waits. Called on relay threads, several at once. Since 0.1.
+ * Says how long a failed message waits. Since 0.1.
  *
  * @param[in] user     what outbox_conf_set_backoff() was given
  * @param[in] attempt  how many deliveries of this message failed: 1, 2, …
  * @return milliseconds until the next attempt; negative: the core's own backoff
+ * @threads Called on relay threads, several at once.
  */
 typedef int64_t (*outbox_backoff_fn)(void *user, int attempt);
 
@@ -53,7 +61,7 @@ typedef struct outbox_conf_info {
  *
  * @param[out] conf  the conf; free it with outbox_conf_free()
  * @param[out] err   why not, or NULL
- * @return OUTBOX_OK, OUTBOX_ERR_NOMEM. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_NOMEM. Since 0.1.
  */
 OUTBOX_API int outbox_conf_new(outbox_conf **conf, outbox_error **err);
 
@@ -61,13 +69,14 @@ OUTBOX_API int outbox_conf_new(outbox_conf **conf, outbox_error **err);
 OUTBOX_API void outbox_conf_free(outbox_conf *conf);
 
 /**
- * Sets one key. Durations need a unit ("500ms", "30s", "5m", "12h", "7d") or are 0; sizes are bytes or have one ("16MiB").
+ * Sets one key. Durations need a unit ("500ms", "30s", "5m", "12h", "7d") or are 0; sizes are bytes or have one
+ * ("16MiB").
  *
  * @param[in,out] conf   a conf
  * @param[in]     key    such as "relay.batch_size"
  * @param[in]     value  text; copied
  * @param[out]    err    names the key, the value and what is allowed
- * @return OUTBOX_OK, OUTBOX_ERR_CONF, OUTBOX_ERR_NOMEM. One thread at a time per conf. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_CONF, OUTBOX_ERR_NOMEM. Since 0.1.
  */
 OUTBOX_API int outbox_conf_set(outbox_conf *conf, const char *key, const char *value, outbox_error **err);
 

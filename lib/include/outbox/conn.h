@@ -2,9 +2,12 @@
 /**
  * @file outbox/conn.h
  * Connections: one that the application has already, or one of the library's own.
+ * A connection keeps prepared statements and what it has learnt of the database, so keep it as long as the ODBC
+ * connection lives.
  *
- * A connection is used by one thread at a time. It keeps prepared statements and what it has learnt of the
- * database, so keep it as long as the ODBC connection lives.
+ * @threads A connection, with all that was made from it, is used by one thread at a time; different connections are
+ *          independent.
+ * @example borrowed.c
  */
 #ifndef OUTBOX_CONN_H
 #define OUTBOX_CONN_H
@@ -83,7 +86,12 @@ OUTBOX_API int outbox_conn_rollback(outbox_conn *conn, outbox_error **err);
  */
 OUTBOX_API int outbox_conn_execute(outbox_conn *conn, const char *sql, outbox_error **err);
 
-/** The dialect in use. @param[in] conn  a connection @return "postgresql", "sqlite", "generic": static text. Since 0.1. */
+/**
+ * The dialect in use.
+ *
+ * @param[in] conn  a connection
+ * @return "postgresql", "sqlite", "generic": static text. Since 0.1.
+ */
 OUTBOX_API const char *outbox_conn_driver(const outbox_conn *conn);
 
 /**

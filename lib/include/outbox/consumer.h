@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /**
  * @file outbox/consumer.h
+ * Claims lanes of an outbox, for programs that publish by themselves.
  * The pull interface: claim a batch, renew, settle with verdicts, release. For programs with an event loop
  * of their own; the relay uses nothing more.
  *
@@ -10,6 +11,9 @@
  *         rc = outbox_batch_settle(batch, &err);
  *         outbox_batch_free(batch);
  *     }
+ *
+ * @threads A consumer and its batches are used by one thread at a time, which is the one that uses the connection.
+ * @example pull.c
  */
 #ifndef OUTBOX_CONSUMER_H
 #define OUTBOX_CONSUMER_H
@@ -27,7 +31,8 @@ OUTBOX_BEGIN_DECLS
  * @param[in]  owner     a name for the leases: unique to this process and up to 150 characters; NULL: one is made
  * @param[out] consumer  free it with outbox_consumer_free() before the connection
  * @param[out] err       why not, or NULL
- * @return OUTBOX_OK, OUTBOX_ERR_CONF, OUTBOX_ERR_SCHEMA, OUTBOX_ERR_NOMEM, and the database's errors. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_CONF, OUTBOX_ERR_SCHEMA, OUTBOX_ERR_NOMEM, OUTBOX_ERR_SYSTEM, and
+ *         the database's errors. Since 0.1.
  */
 OUTBOX_API int outbox_consumer_new(outbox_conn *conn, const outbox_conf *conf, const char *owner,
                                    outbox_consumer **consumer, outbox_error **err);
@@ -58,10 +63,25 @@ OUTBOX_API int outbox_consumer_claim(outbox_consumer *consumer, outbox_batch **b
  */
 OUTBOX_API int outbox_consumer_renew(outbox_consumer *consumer, size_t *lanes, outbox_error **err);
 
+/**
+ * @page outbox_batch
+ * Messages of one leased lane: answered, settled or given back.
+ * A batch is what outbox_consumer_claim() returned. It ends with outbox_batch_settle() or outbox_batch_release(), or
+ * goes on to the next messages of the lane with outbox_batch_next().
+ *
+ * @threads A batch is used by one thread at a time, which is the one that uses its consumer's connection.
+ */
+
 /** How many messages a batch has. @param[in] batch  a batch @return at least 1. Since 0.1. */
 OUTBOX_API size_t outbox_batch_count(const outbox_batch *batch);
 
-/** A message of a batch. @param[in] batch  a batch @param[in] index  0 … count - 1 @return owned by the batch; NULL past the end. Since 0.1. */
+/**
+ * A message of a batch.
+ *
+ * @param[in] batch  a batch
+ * @param[in] index  0 … count - 1
+ * @return owned by the batch; NULL past the end. Since 0.1.
+ */
 OUTBOX_API const outbox_record *outbox_batch_message(const outbox_batch *batch, size_t index);
 
 /** The lane of a batch. @param[in] batch  a batch @return its number. Since 0.1. */
@@ -86,7 +106,8 @@ OUTBOX_API int outbox_batch_suspect(const outbox_batch *batch);
  * @param[in] batch     a batch
  * @param[in] index     which message
  * @param[in] verdict   what became of it
- * @param[in] retry_ms  for OUTBOX_RETRY and OUTBOX_UNKNOWN: wait at least so long; -1: the library's own backoff
+ * @param[in] retry_ms  for OUTBOX_RETRY and OUTBOX_UNKNOWN: wait at least so many milliseconds; -1: the library's own
+ *                      backoff
  * @param[in] reason    kept as last_error; copied; may be NULL
  * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_NOMEM. Since 0.1.
  */
@@ -98,8 +119,9 @@ OUTBOX_API int outbox_batch_answer(outbox_batch *batch, size_t index, outbox_ver
  *
  * @param[in]  batch  a batch; only outbox_batch_free() may follow
  * @param[out] err    why not, or NULL
- * @return OUTBOX_OK; OUTBOX_ERR_FENCED when the lease was lost; the database's errors. After any error nothing was
- *         written, or, when the connection broke during commit, all of it. Since 0.1.
+ * @return OUTBOX_OK; OUTBOX_ERR_FENCED when the lease was lost; OUTBOX_ERR_STATE when it was settled or released
+ *         already; the database's errors. After any error nothing was written, or, when the connection broke during
+ *         commit, all of it. Since 0.1.
  */
 OUTBOX_API int outbox_batch_settle(outbox_batch *batch, outbox_error **err);
 
@@ -118,7 +140,8 @@ OUTBOX_API int outbox_batch_next(outbox_batch *batch, outbox_error **err);
  *
  * @param[in]  batch  a batch
  * @param[out] err    why not, or NULL
- * @return OUTBOX_OK, OUTBOX_ERR_FENCED, and the database's errors. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_FENCED, OUTBOX_ERR_STATE (settled or released already), and the database's errors.
+ *         Since 0.1.
  */
 OUTBOX_API int outbox_batch_renew(outbox_batch *batch, outbox_error **err);
 
@@ -127,11 +150,16 @@ OUTBOX_API int outbox_batch_renew(outbox_batch *batch, outbox_error **err);
  *
  * @param[in]  batch  a batch; only outbox_batch_free() may follow
  * @param[out] err    why not, or NULL
- * @return OUTBOX_OK, OUTBOX_ERR_FENCED, and the database's errors. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_FENCED, OUTBOX_ERR_STATE (settled or released already), and the database's errors.
+ *         Since 0.1.
  */
 OUTBOX_API int outbox_batch_release(outbox_batch *batch, outbox_error **err);
 
-/** Frees a batch; when it was not settled or released, its lease runs out by itself. @param[in] batch  or NULL. Since 0.1. */
+/**
+ * Frees a batch; when it was not settled or released, its lease runs out by itself.
+ *
+ * @param[in] batch  or NULL. Since 0.1.
+ */
 OUTBOX_API void outbox_batch_free(outbox_batch *batch);
 
 OUTBOX_END_DECLS

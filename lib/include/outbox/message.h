@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /**
  * @file outbox/message.h
- * Messages as applications write them, and as they are read back.
+ * Messages as applications write them.
+ *
+ * @threads The thread that uses the connection; others may enqueue on connections of their own.
+ * @example first.c
  */
 #ifndef OUTBOX_MESSAGE_H
 #define OUTBOX_MESSAGE_H
@@ -22,14 +25,14 @@ typedef struct outbox_header {
  */
 typedef struct outbox_message {
     size_t size;                 /**< sizeof(outbox_message); set by OUTBOX_MESSAGE_INIT */
-    const char *topic;           /**< where to: required, 1 to 255 characters of UTF-8 */
+    const char *topic;           /**< where to: required, 1 to 255 characters of UTF-8, no control characters */
     const char *partition_key;   /**< orders messages of one topic: up to 255 characters; NULL or "": not ordered */
     const void *payload;         /**< any bytes; may be NULL when payload_size is 0 */
     size_t payload_size;         /**< bytes, up to enqueue.max_payload */
     const outbox_header *headers; /**< header_count of them, or NULL */
     size_t header_count;         /**< how many headers */
-    const char *content_type;    /**< such as "application/json": up to 255 characters, or NULL */
-    const char *message_type;    /**< such as "order.paid": up to 255 characters, or NULL */
+    const char *content_type;    /**< such as "application/json": the same, or NULL */
+    const char *message_type;    /**< such as "order.paid": the same, or NULL */
     const char *id;              /**< a UUID of the caller's, then unique; NULL: a UUIDv7 is made */
     const char *dedup_key;       /**< unique within dedup.window: up to 200 characters; NULL: none */
     int64_t available_at;        /**< not before: microseconds since 1970 UTC; 0: at once */
@@ -49,11 +52,19 @@ typedef struct outbox_message {
  * @param[in]  count     how many, at least 1
  * @param[out] ids       room for count ids, or NULL; filled before anything is written
  * @param[out] err       names the message by its index, the field and the limit
- * @return OUTBOX_OK, OUTBOX_ERR_INVALID (nothing was written), OUTBOX_ERR_DUPLICATE, OUTBOX_ERR_SCHEMA, and the
- *         database's errors. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID (nothing was written), OUTBOX_ERR_DUPLICATE, OUTBOX_ERR_SCHEMA,
+ *         OUTBOX_ERR_SYSTEM (no random bytes for an id), and the database's errors. Since 0.1.
  */
 OUTBOX_API int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t count, outbox_id *ids,
                               outbox_error **err);
+
+/**
+ * @page outbox_codec
+ * Enqueues values of a type of the application's own.
+ *
+ * @threads The thread that uses the connection.
+ * @example codec.c
+ */
 
 /** What a codec writes its payload into; see outbox_buffer_append(). Since 0.1. */
 typedef struct outbox_buffer outbox_buffer;
@@ -89,12 +100,19 @@ typedef struct outbox_codec {
  * @param[in]  value    handed to the codec
  * @param[out] id       the message's id, or NULL
  * @param[out] err      why not, or NULL
- * @return what the codec or outbox_enqueue() returned. Since 0.1.
+ * @return what the codec or outbox_enqueue() returned; OUTBOX_ERR_INVALID when the codec is incomplete. Since 0.1.
  */
 OUTBOX_API int outbox_enqueue_value(outbox_conn *conn, const outbox_codec *codec, const outbox_message *message,
                                     const void *value, outbox_id *id, outbox_error **err);
 
-/** @name Reading a record. Text and bytes are owned by the record; optional ones are NULL when absent. @{ */
+/**
+ * @page outbox_record
+ * A message that was read back.
+ * Text and bytes are owned by the record; optional ones are NULL when absent. Who hands out a record says how long it
+ * lives.
+ *
+ * @threads Any number, as long as the record lives.
+ */
 
 /** Its id, lower case. @param[in] r  a record @return 36 characters. Since 0.1. */
 OUTBOX_API const char *outbox_record_id(const outbox_record *r);
@@ -102,7 +120,13 @@ OUTBOX_API const char *outbox_record_id(const outbox_record *r);
 OUTBOX_API const char *outbox_record_topic(const outbox_record *r);
 /** Its key. @param[in] r  a record @return UTF-8, or NULL. Since 0.1. */
 OUTBOX_API const char *outbox_record_partition_key(const outbox_record *r);
-/** Its payload, followed by a NUL that is not counted. @param[in] r  a record @param[out] size  bytes @return never NULL. Since 0.1. */
+/**
+ * Its payload, followed by a NUL that is not counted.
+ *
+ * @param[in] r  a record
+ * @param[out] size  bytes
+ * @return never NULL. Since 0.1.
+ */
 OUTBOX_API const void *outbox_record_payload(const outbox_record *r, size_t *size);
 /** Its headers. @param[in] r  a record @param[out] count  how many @return the first, or NULL. Since 0.1. */
 OUTBOX_API const outbox_header *outbox_record_headers(const outbox_record *r, size_t *count);
@@ -118,9 +142,19 @@ OUTBOX_API int outbox_record_max_attempts(const outbox_record *r);
 OUTBOX_API int outbox_record_attempts(const outbox_record *r);
 /** When it was enqueued. @param[in] r  a record @return microseconds since 1970 UTC. Since 0.1. */
 OUTBOX_API int64_t outbox_record_created_at(const outbox_record *r);
-/** When it may go. @param[in] r  a record @return microseconds since 1970 UTC; 0: at once, or not by itself. Since 0.1. */
+/**
+ * When it may go.
+ *
+ * @param[in] r  a record
+ * @return microseconds since 1970 UTC; 0: at once, or not by itself. Since 0.1.
+ */
 OUTBOX_API int64_t outbox_record_available_at(const outbox_record *r);
-/** When it was published. @param[in] r  a record @return microseconds since 1970 UTC; 0: not yet, or not recorded. Since 0.1. */
+/**
+ * When it was published.
+ *
+ * @param[in] r  a record
+ * @return microseconds since 1970 UTC; 0: not yet, or not recorded. Since 0.1.
+ */
 OUTBOX_API int64_t outbox_record_published_at(const outbox_record *r);
 /** Why the last delivery failed. @param[in] r  a record @return UTF-8, or NULL. Since 0.1. */
 OUTBOX_API const char *outbox_record_last_error(const outbox_record *r);
@@ -130,9 +164,22 @@ OUTBOX_API outbox_state outbox_record_state(const outbox_record *r);
 OUTBOX_API int outbox_record_lane(const outbox_record *r);
 /** Its number: grows in enqueue order within a key. @param[in] r  a record @return > 0. Since 0.1. */
 OUTBOX_API int64_t outbox_record_seq(const outbox_record *r);
-/** The lane's token when it was claimed: grows with every claim. @param[in] r  a record @return 0 when not claimed. Since 0.1. */
+/**
+ * The lane's token when it was claimed: grows with every claim.
+ *
+ * @param[in] r  a record
+ * @return 0 when not claimed. Since 0.1.
+ */
 OUTBOX_API int64_t outbox_record_token(const outbox_record *r);
-/** @} */
+
+/**
+ * @page outbox_json
+ * Messages as JSON.
+ * One object on one line, the same form wherever messages are written or read; the guide json.md that is installed
+ * with the documentation describes it.
+ *
+ * @threads Any; one at a time for each parsed message.
+ */
 
 /**
  * The JSON form of a message, the same everywhere: one object without a newline.
@@ -140,7 +187,7 @@ OUTBOX_API int64_t outbox_record_token(const outbox_record *r);
  * @param[in]  r     a record
  * @param[out] text  UTF-8; free it with outbox_free()
  * @param[out] err   why not, or NULL
- * @return OUTBOX_OK, OUTBOX_ERR_NOMEM. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_NOMEM. Since 0.1.
  */
 OUTBOX_API int outbox_record_to_json(const outbox_record *r, char **text, outbox_error **err);
 

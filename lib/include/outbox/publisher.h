@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /**
  * @file outbox/publisher.h
- * Publishers: what stands between the relay and a broker.
- *
+ * What stands between the relay and a broker.
  * The relay hands a publisher a delivery: some messages of one lane. The publisher answers each of them with a
  * verdict, now or later, from any thread. Retries, limits and dead letters are the relay's business.
+ *
+ * @threads Any.
+ * @example relay.c
  */
 #ifndef OUTBOX_PUBLISHER_H
 #define OUTBOX_PUBLISHER_H
@@ -73,14 +75,14 @@ OUTBOX_API int outbox_publisher_open(const char *url, const outbox_conf *conf, o
                                      outbox_error **err);
 
 /**
- * Sends one message; the simplest publisher. Called on relay threads, several at once when there are several
- * workers, never twice at once for one key. Since 0.1.
+ * Sends one message; the simplest publisher. Since 0.1.
  *
  * @param[in]  user        what outbox_publisher_from_callback() was given
  * @param[in]  message     valid during the call
- * @param[out] retry_ms    for OUTBOX_RETRY: wait at least so long; starts at -1, the relay's own backoff
+ * @param[out] retry_ms    for OUTBOX_RETRY: wait at least so many milliseconds; starts at -1, the relay's own backoff
  * @param[out] err         may be set with outbox_error_new() to say why not; freed by the library
  * @return a verdict
+ * @threads Called on relay threads, several at once when there are several workers, never twice at once for one key.
  */
 typedef outbox_verdict (*outbox_publish_fn)(void *user, const outbox_record *message, int64_t *retry_ms,
                                             outbox_error **err);
@@ -100,8 +102,19 @@ OUTBOX_API int outbox_publisher_from_callback(outbox_publish_fn fn, void *user, 
 /** Name of a publisher, for logs. @param[in] publisher  a publisher @return static text. Since 0.1. */
 OUTBOX_API const char *outbox_publisher_name(const outbox_publisher *publisher);
 
-/** Closes and frees a publisher. @param[in] publisher  or NULL. Since 0.1. */
+/** Closes and frees a publisher. @param[in] publisher  or NULL @threads Any, when no relay uses it. Since 0.1. */
 OUTBOX_API void outbox_publisher_free(outbox_publisher *publisher);
+
+/**
+ * @page outbox_delivery
+ * Messages that were handed to a publisher in one call.
+ * Each is answered with a verdict, once. A sequential publisher is a loop:
+ *
+ *     while ((record = outbox_delivery_next(delivery, &index)) != NULL)
+ *         outbox_delivery_answer(delivery, index, send(record), -1, NULL);
+ *
+ * @threads Any, several at once.
+ */
 
 /** How many messages a delivery has. @param[in] d  a delivery @return at least 1. Any thread. Since 0.1. */
 OUTBOX_API size_t outbox_delivery_count(const outbox_delivery *d);
@@ -120,18 +133,21 @@ OUTBOX_API const outbox_record *outbox_delivery_message(const outbox_delivery *d
  *
  * @param[in]  d      a delivery
  * @param[out] index  for outbox_delivery_answer()
- * @return the record, or NULL when there is no more, or the delivery was cancelled. Since 0.1.
+ * @return the record, valid as long as the delivery; NULL when there is no more, or the delivery was cancelled.
+ *         Since 0.1.
  */
 OUTBOX_API const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index);
 
 /**
  * Answers a message. The first answer counts; later ones and those after a cancel are ignored. When the last
- * message has been answered the delivery may be gone: do not touch it again, but in publish() itself, where it stays until publish() returns.
+ * message has been answered the delivery may be gone: do not touch it again, but in publish() itself, where it stays
+ * until publish() returns.
  *
  * @param[in] d         a delivery
  * @param[in] index     which message
  * @param[in] verdict   what became of it
- * @param[in] retry_ms  for OUTBOX_RETRY and OUTBOX_UNKNOWN: wait at least so long; -1: the relay's own backoff
+ * @param[in] retry_ms  for OUTBOX_RETRY and OUTBOX_UNKNOWN: wait at least so many milliseconds; -1: the relay's own
+ *                      backoff
  * @param[in] reason    why not, UTF-8, kept as the message's last_error; copied; may be NULL
  * @return OUTBOX_OK, or OUTBOX_NONE when the answer was ignored. Any thread. Since 0.1.
  */

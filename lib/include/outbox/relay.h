@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /**
  * @file outbox/relay.h
- * The relay: threads that claim, publish and settle; and the cleaner.
+ * Threads that claim, publish and settle.
+ * A relay has threads of its own: workers, each with a connection of its own, one that renews leases, a cleaner,
+ * and one that waits for wake-ups.
+ * Any number of relays, in any number of processes and hosts, may work on an outbox.
+ *
+ * @threads One thread at a time starts, joins, runs and frees a relay.
+ * @example relay.c
  */
 #ifndef OUTBOX_RELAY_H
 #define OUTBOX_RELAY_H
@@ -11,8 +17,8 @@
 OUTBOX_BEGIN_DECLS
 
 /**
- * What the relay tells the application. Each may be NULL. Called on relay threads, after the database has
- * committed the outcome; must not call the relay they came from. Since 0.1.
+ * What the relay tells the application. Each may be NULL. Called on relay threads, several at once, after the
+ * database has committed the outcome; must not call the relay they came from. Since 0.1.
  */
 typedef struct outbox_hooks {
     size_t size; /**< sizeof(outbox_hooks) */
@@ -78,8 +84,8 @@ OUTBOX_API int outbox_relay_new(const char *dsn, const outbox_conf *conf, outbox
  *
  * @param[in]  relay  a relay that does not run
  * @param[out] err    why not, or NULL
- * @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_CONNECT, OUTBOX_ERR_SCHEMA, OUTBOX_ERR_CONF, OUTBOX_ERR_SYSTEM, and the
- *         database's errors. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_CONNECT, OUTBOX_ERR_SCHEMA, OUTBOX_ERR_CONF, OUTBOX_ERR_SYSTEM,
+ *         OUTBOX_ERR_UNSUPPORTED (wake.listen is on, and cannot be), and the database's errors. Since 0.1.
  */
 OUTBOX_API int outbox_relay_start(outbox_relay *relay, outbox_error **err);
 
@@ -87,14 +93,16 @@ OUTBOX_API int outbox_relay_start(outbox_relay *relay, outbox_error **err);
  * Asks the relay to stop: workers finish and settle the batch in hand, for relay.drain_timeout at the most, and
  * release their lanes. Returns at once.
  *
- * @param[in] relay  a relay. Any thread; not from a signal handler. Since 0.1.
+ * @param[in] relay  a relay
+ * @threads Any; not from a signal handler. Since 0.1.
  */
 OUTBOX_API void outbox_relay_stop(outbox_relay *relay);
 
 /**
  * Asks the relay to stop without waiting for the publisher: what was not answered yet is sent again later.
  *
- * @param[in] relay  a relay. Any thread; not from a signal handler. Since 0.1.
+ * @param[in] relay  a relay
+ * @threads Any; not from a signal handler. Since 0.1.
  */
 OUTBOX_API void outbox_relay_hurry(outbox_relay *relay);
 
@@ -103,7 +111,8 @@ OUTBOX_API void outbox_relay_hurry(outbox_relay *relay);
  *
  * @param[in]  relay  a relay
  * @param[out] err    why it ended, when it did so by itself
- * @return OUTBOX_OK after a stop; OUTBOX_ERR_STATE when it was not started. Since 0.1.
+ * @return OUTBOX_OK after a stop; OUTBOX_ERR_STATE when it was not started; the
+ *         database's errors when one ended it. Since 0.1.
  */
 OUTBOX_API int outbox_relay_join(outbox_relay *relay, outbox_error **err);
 
@@ -129,7 +138,8 @@ OUTBOX_API int outbox_relay_run_once(outbox_relay *relay, outbox_error **err);
 /**
  * Tells the relay that there is work, so that it does not wait for the next poll. Call it after COMMIT.
  *
- * @param[in] relay  a relay. Any thread; cheap. Since 0.1.
+ * @param[in] relay  a relay
+ * @threads Any; cheap. Since 0.1.
  */
 OUTBOX_API void outbox_relay_wake(outbox_relay *relay);
 
@@ -139,7 +149,8 @@ OUTBOX_API void outbox_relay_wake(outbox_relay *relay);
  *
  * @param[in]  conf  settings, of which only wake.socket matters
  * @param[out] err   why not, or NULL
- * @return OUTBOX_OK; OUTBOX_NONE when wake.socket is not set or no relay listens there; OUTBOX_ERR_SYSTEM. Any thread.
+ * @return OUTBOX_OK; OUTBOX_NONE when wake.socket is not set or no relay listens there; OUTBOX_ERR_SYSTEM;
+ *         OUTBOX_ERR_CONF when its path is too long. Any thread.
  *         Since 0.1.
  */
 OUTBOX_API int outbox_wake_send(const outbox_conf *conf, outbox_error **err);
@@ -149,12 +160,21 @@ OUTBOX_API int outbox_wake_send(const outbox_conf *conf, outbox_error **err);
  *
  * @param[in]     relay  a relay
  * @param[in,out] stats  from OUTBOX_RELAY_STATS_INIT
- * @return OUTBOX_OK, OUTBOX_ERR_INVALID. Any thread. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID
+ * @threads Any. Since 0.1.
  */
 OUTBOX_API int outbox_relay_stats_get(outbox_relay *relay, outbox_relay_stats *stats);
 
 /** Stops, waits and frees. @param[in] relay  or NULL. Since 0.1. */
 OUTBOX_API void outbox_relay_free(outbox_relay *relay);
+
+/**
+ * @page outbox_cleaner
+ * Removes what is past its retention.
+ * A relay has a cleaner already, unless relay.cleaner is off.
+ *
+ * @threads One thread at a time starts, joins, runs and frees a cleaner.
+ */
 
 /**
  * Makes a cleaner that runs apart from a relay; set relay.cleaner=off in relays then. Only one cleaner works on an
@@ -170,13 +190,36 @@ OUTBOX_API void outbox_relay_free(outbox_relay *relay);
 OUTBOX_API int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_hooks *hooks,
                                   outbox_cleaner **cleaner, outbox_error **err);
 
-/** Starts the thread. @param[in] cleaner  a cleaner @param[out] err  why not, or NULL @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_SYSTEM. Since 0.1. */
+/**
+ * Starts the thread.
+ *
+ * @param[in] cleaner  a cleaner
+ * @param[out] err  why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_SYSTEM. Since 0.1.
+ */
 OUTBOX_API int outbox_cleaner_start(outbox_cleaner *cleaner, outbox_error **err);
-/** Asks it to stop after the batch in hand. @param[in] cleaner  a cleaner. Any thread. Since 0.1. */
+/**
+ * Asks it to stop after the batch in hand.
+ *
+ * @param[in] cleaner  a cleaner
+ * @threads Any; not from a signal handler. Since 0.1.
+ */
 OUTBOX_API void outbox_cleaner_stop(outbox_cleaner *cleaner);
-/** Waits until it has stopped. @param[in] cleaner  a cleaner @param[out] err  why not, or NULL @return OUTBOX_OK, OUTBOX_ERR_STATE. Since 0.1. */
+/**
+ * Waits until it has stopped.
+ *
+ * @param[in] cleaner  a cleaner
+ * @param[out] err  why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_STATE. Since 0.1.
+ */
 OUTBOX_API int outbox_cleaner_join(outbox_cleaner *cleaner, outbox_error **err);
-/** Start and join; returns at once when clean.interval is 0 or nothing is ever to be removed. @param[in] cleaner  a cleaner @param[out] err  why not, or NULL @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_SYSTEM. Since 0.1. */
+/**
+ * Start and join; returns at once when clean.interval is 0 or nothing is ever to be removed.
+ *
+ * @param[in] cleaner  a cleaner
+ * @param[out] err  why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_STATE, OUTBOX_ERR_SYSTEM. Since 0.1.
+ */
 OUTBOX_API int outbox_cleaner_run(outbox_cleaner *cleaner, outbox_error **err);
 /** Stops, waits and frees. @param[in] cleaner  or NULL. Since 0.1. */
 OUTBOX_API void outbox_cleaner_free(outbox_cleaner *cleaner);
@@ -188,7 +231,8 @@ OUTBOX_API void outbox_cleaner_free(outbox_cleaner *cleaner);
  * @param[in]  conf     settings (clean.*, dedup.window), or NULL for the defaults
  * @param[out] removed  rows removed, or NULL
  * @param[out] err      why not, or NULL
- * @return OUTBOX_OK; OUTBOX_NONE when another cleaner is at work; the database's errors. Since 0.1.
+ * @return OUTBOX_OK; OUTBOX_NONE when another cleaner is at work; the database's errors
+ * @threads The thread that uses the connection. Since 0.1.
  */
 OUTBOX_API int outbox_clean(outbox_conn *conn, const outbox_conf *conf, int64_t *removed, outbox_error **err);
 

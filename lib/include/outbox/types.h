@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /**
  * @file outbox/types.h
- * Names that every other header uses: status codes, verdicts, states.
+ * Names that every other header uses.
+ * Status codes, verdicts, states, and the types of objects.
+ *
+ * @threads Any.
  */
 #ifndef OUTBOX_TYPES_H
 #define OUTBOX_TYPES_H
@@ -17,7 +20,7 @@
 #define OUTBOX_END_DECLS
 #endif
 
-/** Marks a function that the shared library exports. */
+/* Marks a function that the shared library exports. */
 #if defined(__GNUC__) || defined(__clang__)
 #define OUTBOX_API __attribute__((visibility("default")))
 #else
@@ -77,19 +80,19 @@ typedef enum outbox_state {
 
 /** A message id as text: 36 characters, lower case, and a NUL. Since 0.1. */
 typedef struct outbox_id {
-    char text[37];
+    char text[37]; /**< ends with a NUL */
 } outbox_id;
 
-typedef struct outbox_error outbox_error;         /**< why a call failed */
-typedef struct outbox_conf outbox_conf;           /**< settings */
-typedef struct outbox_conn outbox_conn;           /**< one ODBC connection, used by one thread at a time */
-typedef struct outbox_record outbox_record;       /**< a message read back; owned by what it came from */
-typedef struct outbox_publisher outbox_publisher; /**< sends messages to a broker */
-typedef struct outbox_delivery outbox_delivery;   /**< messages handed to a publisher in one call */
-typedef struct outbox_consumer outbox_consumer;   /**< claims lanes and reads batches */
-typedef struct outbox_batch outbox_batch;         /**< messages of one leased lane */
-typedef struct outbox_relay outbox_relay;         /**< threads that claim, publish and settle */
-typedef struct outbox_cleaner outbox_cleaner;     /**< a thread that removes what is past retention */
+typedef struct outbox_error outbox_error;         /**< why a call failed. Since 0.1. */
+typedef struct outbox_conf outbox_conf;           /**< settings. Since 0.1. */
+typedef struct outbox_conn outbox_conn;           /**< one ODBC connection, used by one thread at a time. Since 0.1. */
+typedef struct outbox_record outbox_record;       /**< a message read back; owned by what it came from. Since 0.1. */
+typedef struct outbox_publisher outbox_publisher; /**< sends messages to a broker. Since 0.1. */
+typedef struct outbox_delivery outbox_delivery;   /**< messages handed to a publisher in one call. Since 0.1. */
+typedef struct outbox_consumer outbox_consumer;   /**< claims lanes and reads batches. Since 0.1. */
+typedef struct outbox_batch outbox_batch;         /**< messages of one leased lane. Since 0.1. */
+typedef struct outbox_relay outbox_relay;         /**< threads that claim, publish and settle. Since 0.1. */
+typedef struct outbox_cleaner outbox_cleaner;     /**< a thread that removes what is past retention. Since 0.1. */
 
 OUTBOX_BEGIN_DECLS
 
@@ -97,7 +100,7 @@ OUTBOX_BEGIN_DECLS
  * Name of a status code, such as "OUTBOX_ERR_FENCED"; "OUTBOX_ERR_?" for a number that is none. Static. Since 0.1.
  *
  * @param[in] status  a status code
- * @return a static string, never NULL. Any thread.
+ * @return a static string, never NULL
  */
 OUTBOX_API const char *outbox_status_name(int status);
 
@@ -105,7 +108,7 @@ OUTBOX_API const char *outbox_status_name(int status);
  * Name of a state as the tools write it: "pending", "scheduled", "retry", "held", "dead", "published".
  *
  * @param[in] state  a state
- * @return a static string; "?" for a number that is no state. Any thread. Since 0.1.
+ * @return a static string; "?" for a number that is no state. Since 0.1.
  */
 OUTBOX_API const char *outbox_state_name(outbox_state state);
 
@@ -114,7 +117,7 @@ OUTBOX_API const char *outbox_state_name(outbox_state state);
  *
  * @param[in]  name   as outbox_state_name() writes it
  * @param[out] state  the state
- * @return OUTBOX_OK, or OUTBOX_NONE when no state has that name. Any thread. Since 0.1.
+ * @return OUTBOX_OK, or OUTBOX_NONE when no state has that name. Since 0.1.
  */
 OUTBOX_API int outbox_state_parse(const char *name, outbox_state *state);
 

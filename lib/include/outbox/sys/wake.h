@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /**
  * @file outbox/sys/wake.h
- * The contract of wake-up sources, for those who write one; programs do not need it.
- *
- * A source tells a relay that there may be work, so that the relay need not wait for its next poll. All its functions
+ * The contract of wake-up sources, for those who write one.
+ * Programs do not need it. A source tells a relay that there may be work, so that the relay need not wait for its next poll. All its functions
  * are called on one thread, the relay's waker, and none may block: a source waits by naming file descriptors and a time.
  * Nothing depends on a source: what it misses is found by polling.
  *
  * A loadable module is a file outbox-wake-NAME.so in the module folder, with one visible symbol, the function
  * outbox_wake_NAME of the type outbox_wake_entry.
+ *
+ * @threads Called on the relay's waker, one at a time for a relay; several relays have a thread each.
  */
 #ifndef OUTBOX_SYS_WAKE_H
 #define OUTBOX_SYS_WAKE_H
@@ -73,7 +74,7 @@ typedef struct outbox_wake_ops {
     void (*close)(void *source);
 } outbox_wake_ops;
 
-/** The entry of a module. Since 0.1. */
+/** The entry of a module. @return its functions: static, never NULL. Since 0.1. */
 typedef const outbox_wake_ops *(*outbox_wake_entry)(void);
 
 OUTBOX_END_DECLS

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The configuration file: a connection string or a publisher is taken as it stands there, or not at all. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "../../tools/cli.h"
+#include "fuzz/fuzz.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int complaints;
+
+/* In place of the one that prints. */
+int cli_fail(const struct cli *cli, const char *format, ...)
+{
+    char text[2048];
+    va_list arguments;
+
+    (void)cli;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    FUZZ_CHECK(strchr(text, ':') != NULL && text[strlen(text) - 1] != ' ', "says \"%s\"", text);
+    complaints++;
+    return CLI_FAILED;
+}
+
+/* Whether a line, without the blanks around it, is KEY, = or :, and exactly this value. */
+static int is_line(const char *line, size_t size, const char *key, const char *value)
+{
+    while (size > 0 && isspace((unsigned char)line[size - 1]))
+        size--;
+    while (size > 0 && isspace((unsigned char)*line))
+        line++, size--;
+    if (size < strlen(key) || memcmp(line, key, strlen(key)) != 0)
+        return 0;
+    line += strlen(key), size -= strlen(key);
+    while (size > 0 && isspace((unsigned char)*line))
+        line++, size--;
+    if (size == 0 || (*line != '=' && *line != ':'))
+        return 0;
+    line++, size--;
+    while (size > 0 && isspace((unsigned char)*line))
+        line++, size--;
+    return size == strlen(value) && memcmp(line, value, size) == 0;
+}
+
+static void check_unchanged(const uint8_t *data, size_t size, const char *key, const char *value)
+{
+    const char *at = (const char *)data, *end = at + size;
+
+    while (value != NULL && at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        size_t length = (size_t)((newline != NULL ? newline : end) - at);
+
+        if (is_line(at, length, key, value))
+            return;
+        at += length + 1;
+    }
+    FUZZ_CHECK(value == NULL, "no line sets %s to \"%s\"", key, value);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct cli cli = {.program = "fuzz"};
+    struct cli_settings settings = {NULL, NULL, NULL};
+    char path[64];
+    int fd = memfd_create("config", MFD_CLOEXEC), status;
+
+    FUZZ_CHECK(fd >= 0 && (size == 0 || write(fd, data, size) == (ssize_t)size), "no file");
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    FUZZ_CHECK(outbox_conf_new(&settings.conf, NULL) == OUTBOX_OK, "out of memory");
+    complaints = 0;
+    status = cli_config_load(&cli, path, &settings);
+    FUZZ_CHECK(complaints == (status != CLI_OK), "status %d with %d complaints", status, complaints);
+    if (status == CLI_OK) {
+        check_unchanged(data, size, "dsn", settings.dsn);
+        check_unchanged(data, size, "publisher", settings.publisher);
+    }
+    outbox_conf_free(settings.conf);
+    free(settings.dsn);
+    free(settings.publisher);
+    close(fd);
+    return 0;
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The statements of every driver: each renders, is whole, and is what tests/golden/sql-<driver>.txt says, so that no
+ * change of a template goes unseen. A new driver is a line in the table below, a new statement needs nothing.
+ */
+#include "buffer.h"
+#include "conn_internal.h"
+#include "golden.h"
+
+#include <outbox/outbox.h>
+
+#include <criterion/criterion.h>
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct outbox_driver *const drivers[] = { &outbox_driver__generic, &outbox_driver__postgresql,
+                                                       &outbox_driver__sqlite };
+#define DRIVERS (sizeof(drivers) / sizeof(drivers[0]))
+
+static const size_t row_counts[] = { 1, 2, 512 };
+
+static outbox_conf *conf;
+static struct outbox_sqlname names[OUTBOX_NAMES];
+static char *texts[OUTBOX_NAMES];
+static char query_names[Q__COUNT][40];
+
+/* The names stand in the enum of driver.h, in its order. */
+static void read_query_names(void)
+{
+    char *header = file_read(source_folder(), "drivers/driver.h");
+    const char *at = header != NULL ? strstr(header, "enum outbox_query {") : NULL;
+    int i;
+
+    cr_assert_not_null(at, "drivers/driver.h cannot be read: OUTBOX_SRCDIR is the top of the sources");
+    for (i = 0; i < Q__COUNT; i++) {
+        at = strstr(at, "\n    Q_");
+        cr_assert_not_null(at, "driver.h names %d statements only", i);
+        at += 5;
+        snprintf(query_names[i], sizeof(query_names[i]), "%.*s", (int)strcspn(at, ",\n"), at);
+    }
+    at = strstr(at, "\n    Q_");
+    cr_assert_eq(strncmp(at + 5, "Q__COUNT", 8), 0, "driver.h names more statements than there are");
+    free(header);
+}
+
+static void make(void)
+{
+    read_query_names();
+    cr_assert_eq(outbox_conf_new(&conf, NULL), OUTBOX_OK);
+}
+
+static void drop(void)
+{
+    outbox_names__free(texts);
+    outbox_conf_free(conf);
+}
+
+TestSuite(drivers, .init = make, .fini = drop);
+
+static void use_names(const struct outbox_driver *driver)
+{
+    outbox_names__free(texts);
+    cr_assert_eq(outbox_names__make(conf, driver, names, texts, NULL), OUTBOX_OK);
+}
+
+/* Goes over SQL without what stands in quotes; returns how many marks there are, or -1 with what is wrong in it. */
+static int look_over(const char *sql, char *wrong, size_t size)
+{
+    char open[64];
+    int depth = 0, marks = 0;
+    const char *p;
+
+    for (p = sql; *p != '\0'; p++) {
+        if (*p == '\'' || *p == '"') {
+            const char *end = strchr(p + 1, *p);
+
+            if (end == NULL) {
+                snprintf(wrong, size, "a quote that does not end, at %.20s", p);
+                return -1;
+            }
+            p = end;
+        } else if (*p == '(' || *p == '[') {
+            if (depth == 64) {
+                snprintf(wrong, size, "too many brackets");
+                return -1;
+            }
+            open[depth++] = *p;
+        } else if (*p == ')' || *p == ']') {
+            if (depth == 0 || open[--depth] != (*p == ')' ? '(' : '[')) {
+                snprintf(wrong, size, "a bracket too many, at %.20s", p);
+                return -1;
+            }
+        } else if (*p == '{' || *p == '}' || *p == ';') {
+            snprintf(wrong, size, "a %c, at %.20s", *p, p);
+            return -1;
+        } else if (p[0] == ':' && p[1] == ':') {
+            p++;
+        } else if (*p == ':') {
+            snprintf(wrong, size, "a parameter that was not replaced, at %.20s", p);
+            return -1;
+        }
+        marks += *p == '?';
+    }
+    if (depth > 0)
+        snprintf(wrong, size, "a bracket that does not end");
+    else if (strstr(sql, "[[") != NULL || strstr(sql, "]]") != NULL)
+        snprintf(wrong, size, "two parts that are repeated");
+    else if (strstr(sql, "--") != NULL || strstr(sql, "/*") != NULL)
+        snprintf(wrong, size, "a comment");
+    else if (strstr(sql, "  ") != NULL || sql[0] == ' ' || sql[0] == '\0' || sql[strlen(sql) - 1] == ' ')
+        snprintf(wrong, size, "spaces for nothing, or words that are missing");
+    else
+        return marks;
+    return -1;
+}
+
+static void check_statement(const char *who, const char *what, const char *template_text)
+{
+    size_t rows[3], count = 1, i, p;
+
+    memcpy(rows, row_counts, sizeof(rows));
+    if (outbox_sqltext__repeats(template_text))
+        count = 3;
+    else
+        rows[0] = 0;
+    for (i = 0; i < count; i++) {
+        struct outbox_sqltext text;
+        outbox_error *err = NULL;
+        char wrong[100] = "";
+        int rc = outbox_sqltext__render(template_text, names, rows[i], &text, &err), marks;
+
+        cr_expect_eq(rc, OUTBOX_OK, "%s, %s: %s", who, what, outbox_error_message(err));
+        outbox_error_free(err);
+        if (rc != OUTBOX_OK)
+            return;
+        marks = look_over(text.sql, wrong, sizeof(wrong));
+        cr_expect_geq(marks, 0, "%s, %s: %s", who, what, wrong);
+        if (marks >= 0)
+            cr_expect_eq((size_t)marks, text.count, "%s, %s: %d marks, %zu parameters", who, what, marks, text.count);
+        for (p = 0; p < text.count; p++)
+            if (text.params[p].param >= P__COUNT || (rows[i] > 0 && text.params[p].row >= rows[i]))
+                cr_expect_fail("%s, %s: parameter %zu is %d of row %d", who, what, p, text.params[p].param,
+                               text.params[p].row);
+        outbox_sqltext__free(&text);
+    }
+}
+
+Test(drivers, every_statement_renders)
+{
+    static const struct {
+        const char *schema, *settle;
+    } settings[] = { { "", "auto" }, { "s", "delete" } };
+    size_t d, s, q;
+
+    for (s = 0; s < 2; s++)
+        for (d = 0; d < DRIVERS; d++) {
+            outbox_conf_set(conf, "schema.name", settings[s].schema, NULL);
+            outbox_conf_set(conf, "schema.settle", settings[s].settle, NULL);
+            use_names(drivers[d]);
+            for (q = 0; q < Q__COUNT; q++) {
+                const char *sql = outbox_driver__sql(drivers[d], (enum outbox_query)q);
+
+                if (sql != NULL)
+                    check_statement(drivers[d]->name, query_names[q], sql);
+                /* The generic driver speaks to a known server with that server's expressions. */
+                if (outbox_driver__generic.sql[q] != NULL)
+                    check_statement("generic elsewhere", query_names[q], outbox_driver__generic.sql[q]);
+            }
+            if (drivers[d]->create_schema != NULL)
+                check_statement(drivers[d]->name, "create_schema", drivers[d]->create_schema);
+            if (drivers[d]->migrate_lock != NULL)
+                check_statement(drivers[d]->name, "migrate_lock", drivers[d]->migrate_lock);
+        }
+}
+
+/* Adds a statement with the name of its parameter for each mark, and the row behind it from the second row on. */
+static void add_named(struct outbox_buffer *out, const struct outbox_sqltext *text)
+{
+    static const char *const params[] = {
+#define NAME_(symbol, name) name,
+        OUTBOX_PARAMS(NAME_)
+#undef NAME_
+    };
+    size_t next = 0;
+    const char *p;
+
+    for (p = text->sql; *p != '\0'; p++) {
+        char named[60] = { *p };
+
+        if (*p == '?' && next < text->count) {
+            const struct outbox_sqlparam *param = &text->params[next++];
+
+            snprintf(named, sizeof(named), param->row > 0 ? ":%s/%d" : ":%s", params[param->param], param->row);
+        }
+        outbox_buffer__add(out, named, strlen(named));
+    }
+}
+
+/* Each statement by name, for two rows where it has a part that is repeated. */
+static void describe(const struct outbox_driver *driver, struct outbox_buffer *out)
+{
+    size_t q;
+
+    for (q = 0; q < Q__COUNT; q++) {
+        const char *sql = outbox_driver__sql(driver, (enum outbox_query)q);
+        struct outbox_sqltext text = { NULL, NULL, 0 };
+
+        if (sql != NULL)
+            cr_assert_eq(outbox_sqltext__render(sql, names, 2, &text, NULL), OUTBOX_OK, "%s", query_names[q]);
+        outbox_buffer__add(out, query_names[q], strlen(query_names[q]));
+        outbox_buffer__add(out, "\n    ", 5);
+        if (sql != NULL)
+            add_named(out, &text);
+        outbox_buffer__add(out, sql != NULL ? "\n" : "-\n", sql != NULL ? 1 : 2);
+        outbox_sqltext__free(&text);
+    }
+}
+
+Test(drivers, statements_are_those_that_were_looked_at)
+{
+    size_t d;
+
+    for (d = 0; d < DRIVERS; d++) {
+        struct outbox_buffer out = { NULL, 0, 0 };
+        char file[80], why[3000];
+
+        use_names(drivers[d]);
+        describe(drivers[d], &out);
+        snprintf(file, sizeof(file), "sql-%s.txt", drivers[d]->name);
+        if (!golden_check(file, out.data, why, sizeof(why)))
+            cr_expect_fail("tests/golden/%s: %s", file, why);
+        outbox_buffer__free(&out);
+    }
+}
+
+/* What the library does without, by driver.h; a statement that is only for position settling needs the flag. */
+Test(drivers, nothing_is_missing)
+{
+    static const enum outbox_query optional[] = { Q_TOUCH, Q_CLAIM, Q_CLAIM_POSITION, Q_SIZES, Q_SYSTEM, Q_LOW,
+                                                  Q_REBASE_LATE, Q_REBASE_NEW, Q_REBASE_LANE, Q_FUTURE, Q_WAKE };
+    size_t d, q, o;
+
+    for (d = 0; d < DRIVERS; d++)
+        for (q = 0; q < Q__COUNT; q++) {
+            int needed = 1;
+
+            for (o = 0; o < sizeof(optional) / sizeof(optional[0]); o++)
+                needed &= q != (size_t)optional[o];
+            if (q == Q_READ_POSITION)
+                needed = (drivers[d]->flags & OUTBOX_DRIVER_POSITION) != 0;
+            if (needed)
+                cr_expect_not_null(outbox_driver__sql(drivers[d], (enum outbox_query)q), "%s has no %s",
+                                   drivers[d]->name,
+                                   query_names[q]);
+        }
+}
+
+/* The form for position settling stands behind the other one. */
+Test(drivers, forms_stand_in_pairs)
+{
+    size_t q;
+
+    for (q = 1; q < Q__COUNT; q++) {
+        const char *tail = strstr(query_names[q], "_POSITION");
+
+        if (tail != NULL)
+            cr_expect(strlen(query_names[q - 1]) == (size_t)(tail - query_names[q]) &&
+                          strncmp(query_names[q], query_names[q - 1], (size_t)(tail - query_names[q])) == 0,
+                      "%s stands behind %s", query_names[q], query_names[q - 1]);
+    }
+}
+
+Test(drivers, expressions_are_there)
+{
+    size_t d;
+
+    for (d = 0; d < DRIVERS; d++) {
+        const char *const fields[] = { drivers[d]->name,  drivers[d]->dialect, drivers[d]->now, drivers[d]->bytes,
+                                       drivers[d]->limit, drivers[d]->text,    drivers[d]->id };
+        const struct outbox_errclass *e;
+        size_t f;
+
+        for (f = 0; f < sizeof(fields) / sizeof(fields[0]); f++)
+            cr_expect(fields[f] != NULL && fields[f][0] != '\0', "driver %zu lacks field %zu", d, f);
+        cr_expect((drivers[d]->begin == NULL) == (drivers[d]->commit == NULL) &&
+                      (drivers[d]->begin == NULL) == (drivers[d]->rollback == NULL),
+                  "%s begins transactions in one way and ends them in another", drivers[d]->name);
+        for (e = drivers[d]->errors; e->status != 0; e++) {
+            cr_expect_lt(e->status, 0, "%s: class %d of %s", drivers[d]->name, e->status, e->sqlstate);
+            cr_expect(strlen(e->sqlstate) <= 5 && (e->sqlstate[0] != '\0' || e->native != 0 || e->word != NULL),
+                      "%s: \"%s\" fits everything, or nothing", drivers[d]->name, e->sqlstate);
+        }
+    }
+}
+
+Test(drivers, finding_one)
+{
+    static const struct {
+        const char *dbms;
+        const struct outbox_driver *driver;
+    } cases[] = {
+        { "PostgreSQL", &outbox_driver__postgresql }, { "PostgreSQL 15.4", &outbox_driver__postgresql },
+        { "SQLite", &outbox_driver__sqlite },         { "SQLite3", &outbox_driver__sqlite },
+        { "", &outbox_driver__generic },              { "Postgre", &outbox_driver__generic },
+        { "Oracle", &outbox_driver__generic },        { "My PostgreSQL", &outbox_driver__generic },
+    };
+    const char *choices;
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        cr_expect_eq(outbox_driver__of_dbms(cases[i].dbms), cases[i].driver, "\"%s\": %s", cases[i].dbms,
+                     outbox_driver__of_dbms(cases[i].dbms)->name);
+    for (i = 0; i < DRIVERS; i++)
+        cr_expect_eq(outbox_driver__find(drivers[i]->name), drivers[i], "\"%s\" is not found", drivers[i]->name);
+    cr_expect_null(outbox_driver__find("Generic"));
+    cr_expect_null(outbox_driver__find(""));
+    cr_expect_null(outbox_driver__find("auto"));
+
+    /* Every choice of the setting is a driver, and is tested here. */
+    for (i = 0; i < CONF__COUNT; i++) {
+        outbox_conf_info info;
+
+        outbox_conf_describe(i, &info);
+        if (strcmp(info.key, "driver") != 0)
+            continue;
+        for (choices = strchr(info.range, '|'); choices != NULL; choices = strchr(choices + 1, '|')) {
+            char name[40];
+            size_t d, tested = 0;
+
+            snprintf(name, sizeof(name), "%.*s", (int)strcspn(choices + 1, "|"), choices + 1);
+            for (d = 0; d < DRIVERS; d++)
+                tested += outbox_driver__find(name) == drivers[d];
+            cr_expect_eq(tested, 1u, "\"%s\" is a choice, and no driver of this test", name);
+        }
+    }
+}
+
+/* Whatever reads messages gives the columns that record.c takes. */
+Test(drivers, record_columns_are_counted)
+{
+    static const enum outbox_query readers[] = { Q_LIST_PENDING, Q_LIST_PENDING_POSITION, Q_LIST_DEFERRED,
+                                                 Q_LIST_DELIVERED, Q_LIST_DELIVERED_POSITION, Q_DEFERRED_READ };
+    size_t d, r;
+
+    for (d = 0; d < DRIVERS; d++)
+        for (r = 0; r < sizeof(readers) / sizeof(readers[0]); r++) {
+            const char *p = outbox_driver__sql(drivers[d], readers[r]) + strlen("SELECT ");
+            size_t columns = 1;
+            int depth = 0;
+
+            for (; strncmp(p, " FROM {", 7) != 0 || depth > 0; p++) {
+                depth += (*p == '(') - (*p == ')');
+                columns += *p == ',' && depth == 0;
+            }
+            cr_expect_eq(columns, strlen(OUTBOX_RECORD_TYPES), "%s, %s: %zu columns", drivers[d]->name,
+                         query_names[readers[r]], columns);
+        }
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which publisher a URL opens, what is said of one that opens none, and what a publisher must bring. */
+#include <outbox/outbox.h>
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+Test(publisher, schemes)
+{
+    char folder[] = "/tmp/outbox-unit-XXXXXX", path[100], urls[4][120];
+    static const struct {
+        const char *format, *name;
+    } cases[] = {
+        { "null:", "null" },           { "stdout:", "stdout" },      { "file:%s/a.jsonl", "file" },
+        { "file://%s/b.jsonl", "file" }, { "exec:cat", "exec" },       { "exec:  /bin/cat -u", "exec" },
+    };
+    static const char *const files[] = { "a.jsonl", "b.jsonl" };
+    size_t i;
+
+    cr_assert_not_null(mkdtemp(folder));
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        outbox_publisher *publisher = NULL;
+        outbox_error *err = NULL;
+
+        snprintf(urls[0], sizeof(urls[0]), cases[i].format, folder);
+        cr_expect_eq(outbox_publisher_open(urls[0], NULL, &publisher, &err), OUTBOX_OK, "%s: %s", urls[0],
+                     outbox_error_message(err));
+        if (publisher != NULL)
+            cr_expect_str_eq(outbox_publisher_name(publisher), cases[i].name, "%s opens %s", urls[0],
+                             outbox_publisher_name(publisher));
+        outbox_error_free(err);
+        outbox_publisher_free(publisher);
+    }
+    for (i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s/%s", folder, files[i]);
+        cr_expect_eq(unlink(path), 0, "%s was not made", path);
+    }
+    cr_expect_eq(rmdir(folder), 0);
+}
+
+Test(publisher, urls_that_open_nothing)
+{
+    static const struct {
+        const char *url;
+        int status;
+        const char *name, *says;
+    } cases[] = {
+        { NULL, OUTBOX_ERR_INVALID, "publisher.no_url", "give a URL" },
+        { "", OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme", "\"\"" },
+        { "null", OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme", "\"null\"" },
+        { "NULL:", OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme", "\"NULL\"" },
+        { " null:", OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme", "\" null\"" },
+        { "nullx:", OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme", "\"nullx\"" },
+        { ":", OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme", "\"\"" },
+        { "kafka:broker", OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme", "\"kafka\"" },
+        { "null:x", OUTBOX_ERR_INVALID, "publisher.null_url", "null:" },
+        { "stdout:x", OUTBOX_ERR_INVALID, "publisher.stdout_url", "stdout:" },
+        { "file:", OUTBOX_ERR_INVALID, "publisher.file_url", "path" },
+        { "exec:", OUTBOX_ERR_INVALID, "publisher.exec_url", "command" },
+        { "exec: \t ", OUTBOX_ERR_INVALID, "publisher.exec_url", "command" },
+        { "file:/nonexistent/folder/x", OUTBOX_ERR_SYSTEM, "publisher.file", "/nonexistent/folder/x" },
+        { "file:/tmp", OUTBOX_ERR_SYSTEM, "publisher.file", "/tmp" },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *url = cases[i].url != NULL ? cases[i].url : "(none)";
+        outbox_publisher *publisher = NULL;
+        outbox_error *err = NULL;
+        int rc = outbox_publisher_open(cases[i].url, NULL, &publisher, &err);
+
+        cr_expect_eq(rc, cases[i].status, "\"%s\": %s", url, outbox_status_name(rc));
+        cr_expect_str_eq(outbox_error_name(err), cases[i].name, "\"%s\": %s", url, outbox_error_name(err));
+        cr_expect_not_null(strstr(outbox_error_message(err), cases[i].says), "\"%s\": \"%s\" is not in: %s", url,
+                           cases[i].says, outbox_error_message(err));
+        cr_expect_null(publisher, "\"%s\" opened something", url);
+        outbox_error_free(err);
+    }
+    cr_expect_eq(outbox_publisher_open("null:", NULL, NULL, NULL), OUTBOX_ERR_INVALID);
+}
+
+/* A URL of a publisher that is not there may have a password in it. */
+Test(publisher, an_unknown_url_is_not_quoted_whole)
+{
+    outbox_publisher *publisher = NULL;
+    outbox_error *err = NULL;
+
+    outbox_publisher_open("amqp://user:s3cr3t@host/", NULL, &publisher, &err);
+    cr_expect_null(strstr(outbox_error_message(err), "s3cr3t"), "%s", outbox_error_message(err));
+    outbox_error_free(err);
+}
+
+static int publish(void *self, outbox_delivery *d, outbox_error **err)
+{
+    (void)self, (void)d, (void)err;
+    return OUTBOX_OK;
+}
+
+static int closed;
+
+static void count_close(void *self)
+{
+    (void)self;
+    closed++;
+}
+
+Test(publisher, what_a_publisher_must_bring)
+{
+    static const outbox_publisher_ops whole = { .size = sizeof(whole), .abi = OUTBOX_PUBLISHER_ABI, .name = "mine",
+                                                .publish = publish, .close = count_close };
+    outbox_publisher_ops ops[6];
+    static const char *const missing[] = { NULL, "size", "abi", "a later abi", "publish", "name" };
+    outbox_publisher *publisher = NULL;
+    size_t i;
+
+    for (i = 0; i < 6; i++)
+        ops[i] = whole;
+    ops[1].size = sizeof(whole) - 1;
+    ops[2].abi = 0;
+    ops[3].abi = OUTBOX_PUBLISHER_ABI + 1;
+    ops[4].publish = NULL;
+    ops[5].name = NULL;
+    for (i = 1; i < 6; i++) {
+        outbox_error *err = NULL;
+
+        cr_expect_eq(outbox_publisher_new(&ops[i], NULL, &publisher, &err), OUTBOX_ERR_INVALID, "without %s",
+                     missing[i]);
+        cr_expect_str_eq(outbox_error_name(err), "publisher.bad_ops", "without %s: %s", missing[i],
+                         outbox_error_name(err));
+        outbox_error_free(err);
+    }
+    cr_expect_eq(outbox_publisher_new(NULL, NULL, &publisher, NULL), OUTBOX_ERR_INVALID);
+    cr_expect_eq(outbox_publisher_new(&whole, NULL, NULL, NULL), OUTBOX_ERR_INVALID);
+    cr_expect_eq(outbox_publisher_from_callback(NULL, NULL, &publisher, NULL), OUTBOX_ERR_INVALID);
+    cr_expect_eq(closed, 0, "a publisher that was not made was closed");
+
+    cr_assert_eq(outbox_publisher_new(&ops[0], NULL, &publisher, NULL), OUTBOX_OK);
+    ops[0].name = "changed";
+    cr_expect_str_eq(outbox_publisher_name(publisher), "mine", "the functions are not copied");
+    outbox_publisher_free(publisher);
+    cr_expect_eq(closed, 1, "closed %d times", closed);
+    outbox_publisher_free(NULL);
+}

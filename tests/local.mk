@@ -50,7 +50,8 @@ conformance_tests = \
 	%D%/conformance/postgresql_delete \
 	%D%/conformance/postgresql_position \
 	%D%/conformance/sqlite_delete \
-	%D%/conformance/sqlite_position
+	%D%/conformance/sqlite_position \
+	%D%/conformance/wake_local
 
 fault_tests = \
 	%D%/fault/crash \

@@ -147,11 +147,17 @@ static void test_second(struct fixture *fx)
 {
     struct station one = {0}, two = {0};
     char path[128];
+    int woken;
 
     socket_only(fx, path, sizeof path);
     if (up(&one, fx) && station_start(&two, fx) && station_says(&two, OUTBOX_LOG_INFO, "another relay has it")) {
+        uint64_t before = station_stats(&one).wakeups;
+
         station_state(&two, OUTBOX_WAKE_DOWN);
-        told(&one);
+        OK(outbox_wake_send(fx->conf, &fx->err));
+        WAIT_FOR(station_stats(&one).wakeups == before + 1, woken);
+        CHECK(woken, "the first is not woken");
+        CHECK_INT(station_stats(&two).wakeups, 0);
         CHECK_INT(station_logged(&two, OUTBOX_LOG_WARNING, ""), 0);
         station_close(&one);
         station_state(&two, OUTBOX_WAKE_UP);
@@ -281,7 +287,7 @@ static void test_wal(struct fixture *fx)
     database_of(fx, path, sizeof path);
     fixture_set(fx, "relay.poll_interval", "1h");
     if (up(&s, fx))
-        for (int i = 0; i < 5 && station_rests(&s); i++)
+        for (int i = 0; i < 3 && station_rests(&s); i++)
             changed(&s, path);
     station_close(&s);
 }
@@ -306,7 +312,7 @@ static void test_journal(struct fixture *fx)
         free(mode);
         fixture_set(fx, "relay.poll_interval", "1h");
         if (up(&s, fx))
-            for (int k = 0; k < 3 && station_rests(&s); k++)
+            for (int k = 0; k < 1 && station_rests(&s); k++)
                 changed(&s, path);
         station_close(&s);
     }

@@ -38,6 +38,7 @@ plain_tests = \
 	%D%/plain/idle
 
 conformance_tests = \
+	%D%/conformance/conninfo \
 	%D%/conformance/defects \
 	%D%/conformance/e2e_postgresql \
 	%D%/conformance/e2e_sqlite \

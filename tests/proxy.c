@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "tap.h"
@@ -69,15 +68,13 @@ int proxy_accepted(struct proxy *p)
 
 static void take_in(struct proxy *p)
 {
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
     int near = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC), far = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int slot = 0, at_once = 1;
 
     while (slot < p->count && p->pair[slot][0] >= 0)
         slot++;
-    snprintf(name.sun_path, sizeof name.sun_path, "%.80s/.s.PGSQL.%.8s", getenv("PGHOST"), getenv("PGPORT"));
     if (near < 0 || p->cut || slot == PROXY_LINKS ||
-        (!p->mute && connect(far, (struct sockaddr *)&name, sizeof name) != 0)) {
+        (!p->mute && connect(far, (struct sockaddr *)&p->server, sizeof p->server) != 0)) {
         close(near);
         close(far);
         return;
@@ -142,6 +139,8 @@ int proxy_start(struct proxy *p)
 
     memset(p, 0, sizeof *p);
     pthread_mutex_init(&p->lock, NULL);
+    p->server.sun_family = AF_UNIX;
+    snprintf(p->server.sun_path, sizeof p->server.sun_path, "%.80s/.s.PGSQL.%.8s", getenv("PGHOST"), getenv("PGPORT"));
     p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (bind(p->listener, (struct sockaddr *)&name, size) != 0 || listen(p->listener, 16) != 0 ||
         getsockname(p->listener, (struct sockaddr *)&name, &size) != 0)

@@ -7,6 +7,8 @@
 #define OUTBOX_TESTS_PROXY_H
 
 #include <pthread.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 enum { PROXY_LINKS = 256 };
 
@@ -14,6 +16,7 @@ enum { PROXY_LINKS = 256 };
 struct proxy {
     pthread_mutex_t lock;
     pthread_t thread;
+    struct sockaddr_un server;
     int listener, port, stop, cut, mute, dribble;
     int pair[PROXY_LINKS][2]; /* towards the library, towards the server; -1: closed */
     int dead[PROXY_LINKS];    /* was cut once, and stays so */

@@ -98,6 +98,17 @@ static int first_connection(outbox_relay *relay, outbox_error **err)
     return rc;
 }
 
+/* Its worker closes it, if it was started. */
+static void drop_first_connection(outbox_relay *relay)
+{
+    struct outbox_worker *worker = &relay->workers[0];
+
+    outbox_consumer_free(worker->consumer);
+    outbox_conn_close(worker->conn);
+    worker->consumer = NULL;
+    worker->conn = NULL;
+}
+
 static void join_workers(outbox_relay *relay)
 {
     int i;
@@ -173,8 +184,8 @@ static int start(outbox_relay *relay, int once, outbox_error **err)
     rc = start_threads(relay, err);
     if (rc != OUTBOX_OK) {
         outbox_relay_stop(relay);
-        join_workers(relay);
-        relay->running = 0;
+        outbox_relay_join(relay, NULL);
+        drop_first_connection(relay);
     }
     return rc;
 }

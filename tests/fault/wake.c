@@ -404,8 +404,9 @@ static void test_killed_relay(struct fixture *fx)
     fixture_set(fx, "relay.poll_interval", "1h");
     REQUIRE((fx->conn = fixture_connect(fx)) != NULL, "no connection");
     if (station_start(&s, fx) && station_state(&s, OUTBOX_WAKE_UP)) {
-        int64_t pid = watch_pid(fx);
+        int64_t pid;
 
+        WAIT_FOR((pid = watch_pid(fx)) > 0, there);
         kill(child, SIGKILL);
         waitpid(child, &status, 0);
         WAIT_FOR(watches(fx) == 1 && watch_pid(fx) != pid, there);

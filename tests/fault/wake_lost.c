@@ -33,7 +33,7 @@ static void test_killed_session(struct fixture *fx)
     dup2(printed, STDERR_FILENO);
     if (station_start(&s, fx) && watched(fx, 1) && station_prompt(&s)) {
         for (int round = 1; round <= 3; round++) {
-            pid = watch_pid(fx);
+            WAIT_FOR((pid = watch_pid(fx)) > 0, there); /* a busy relay gives it up for a moment */
             CHECK_INT(db_int(&fx->db, "SELECT pg_terminate_backend(%d, 10000)::int", (int)pid), 1);
             CHECK(send_words(fx, "t", NULL, "1 2 3"), "not sent"); /* nobody is on watch, perhaps */
             station_has(&s, round * 4);
@@ -85,11 +85,9 @@ static void test_no_trigger(struct fixture *fx)
     fixture_set(fx, "relay.poll_interval", "50ms");
     CHECK_INT(db_exec(&fx->db, "ALTER TABLE %smessages DISABLE TRIGGER %swake", fx->prefix, fx->prefix), 0);
     if (station_start(&s, fx) && watched(fx, 1)) {
-        uint64_t before = station_stats(&s).wakeups;
-
         for (int i = 1; i <= 5; i++)
             CHECK(send_text(fx, "t", NULL, "1") && station_has(&s, i), "not polled");
-        CHECK_INT(station_stats(&s).wakeups, before);
+        CHECK(station_stats(&s).looks > 0, "it did not look by itself");
         CHECK_INT(db_exec(&fx->db, "ALTER TABLE %smessages ENABLE TRIGGER %swake", fx->prefix, fx->prefix), 0);
         station_prompt(&s);
     }
@@ -108,9 +106,10 @@ static void test_cut(struct fixture *fx)
     fixture_set(fx, "wake.check_interval", "100ms");
     fixture_set(fx, "relay.poll_interval", "50ms");
     if (station_start(&s, fx) && watched(fx, 1) && station_prompt(&s)) {
-        int64_t pid = watch_pid(fx);
+        int64_t pid;
         int there;
 
+        WAIT_FOR((pid = watch_pid(fx)) > 0, there);
         proxy_cut(&p, 1);
         station_state(&s, OUTBOX_WAKE_DOWN);
         CHECK(send_words(fx, "t", NULL, "1 2 3"), "not sent");
@@ -344,6 +343,7 @@ static void test_module_missing(struct fixture *fx)
     if (s.relay != NULL) {
         OK(outbox_relay_start(s.relay, &fx->err));
         station_state(&s, OUTBOX_WAKE_UP);
+        station_prompt(&s);
     }
     station_close(&s);
     free(path);

@@ -8,6 +8,7 @@
 #define OUTBOX_RELAY_INTERNAL_H
 
 #include "batch_internal.h"
+#include "breaker.h"
 #include "delivery.h"
 #include "log.h"
 #include "thread.h"
@@ -23,6 +24,7 @@ struct outbox_worker {
     unsigned generation;    /* a new name for each connection, so that an old one's leases are not renewed */
     char owner[160];
     int holds;              /* a lane is leased under owner */
+    int probe;              /* let in to try one message; the worker's own */
     outbox_delivery *delivery; /* in the publisher's hands now */
     int64_t deadline;       /* of the delivery, monotonic microseconds */
     outbox_conn *conn;
@@ -33,6 +35,7 @@ struct outbox_relay {
     char *dsn;
     outbox_conf *conf;
     outbox_publisher *publisher;
+    struct outbox_breaker breaker;
     outbox_hooks hooks;
     outbox_cleaner *cleaner;
     struct outbox_signal signal;   /* stop and wakes, for workers */
@@ -52,7 +55,7 @@ struct outbox_relay {
 void outbox_relay__count(outbox_relay *relay, size_t offset, uint64_t n);
 #define COUNT(relay, field, n) outbox_relay__count(relay, offsetof(outbox_relay_stats, field), n)
 
-/* Publishes a batch's messages in waves; every one has its fate then. Returns 1 when the publisher still has some of it. */
+/* Publishes a batch's messages. Those that could not be tried keep FATE_NONE. Returns 1 when the publisher still has some. */
 int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, outbox_delivery **given_up);
 
 void *outbox_relay__worker(void *arg);

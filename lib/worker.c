@@ -79,7 +79,7 @@ static void tell(struct outbox_worker *worker, const outbox_batch *batch)
                               item->record.id.text, item->record.topic, item->attempts, reason);
             if (hooks->dead != NULL)
                 hooks->dead(hooks->user, &item->record, item->attempts, reason);
-        } else if (item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN) {
+        } else if (!item->spared && (item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN)) {
             failed++;
             if (hooks->failed != NULL)
                 hooks->failed(hooks->user, &item->record, item->attempts, item->wait / 1000, reason);
@@ -142,7 +142,8 @@ static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_e
     for (;;) {
         int late = outbox_relay__publish(worker, batch, &given_up), keep;
 
-        keep = --left > 0 && !late && !outbox_signal__stopped(&relay->signal);
+        keep = --left > 0 && !late && !outbox_breaker__is_open(&relay->breaker, NULL) &&
+               !outbox_signal__stopped(&relay->signal);
         rc = settle(worker, batch, keep, err);
         if (rc != OUTBOX_OK || !keep)
             break;
@@ -177,6 +178,15 @@ static int work_once(struct outbox_worker *worker, outbox_error **err)
     return rc;
 }
 
+/* Why a run that ends by itself ended too soon. */
+static void fail_once(outbox_relay *relay, const outbox_error *err)
+{
+    pthread_mutex_lock(&relay->lock);
+    if (relay->failure == NULL)
+        relay->failure = outbox_error__copy(err);
+    pthread_mutex_unlock(&relay->lock);
+}
+
 /* Whether the worker has to end: in a drain any error but a conflict does. */
 static int handle_error(struct outbox_worker *worker, int rc, outbox_error *err, int *failures)
 {
@@ -195,13 +205,37 @@ static int handle_error(struct outbox_worker *worker, int rc, outbox_error *err,
     if (rc != OUTBOX_ERR_CONFLICT)
         disconnect(worker);
     if (relay->once && rc != OUTBOX_ERR_CONFLICT) {
-        pthread_mutex_lock(&relay->lock);
-        if (relay->failure == NULL)
-            relay->failure = outbox_error__copy(err);
-        pthread_mutex_unlock(&relay->lock);
+        fail_once(relay, err);
         return 1;
     }
     outbox_signal__wait(&relay->signal, wait, 0);
+    return 0;
+}
+
+/* Waits while the broker is taken for down, but for one worker at a time that is let in to try. 0: nothing more to do. */
+static int wait_for_broker(struct outbox_worker *worker)
+{
+    outbox_relay *relay = worker->relay;
+    outbox_error *err = NULL;
+    int64_t wait;
+
+    while ((wait = outbox_breaker__enter(&relay->breaker, outbox_relay__clock(), &worker->probe)) > 0 && !relay->once) {
+        /* A wake says that there is work, which is of no use now: only a stop ends this wait early. */
+        int64_t until = outbox_relay__clock() + wait, now;
+        uint64_t seen = 0;
+
+        while ((now = outbox_relay__clock()) < until && !outbox_signal__stopped(&relay->signal))
+            seen = outbox_signal__wait(&relay->signal, until - now, seen);
+        if (outbox_signal__stopped(&relay->signal))
+            return 0;
+    }
+    if (wait == 0)
+        return 1;
+    outbox_error__set(&err, OUTBOX_ERR_PUBLISH, "publisher.down",
+                      "the publisher %s gets no message through; what is left was not charged, and goes next time",
+                      outbox_publisher_name(relay->publisher));
+    fail_once(relay, err);
+    outbox_error_free(err);
     return 0;
 }
 
@@ -212,7 +246,7 @@ void *outbox_relay__worker(void *arg)
     int64_t poll = outbox_conf__number(relay->conf, CONF_RELAY_POLL_INTERVAL);
     int failures = 0, end = 0;
 
-    while (!end && !outbox_signal__stopped(&relay->signal)) {
+    while (!end && !outbox_signal__stopped(&relay->signal) && wait_for_broker(worker)) {
         outbox_error *err = NULL;
         uint64_t before;
         int rc = worker->consumer != NULL ? OUTBOX_OK : connect_again(worker, &err);
@@ -223,6 +257,7 @@ void *outbox_relay__worker(void *arg)
         pthread_mutex_unlock(&relay->signal.lock);
         if (rc == OUTBOX_OK)
             rc = work_once(worker, &err);
+        outbox_breaker__leave(&relay->breaker, &worker->probe);
         if (rc < 0)
             end = handle_error(worker, rc, err, &failures);
         else

@@ -62,6 +62,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
 	%D%/suite_admin.c \
+	%D%/suite_broker.c \
 	%D%/suite_clean.c \
 	%D%/suite_enqueue.c \
 	%D%/suite_fields.c \

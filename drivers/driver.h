@@ -74,6 +74,9 @@ enum outbox_query {
     Q_PICK_DEFERRED,
     Q_REDRIVE,          /* dead ones by seq */
     Q_META_SET,
+    Q_AUDIT,            /* note who does what to which messages, none so far */
+    Q_AUDIT_ADD,        /* and how many more it was done to */
+    Q_AUDIT_LIST,       /* id, done_at, who, what, which, messages, newest first: tittti */
     Q_REBASE_LATE,      /* after a restore: seq of late rows of a lane: i */
     Q__COUNT
 };

@@ -183,8 +183,12 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_PICK_PENDING_POSITION] = "SELECT m.lane, m.seq, 0 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
                                     "WHERE m.seq > l.pos",
         [Q_PICK_DEFERRED] = "SELECT m.lane, m.seq, m.key_hash FROM {deferred} m WHERE 1 = 1",
-        [Q_REDRIVE] = "UPDATE {deferred} SET state = 3, attempts = 0, available_at = {now} WHERE lane = :lane AND "
+        [Q_REDRIVE] = "UPDATE {deferred} SET state = 3, attempts = 0, available_at = {now} + :delay WHERE lane = :lane AND "
                       "state = 5 AND seq IN ([[:seq]])",
+        [Q_AUDIT] = "INSERT INTO {audit} (id, who, what, which, messages) VALUES (:id, :owner, :name, :value, 0)",
+        [Q_AUDIT_ADD] = "UPDATE {audit} SET messages = messages + :count WHERE id = :id",
+        [Q_AUDIT_LIST] = "SELECT m.id, m.done_at, m.who, m.what, m.which, m.messages FROM {audit} m "
+                         "ORDER BY m.done_at DESC, m.id DESC {limit}",
         [Q_META_SET] = "UPDATE {meta} SET value = :value WHERE name = :name",
     },
 };

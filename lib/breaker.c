@@ -73,7 +73,6 @@ int64_t outbox_breaker__enter(struct outbox_breaker *b, int64_t now, int *probe)
         wait = b->until - now;
     } else if (b->open) {
         b->probing = *probe = 1;
-        b->probes++;
     }
     pthread_mutex_unlock(&b->lock);
     return wait;
@@ -87,6 +86,16 @@ void outbox_breaker__leave(struct outbox_breaker *b, int *probe)
     b->probing = 0;
     pthread_mutex_unlock(&b->lock);
     *probe = 0;
+}
+
+uint64_t outbox_breaker__turn(struct outbox_breaker *b)
+{
+    uint64_t turn;
+
+    pthread_mutex_lock(&b->lock);
+    turn = ++b->probes;
+    pthread_mutex_unlock(&b->lock);
+    return turn;
 }
 
 int outbox_breaker__is_open(struct outbox_breaker *b, uint64_t *epoch)

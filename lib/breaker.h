@@ -49,6 +49,9 @@ int64_t outbox_breaker__enter(struct outbox_breaker *b, int64_t now, int *probe)
 /* Whoever was let in to probe is done: when nothing was decided, another may. What decides clears *probe. */
 void outbox_breaker__leave(struct outbox_breaker *b, int *probe);
 
+/* The number of the message that is going to be tried. */
+uint64_t outbox_breaker__turn(struct outbox_breaker *b);
+
 int outbox_breaker__is_open(struct outbox_breaker *b, uint64_t *epoch);
 void outbox_breaker__look(struct outbox_breaker *b, uint64_t *open, uint64_t *opened, uint64_t *probes);
 

@@ -14,6 +14,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/worker.c \
 	%D%/admin_change.c \
 	%D%/arena.c \
+	%D%/audit.c \
 	%D%/backoff.c \
 	%D%/base64.c \
 	%D%/batch.c \

@@ -95,15 +95,14 @@ static size_t next_wave(struct course_of *c)
 /* One message to try while the broker is down: another one each time, of those that nothing is before. */
 static size_t probe_wave(struct course_of *c)
 {
-    uint64_t open, opened, probes;
+    uint64_t turn = outbox_breaker__turn(&c->worker->relay->breaker);
     outbox_batch *batch = c->batch;
     size_t i, n = 0;
 
-    outbox_breaker__look(&c->worker->relay->breaker, &open, &opened, &probes);
     for (i = 0; i < batch->count; i++)
         if (batch->items[i].key_hash == 0 || !keys_add(&c->seen, batch->items[i].key_hash))
             c->wave[n++] = &batch->items[i];
-    c->wave[0] = c->wave[probes % n];
+    c->wave[0] = c->wave[turn % n];
     c->done[c->wave[0] - batch->items] = 1;
     return 1;
 }
@@ -118,6 +117,14 @@ static int64_t time_left(outbox_relay *relay)
     if (stop_at != 0 && stop_at - now < timeout)
         timeout = stop_at > now ? stop_at - now : 0;
     return relay->hurry ? 0 : timeout;
+}
+
+/* Not when the relay has to end, nor, but for the one that tries, when the broker is down. */
+static int may_go_on(const struct course_of *c)
+{
+    outbox_relay *relay = c->worker->relay;
+
+    return time_left(relay) > 0 && (c->worker->probe || !outbox_breaker__is_open(&relay->breaker, NULL));
 }
 
 static void spare_doubts(struct course_of *c)
@@ -313,7 +320,7 @@ static enum course deliver(struct course_of *c, struct outbox_item **items, size
     return outcome == DELIVERY_UNAVAILABLE ? after_outage(c, items, n, why) : after_failure(c, items, n, why);
 }
 
-/* The same for a half: without the keys that failed meanwhile, and not when the relay has to end. */
+/* The same for a half: without the keys that failed meanwhile. */
 static enum course publish_part(struct course_of *c, struct outbox_item **items, size_t n)
 {
     size_t i, kept = 0;
@@ -323,7 +330,7 @@ static enum course publish_part(struct course_of *c, struct outbox_item **items,
             items[kept++] = items[i];
     if (kept == 0)
         return GO_ON;
-    return time_left(c->worker->relay) > 0 ? deliver(c, items, kept) : HALT;
+    return may_go_on(c) ? deliver(c, items, kept) : HALT;
 }
 
 static void publish_all(struct course_of *c)
@@ -333,7 +340,7 @@ static void publish_all(struct course_of *c)
 
     if (c->worker->probe)
         course = deliver(c, c->wave, probe_wave(c));
-    while (course == GO_ON && !c->worker->probe && time_left(c->worker->relay) > 0 && (n = next_wave(c)) > 0)
+    while (course == GO_ON && !c->worker->probe && may_go_on(c) && (n = next_wave(c)) > 0)
         course = deliver(c, c->wave, n);
 }
 

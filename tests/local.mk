@@ -32,7 +32,8 @@ conformance_tests = \
 
 fault_tests = \
 	%D%/fault/crash \
-	%D%/fault/dump_restore
+	%D%/fault/dump_restore \
+	%D%/fault/errors
 
 soak_tests =
 

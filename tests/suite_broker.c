@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "suite.h"
 
@@ -636,6 +637,92 @@ static void test_hang_stop(struct fixture *fx)
     act_close(fx, &a);
 }
 
+/* ---- The publishers that are built in ---- */
+
+static int act_open_url(struct fixture *fx, struct act *a, const char *url)
+{
+    if (!act_open(fx, a, FINE, 0))
+        return 0;
+    outbox_relay_free(a->relay);
+    outbox_publisher_free(a->publisher);
+    a->relay = NULL;
+    a->publisher = NULL;
+    return OK(outbox_publisher_open(url, NULL, &a->publisher, &fx->err)) &&
+           OK(outbox_relay_new(fx->dsn, fx->conf, a->publisher, NULL, &a->relay, &fx->err));
+}
+
+static int64_t attempts_charged(struct fixture *fx)
+{
+    return db_int(&fx->db, "SELECT COALESCE(SUM(attempts), 0) FROM %sdeferred", fx->prefix);
+}
+
+/* A command that ends before it reads anything is broken, whatever it was sent: one message alone is not charged. */
+static void test_exec_broken(struct fixture *fx)
+{
+    struct act a;
+    int done;
+
+    fixture_set(fx, "retry.max_attempts", "1");
+    REQUIRE(act_open_url(fx, &a, "exec:exit 3"), "no relay");
+    send_words(fx, "t", "k", "1");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(stats_of(&a).probes >= 4, done);
+    CHECK(done, "no probes");
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(count_state(fx, OUTBOX_DEAD), 0);
+    CHECK_INT(attempts_charged(fx), 0);
+    CHECK_INT(count_waiting(fx), 1);
+    act_close(fx, &a);
+}
+
+/* One that ends because of what it read: that is charged, and dies; the others arrive. */
+static void test_exec_poison(struct fixture *fx)
+{
+    struct act a;
+    int done;
+
+    fixture_set(fx, "retry.max_attempts", "2");
+    REQUIRE(act_open_url(fx, &a, "exec:while read -r line; do case $line in *cG9pc29u*|*poison*) exit 4;; esac; echo ok; done"),
+            "no relay");
+    send_words(fx, "t", "k", "poison");
+    REQUIRE(send_numbered(fx, "t", 5, 20), "not sent");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(stats_of(&a).dead == 1 && stats_of(&a).published == 20, done);
+    CHECK(done, "%d dead, %d published", (int)stats_of(&a).dead, (int)stats_of(&a).published);
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(count_waiting(fx), 1);
+    act_close(fx, &a);
+}
+
+/* The reader of the standard output is gone: nothing is charged, and what was not read by it is there. */
+static void test_stdout_closed(struct fixture *fx)
+{
+    struct act a;
+    int ends[2], saved, done;
+
+    fixture_set(fx, "retry.max_attempts", "1");
+    REQUIRE(send_numbered(fx, "t", 5, 20) && act_open_url(fx, &a, "stdout:"), "no relay");
+    fflush(stdout);
+    saved = dup(STDOUT_FILENO);
+    REQUIRE(saved >= 0 && pipe(ends) == 0, "no pipe");
+    dup2(ends[1], STDOUT_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+    outbox_relay_start(a.relay, NULL);
+    WAIT_FOR(stats_of(&a).probes >= 5, done);
+    outbox_relay_stop(a.relay);
+    outbox_relay_join(a.relay, NULL);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    CHECK(done, "no probes");
+    CHECK_INT(count_state(fx, OUTBOX_DEAD), 0);
+    CHECK_INT(attempts_charged(fx), 0);
+    CHECK_INT(count_waiting(fx), 20);
+    act_close(fx, &a);
+}
+
 void suite_broker(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -658,6 +745,9 @@ void suite_broker(const struct target *target, const char *only)
         {"broker: an answer that comes too late", test_too_late, 0},
         {"broker: answers twice", test_twice, 0},
         {"broker: hangs while the relay stops", test_hang_stop, 0},
+        {"broker: exec:, a command that is broken", test_exec_broken, 0},
+        {"broker: exec:, a message that kills it", test_exec_poison, 0},
+        {"broker: stdout:, nobody reads", test_stdout_closed, 0},
     };
 
     suite_run(tests, COUNT_OF(tests), target, only);

@@ -60,10 +60,12 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/e2e_relay.c \
 	%D%/e2e_run.c \
 	%D%/lib-test.c %D%/lib-test.h \
+	%D%/script.c %D%/script.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
 	%D%/suite_admin.c \
 	%D%/suite_broker.c \
+	%D%/suite_hang.c \
 	%D%/suite_clean.c \
 	%D%/suite_enqueue.c \
 	%D%/suite_fields.c \

@@ -185,7 +185,7 @@ static int take_answer(void *user, char *line)
         return 1;
     }
     if (!outbox_exec_answer__parse(line, &answer)) {
-        snprintf(c->why, sizeof(c->why), "the command answered \"%.100s\" instead of ok, retry or reject", line);
+        snprintf(c->why, sizeof(c->why), "the command answered \"%.100s\" instead of ok, retry, reject or unavailable", line);
         return 1;
     }
     outbox_delivery_answer(c->delivery, c->index[c->answered++], answer.verdict, answer.retry_ms, answer.reason);

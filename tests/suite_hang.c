@@ -146,6 +146,31 @@ static void test_exec_broken(struct fixture *fx)
     act_close(fx, &a);
 }
 
+/* It says so itself, until a file is there. */
+static void test_exec_unavailable(struct fixture *fx)
+{
+    struct act a;
+    char url[300], path[100];
+    FILE *file;
+    int done;
+
+    snprintf(path, sizeof path, "/tmp/outbox-test-%ld-up", (long)getpid());
+    snprintf(url, sizeof url, "exec:while read -r l; do if [ -e %s ]; then echo ok; else echo unavailable no; fi; done", path);
+    fixture_set(fx, "retry.max_attempts", "1");
+    REQUIRE(act_open_url(fx, &a, url), "no relay");
+    REQUIRE(send_numbered(fx, "t", 5, 20), "not sent");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(stats_of(&a).probes >= 5, done);
+    CHECK(done, "no probes");
+    CHECK_INT(attempts_charged(fx), 0);
+    file = fopen(path, "w");
+    CHECK(file != NULL && fclose(file) == 0, "no file");
+    WAIT_FOR(stats_of(&a).published == 20, done);
+    CHECK(done, "%d published", (int)stats_of(&a).published);
+    act_close(fx, &a);
+    unlink(path);
+}
+
 /* One that ends because of what it read: that is charged, and dies; the others arrive. */
 static void test_exec_poison(struct fixture *fx)
 {
@@ -201,6 +226,7 @@ void suite_hang(const struct target *target, const char *only)
         {"broker: answers twice", test_twice, 0},
         {"broker: hangs while the relay stops", test_hang_stop, 0},
         {"broker: exec:, a command that is broken", test_exec_broken, 0},
+        {"broker: exec:, unavailable", test_exec_unavailable, 0},
         {"broker: exec:, a message that kills it", test_exec_poison, 0},
         {"broker: stdout:, nobody reads", test_stdout_closed, 0},
     };

@@ -50,6 +50,8 @@ static const struct outbox_errclass fallback[] = {
       "the role or database has no connection left: run fewer workers (relay.workers), or raise its limit" },
     { "53300", 0, NULL, OUTBOX_ERR_CONNECT, "database.connections",
       "the server has no connection left: run fewer workers (relay.workers), or raise its limit" },
+    { "HY000", 14, "[SQLite]", OUTBOX_ERR_CONNECT, "database.file",
+      "the file cannot be opened: its folder must exist, and be readable and writable for this user" },
     { "08", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
     { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "23", 0, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },

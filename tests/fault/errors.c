@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib-test.h"
 
@@ -266,16 +267,93 @@ static void test_sqlite_full(struct fixture *fx)
     CHECK_INT(count_waiting(fx), tries);
 }
 
+/* A file that cannot be opened, and one that takes no writes for a while. */
+static void test_sqlite_file(struct fixture *fx)
+{
+    outbox_message m = text_message("t", "k", "1");
+    outbox_conn *conn = NULL;
+    int rc = outbox_conn_open("sqlite:/no/such/folder/db", fx->conf, &conn, &fx->err);
+
+    if (rc == OUTBOX_OK)
+        rc = outbox_migrate(conn, NULL, &fx->err);
+    CHECK(rc == OUTBOX_ERR_CONNECT || rc == OUTBOX_ERR_LOST, "it was opened: %s", outbox_status_name(rc));
+    CHECK(fx->err != NULL && strstr(outbox_error_message(fx->err), "its folder must exist") != NULL, "the error says: %s",
+          outbox_error_message(fx->err));
+    outbox_error_free(fx->err);
+    fx->err = NULL;
+    outbox_conn_close(conn);
+    REQUIRE((conn = fixture_connect(fx)) != NULL, "no connection");
+    OK(outbox_conn_execute(conn, "PRAGMA query_only = 1", &fx->err));
+    EXPECT(outbox_enqueue(conn, &m, 1, NULL, &fx->err), OUTBOX_ERR_READONLY);
+    CHECK_STR(fx->name, "database.readonly");
+    OK(outbox_conn_execute(conn, "PRAGMA query_only = 0", &fx->err));
+    OK(outbox_enqueue(conn, &m, 1, NULL, &fx->err));
+    CHECK_INT(count_waiting(fx), 1);
+}
+
+/* Puts a line before all others of pg_hba.conf, or takes it away again. */
+static int want_password(struct scene *s, int wanted)
+{
+    static char text[65536];
+    char path[500];
+    FILE *file;
+    size_t size;
+
+    snprintf(path, sizeof path, "%s/pg_hba.conf", getenv("PGDATA") != NULL ? getenv("PGDATA") : "");
+    if (!CHECK((file = fopen(path, "r+")) != NULL, "cannot open %s", path))
+        return 0;
+    if (wanted) {
+        size = fread(text, 1, sizeof text - 1, file);
+        text[size] = '\0';
+        rewind(file);
+        fprintf(file, "local all relay scram-sha-256\nhost all relay all scram-sha-256\n%s", text);
+    } else {
+        CHECK_INT(ftruncate(fileno(file), 0), 0);
+        fputs(text, file);
+    }
+    fclose(file);
+    sql(&s->admin, s->fx, "SELECT pg_reload_conf()");
+    return 1;
+}
+
+/* The server asks for a password that the DSN has not, or has a wrong one, for a while. */
+static void test_password(struct fixture *fx)
+{
+    struct scene s;
+    int heard;
+
+    REQUIRE(scene_open(&s, fx, "the DSN has no password"), "no relay");
+    send_numbered(fx, "t", 10, 50);
+    wait_published(&s, 50);
+    REQUIRE(want_password(&s, 1), "the server was not told");
+    kill_backends(&s);
+    send_numbered(fx, "t", 10, 50);
+    WAIT_FOR(ear_get(&s.ear, &s.ear.heard) > 0, heard);
+    CHECK(heard, "the last line said: %s", s.ear.last);
+    want_password(&s, 0);
+    wait_published(&s, 100);
+    outbox_relay_stop(s.relay);
+    OK(outbox_relay_join(s.relay, &fx->err));
+    CHECK_INT(count_waiting(fx), 0);
+    scene_close(&s);
+}
+
 int main(int argc, char **argv)
 {
+    static const struct test served[] = {
+        {"errors: a password is wanted", test_password, 0},
+    };
     static const struct test direct[] = {
         {"errors: no connection", test_connect, 1},
         {"errors: SQLite, a full file", test_sqlite_full, 0},
+        {"errors: SQLite, files", test_sqlite_file, 0},
     };
     const struct target *sqlite = target_find("sqlite/delete"), *postgresql = target_find("postgresql/position");
     struct fixture fx;
 
     suite_run(direct, COUNT_OF(direct), sqlite, argc > 1 ? argv[1] : NULL);
+    if (postgresql_dsn() != NULL)
+        suite_run(served, COUNT_OF(served), postgresql, argc > 1 ? argv[1] : NULL);
     for (size_t i = 0; i < COUNT_OF(troubles); i++) {
         const struct trouble *t = &troubles[i];
         const struct target *target = strcmp(t->database, "sqlite") == 0 ? sqlite : postgresql;

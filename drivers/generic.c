@@ -32,8 +32,8 @@ static const struct outbox_errclass errors[] = {
     { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
       "somebody holds a lock for longer than lock_timeout: repeat the transaction" },
     { "25006", 0, NULL, OUTBOX_ERR_READONLY, NULL,
-      "the server is read-only, a standby perhaps after a failover: the relay goes on once it, or the DSN's other server, "
-      "takes writes" },
+      "the server is read-only, a standby perhaps after a failover: the relay goes on once it, or the DSN's other "
+      "server, takes writes" },
     { "53100", 0, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
     { "53", 0, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory, connections or disk" },
     { "42501", 0, NULL, OUTBOX_ERR_DATABASE, "database.permission",
@@ -193,8 +193,8 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_PICK_PENDING_POSITION] = "SELECT m.lane, m.seq, 0 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
                                     "WHERE m.seq > l.pos",
         [Q_PICK_DEFERRED] = "SELECT m.lane, m.seq, m.key_hash FROM {deferred} m WHERE 1 = 1",
-        [Q_REDRIVE] = "UPDATE {deferred} SET state = 3, attempts = 0, available_at = {now} + :delay WHERE lane = :lane AND "
-                      "state = 5 AND seq IN ([[:seq]])",
+        [Q_REDRIVE] = "UPDATE {deferred} SET state = 3, attempts = 0, available_at = {now} + :delay "
+                      "WHERE lane = :lane AND state = 5 AND seq IN ([[:seq]])",
         [Q_AUDIT] = "INSERT INTO {audit} (id, who, what, which, messages) VALUES (:id, :owner, :name, :value, 0)",
         [Q_AUDIT_ADD] = "UPDATE {audit} SET messages = messages + :count WHERE id = :id",
         [Q_AUDIT_LIST] = "SELECT m.id, m.done_at, m.who, m.what, m.which, m.messages FROM {audit} m "

@@ -86,8 +86,8 @@ static const struct outbox_errclass errors[] = {
     { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
       "somebody holds a lock for longer than lock_timeout: repeat the transaction" },
     { "25006", 0, NULL, OUTBOX_ERR_READONLY, NULL,
-      "the server is read-only, a standby perhaps after a failover: the relay goes on once it, or the DSN's other server, "
-      "takes writes" },
+      "the server is read-only, a standby perhaps after a failover: the relay goes on once it, or the DSN's other "
+      "server, takes writes" },
     { "53100", 0, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
     { "53", 0, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory, connections or disk" },
     { "42501", 0, NULL, OUTBOX_ERR_DATABASE, "database.permission",

@@ -34,7 +34,8 @@ int outbox_filter__take(const outbox_filter *given, outbox_filter *filter, outbo
     if (!is_text(filter->topic) || !is_text(filter->partition_key) || !is_text(filter->who))
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "filter.invalid_utf8",
                                  "the filter's topic, key or who is not valid UTF-8");
-    if ((int)filter->state < 0 || (int)filter->state >= OUTBOX_STATE_COUNT || filter->older_than_us < 0 || filter->rate < 0)
+    if ((int)filter->state < 0 || (int)filter->state >= OUTBOX_STATE_COUNT || filter->older_than_us < 0 ||
+        filter->rate < 0)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "filter.bad_value",
                                  "the filter has a state that is none, or an age or a rate below 0");
     return OUTBOX_OK;

@@ -12,11 +12,14 @@
  * While it is open nothing is charged and one message at a time, over the whole relay, is tried: each time another one,
  * so that a message that looks like an outage does not keep it open. The first that gets through closes it. That is a
  * proof that the others were not kept back by the broker: those that had opened it are *accused*, and count as ordinary
- * failures when they fail again. So poison that is told as an outage is charged too, as soon as anything else passes, and
- * each round of it takes messages out of the way: it cannot go round for ever.
+ * failures when they fail again. So poison that is told as an outage is charged too, as soon as anything else passes,
+ * and each round of it takes messages out of the way: it cannot go round for ever.
  *
- * Threads: shared by a relay's workers; `lock` guards all of it, and may be taken under the relay's. A delivery remembers the epoch in which it began: one
- * that began before the outage and succeeds is no sign that it is over. */
+ * What cannot be told apart: as many poison messages as breaker.threshold, or one that the publisher calls an outage,
+ * when they are all that there is. They wait, uncharged, until another message passes; the log says so.
+ *
+ * Threads: shared by a relay's workers; `lock` guards all of it, and may be taken under the relay's. A delivery
+ * remembers the epoch in which it began: one that began before the outage and succeeds is no sign that it is over. */
 #ifndef OUTBOX_BREAKER_H
 #define OUTBOX_BREAKER_H
 

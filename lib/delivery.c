@@ -245,7 +245,8 @@ static enum outbox_outcome outcome_of(int rc, size_t unanswered)
     return rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONNECT ? DELIVERY_UNAVAILABLE : DELIVERY_FAILED;
 }
 
-enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hurry, char *why, size_t size)
+enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hurry, char *why,
+                                         size_t size)
 {
     int64_t deadline = monotonic_us() + timeout_us;
     outbox_error *err = NULL;

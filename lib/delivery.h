@@ -33,7 +33,8 @@ enum outbox_outcome {
 
 /* Publishes, and waits until all is answered, the deadline passed, or *hurry is set. Then each item has the verdict that
  * it was given, or is marked as unanswered, and why says why. */
-enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hurry, char *why, size_t size);
+enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hurry, char *why,
+                                         size_t size);
 
 /* Tells the publisher, once, that nobody will wait much longer. */
 void outbox_delivery__warn(outbox_delivery *d);

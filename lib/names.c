@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const tables[] = { "messages", "lanes", "deferred", "published", "positions", "dedup", "meta", "audit" };
+static const char *const tables[] = { "messages", "lanes", "deferred", "published", "positions", "dedup", "meta",
+                                      "audit" };
 static const struct {
     const char *name, *function;
 } functions[] = { { "lane_fn", "lane" }, { "enqueue_fn", "enqueue" } };

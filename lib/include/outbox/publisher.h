@@ -43,7 +43,8 @@ typedef struct outbox_publisher_ops {
     int (*publish)(void *self, outbox_delivery *delivery, outbox_error **err);
     /**
      * The relay waits no longer: answer what can be answered and forget the rest; later answers are ignored. Of what
-     * is left, one message alone counts as OUTBOX_UNKNOWN; several cost nothing, and go again one at a time. Called on another thread than publish, possibly while it runs. Must return soon. May be NULL.
+     * is left, one message alone counts as OUTBOX_UNKNOWN; several cost nothing, and go again one at a time.
+     * Called on another thread than publish, possibly while it runs. Must return soon. May be NULL.
      */
     void (*cancel)(void *self, outbox_delivery *delivery);
     /** Frees self. No delivery may be used after it returned. May be NULL. */

@@ -48,7 +48,7 @@ typedef struct outbox_relay_stats {
     uint64_t broker_down;  /**< 1 while the broker is taken for down: nothing gets through, nothing is charged */
     uint64_t outages;      /**< how often it was */
     uint64_t probes;       /**< messages tried, one at a time, to find out whether it is back */
-    uint64_t splits;       /**< deliveries sent again in halves, because the publisher failed without saying on which message */
+    uint64_t splits;       /**< deliveries sent again in halves: the publisher failed and did not say on what */
 } outbox_relay_stats;
 
 /** Starts stats. Since 0.1. */
@@ -117,8 +117,8 @@ OUTBOX_API int outbox_relay_run(outbox_relay *relay, outbox_error **err);
  *
  * @param[in]  relay  a relay that does not run
  * @param[out] err    why not, or NULL
- * @return OUTBOX_OK; what outbox_relay_start() returns; a database error that ended it; OUTBOX_ERR_PUBLISH when the broker
- *         is down. Since 0.1.
+ * @return OUTBOX_OK; what outbox_relay_start() returns; a database error that ended it; OUTBOX_ERR_PUBLISH when the
+ *         broker is down. Since 0.1.
  */
 OUTBOX_API int outbox_relay_run_once(outbox_relay *relay, outbox_error **err);
 

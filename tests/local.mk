@@ -54,6 +54,7 @@ conformance_tests = \
 fault_tests = \
 	%D%/fault/crash \
 	%D%/fault/dump_restore \
+	%D%/fault/errors \
 	%D%/fault/network
 
 soak_tests =
@@ -110,9 +111,12 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/golden.c %D%/golden.h \
 	%D%/fuzz/fuzz.c %D%/fuzz/fuzz.h \
 	%D%/lib-test.c %D%/lib-test.h \
+	%D%/script.c %D%/script.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
 	%D%/suite_admin.c \
+	%D%/suite_broker.c \
+	%D%/suite_hang.c \
 	%D%/suite_clean.c \
 	%D%/suite_enqueue.c \
 	%D%/suite_fields.c \

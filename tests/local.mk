@@ -32,7 +32,8 @@ conformance_tests = \
 
 fault_tests = \
 	%D%/fault/crash \
-	%D%/fault/dump_restore
+	%D%/fault/dump_restore \
+	%D%/fault/odbc
 
 soak_tests =
 
@@ -80,6 +81,19 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/defects_cost.c \
 	%D%/defects_order.c \
 	%D%/defects_rest.c
+
+# What these call of ODBC goes through tests/interpose.c; tests/fault/odbc checks that the list is whole.
+interpose_link = \
+	-Wl,--wrap=SQLAllocHandle,--wrap=SQLBindParameter,--wrap=SQLDisconnect,--wrap=SQLDriverConnect \
+	-Wl,--wrap=SQLEndTran,--wrap=SQLExecDirect,--wrap=SQLExecute,--wrap=SQLFetch,--wrap=SQLFreeHandle \
+	-Wl,--wrap=SQLFreeStmt,--wrap=SQLGetData,--wrap=SQLGetDiagRec,--wrap=SQLGetInfo,--wrap=SQLPrepare \
+	-Wl,--wrap=SQLRowCount,--wrap=SQLSetConnectAttr,--wrap=SQLSetEnvAttr
+interpose = %D%/interpose.c %D%/interpose.h
+%C%_fault_odbc_SOURCES = $(interpose) \
+	%D%/fault/odbc.c %D%/fault/odbc.h \
+	%D%/fault/odbc_paths.c \
+	%D%/fault/odbc_world.c
+%C%_fault_odbc_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)
 
 # What a program is linked with that does not say otherwise: the internals, so that a test
 # reaches what the installed library hides.

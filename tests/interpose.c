@@ -37,7 +37,7 @@ static struct {
     struct entry entries[4096];
     size_t used;
     long handles;
-    int on, hit;
+    int on, hit, weighty;
     enum interpose_mode mode;
     long number, calls;
     const struct interpose_reason *reason;
@@ -68,6 +68,11 @@ long interpose_end(void)
     calls = state.calls;
     pthread_mutex_unlock(&state.lock);
     return calls;
+}
+
+void interpose_count_weighty(int weighty)
+{
+    state.weighty = weighty;
 }
 
 void interpose_hold(int held)
@@ -159,7 +164,8 @@ SQLRETURN __real_SQLFreeHandle(SQLSMALLINT type, SQLHANDLE handle);
 enum ability {
     NOT_UNDONE = 1, /* releases something: when it fails, it is done all the same */
     DEAD_TOO = 2,   /* works on a dead connection */
-    NO_ROWS = 4     /* can say that there was no row */
+    NO_ROWS = 4,    /* can say that there was no row */
+    WEIGHTY = 8     /* reaches the server */
 };
 
 struct call {
@@ -243,7 +249,7 @@ static struct call enter(const char *function, SQLHANDLE handle, const char *sql
         plant(handle, &gone);
         call.done = 1;
     }
-    if (state.on && ++state.calls == state.number) {
+    if (state.on && (abilities & WEIGHTY || !state.weighty) && ++state.calls == state.number) {
         name_step(function, handle, sql);
         state.hit = state.mode != INTERPOSE_NO_DATA || ((abilities & NO_ROWS) && is_write(handle));
         if (!call.done && state.hit)
@@ -341,7 +347,7 @@ SQLRETURN __wrap_SQLDriverConnect(SQLHDBC dbc, SQLHWND window, SQLCHAR *in, SQLS
 SQLRETURN __wrap_SQLDriverConnect(SQLHDBC dbc, SQLHWND window, SQLCHAR *in, SQLSMALLINT in_size, SQLCHAR *out,
                                   SQLSMALLINT out_size, SQLSMALLINT *got, SQLUSMALLINT completion)
 {
-    struct call call = enter("SQLDriverConnect", dbc, NULL, 0);
+    struct call call = enter("SQLDriverConnect", dbc, NULL, WEIGHTY);
     SQLRETURN ret;
 
     if (call.done)
@@ -355,7 +361,7 @@ SQLRETURN __wrap_SQLDriverConnect(SQLHDBC dbc, SQLHWND window, SQLCHAR *in, SQLS
 SQLRETURN __wrap_SQLDisconnect(SQLHDBC dbc);
 SQLRETURN __wrap_SQLDisconnect(SQLHDBC dbc)
 {
-    struct call call = enter("SQLDisconnect", dbc, NULL, NOT_UNDONE | DEAD_TOO);
+    struct call call = enter("SQLDisconnect", dbc, NULL, NOT_UNDONE | DEAD_TOO | WEIGHTY);
 
     return leave(&call, __real_SQLDisconnect(dbc));
 }
@@ -363,7 +369,7 @@ SQLRETURN __wrap_SQLDisconnect(SQLHDBC dbc)
 SQLRETURN __wrap_SQLEndTran(SQLSMALLINT type, SQLHANDLE handle, SQLSMALLINT how);
 SQLRETURN __wrap_SQLEndTran(SQLSMALLINT type, SQLHANDLE handle, SQLSMALLINT how)
 {
-    struct call call = enter("SQLEndTran", handle, how == SQL_COMMIT ? "COMMIT" : "ROLLBACK", 0);
+    struct call call = enter("SQLEndTran", handle, how == SQL_COMMIT ? "COMMIT" : "ROLLBACK", WEIGHTY);
 
     return call.done ? call.result : leave(&call, __real_SQLEndTran(type, handle, how));
 }
@@ -389,7 +395,7 @@ SQLRETURN __wrap_SQLSetConnectAttr(SQLHDBC dbc, SQLINTEGER attribute, SQLPOINTER
 SQLRETURN __wrap_SQLExecDirect(SQLHSTMT stmt, SQLCHAR *sql, SQLINTEGER size);
 SQLRETURN __wrap_SQLExecDirect(SQLHSTMT stmt, SQLCHAR *sql, SQLINTEGER size)
 {
-    struct call call = enter("SQLExecDirect", stmt, (const char *)sql, 0);
+    struct call call = enter("SQLExecDirect", stmt, (const char *)sql, WEIGHTY);
 
     return call.done ? call.result : leave(&call, __real_SQLExecDirect(stmt, sql, size));
 }
@@ -425,7 +431,7 @@ SQLRETURN __real_SQLExecute(SQLHSTMT stmt);
 SQLRETURN __wrap_SQLExecute(SQLHSTMT stmt);
 SQLRETURN __wrap_SQLExecute(SQLHSTMT stmt)
 {
-    struct call call = enter("SQLExecute", stmt, NULL, NO_ROWS);
+    struct call call = enter("SQLExecute", stmt, NULL, NO_ROWS | WEIGHTY);
 
     return call.done ? call.result : leave(&call, __real_SQLExecute(stmt));
 }

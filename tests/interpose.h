@@ -36,6 +36,8 @@ struct interpose_reason {
 void interpose_begin(enum interpose_mode mode, long number, const struct interpose_reason *reason);
 /* Ends it; returns how many calls there were. */
 long interpose_end(void);
+/* Only calls that reach the server count: connect, execute, end. */
+void interpose_count_weighty(int weighty);
 /* Between begin and end: the test's own calls are not to count. */
 void interpose_hold(int held);
 /* Whether the fault happened: the call was reached, and can have it. */

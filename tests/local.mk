@@ -33,6 +33,7 @@ conformance_tests = \
 fault_tests = \
 	%D%/fault/crash \
 	%D%/fault/dump_restore \
+	%D%/fault/kills \
 	%D%/fault/odbc
 
 soak_tests =
@@ -55,6 +56,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 %C%_libtesting_la_SOURCES = \
 	%D%/db.c %D%/db.h \
 	%D%/e2e.h \
+	%D%/e2e_chaos.c \
 	%D%/e2e_check.c \
 	%D%/e2e_produce.c \
 	%D%/e2e_relay.c \
@@ -89,6 +91,8 @@ interpose_link = \
 	-Wl,--wrap=SQLFreeStmt,--wrap=SQLGetData,--wrap=SQLGetDiagRec,--wrap=SQLGetInfo,--wrap=SQLPrepare \
 	-Wl,--wrap=SQLRowCount,--wrap=SQLSetConnectAttr,--wrap=SQLSetEnvAttr
 interpose = %D%/interpose.c %D%/interpose.h
+%C%_fault_kills_SOURCES = $(interpose) %D%/fault/kills.c
+%C%_fault_kills_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)
 %C%_fault_odbc_SOURCES = $(interpose) \
 	%D%/fault/odbc.c %D%/fault/odbc.h \
 	%D%/fault/odbc_paths.c \

@@ -4,7 +4,7 @@
  * from then on; for each reason that there may be. Then the caller does what callers do, and in the end nothing is
  * lost, invented or out of order, no handle is left, and nothing comes twice but what was in hand.
  *
- * OUTBOX_TEST_FAULTS: faults per path (a deterministic choice; 60); with OUTBOX_TEST_LONG all of them. argv[1] chooses
+ * OUTBOX_TEST_FAULTS: faults per path (a deterministic choice); with OUTBOX_TEST_LONG all of them. argv[1] chooses
  * tests by name; OUTBOX_TEST_FAULT=N runs only the N-th fault of a path, and says what it is.
  */
 #define _GNU_SOURCE
@@ -187,7 +187,7 @@ static size_t distance(size_t total)
 static void run_path(struct world *w, const struct path *path)
 {
     struct fault none = {INTERPOSE_COUNT, 0, NULL};
-    long limit = env_number("OUTBOX_TEST_FAULTS", 60), only = env_number("OUTBOX_TEST_FAULT", -1), calls;
+    long limit = env_number("OUTBOX_TEST_FAULTS", target_is_postgresql(w->fx->target) ? 25 : 100), only = env_number("OUTBOX_TEST_FAULT", -1), calls;
     size_t total, step, at = 0, run = 0, hits = 0;
     int64_t start = monotonic_us();
     int hit;

@@ -39,7 +39,6 @@ struct world {
     int64_t dead;            /* so many are, before it begins */
     int refused, rejected; /* what the publisher refused so far */
     int failures;  /* calls of the library that failed */
-    int prefixes;  /* outboxes that were made */
 };
 
 struct path {

@@ -34,6 +34,7 @@ fault_tests = \
 	%D%/fault/crash \
 	%D%/fault/dump_restore \
 	%D%/fault/kills \
+	%D%/fault/memory \
 	%D%/fault/odbc
 
 soak_tests =
@@ -93,6 +94,8 @@ interpose_link = \
 interpose = %D%/interpose.c %D%/interpose.h
 %C%_fault_kills_SOURCES = $(interpose) %D%/fault/kills.c
 %C%_fault_kills_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)
+%C%_fault_memory_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup,--wrap=free
 %C%_fault_odbc_SOURCES = $(interpose) \
 	%D%/fault/odbc.c %D%/fault/odbc.h \
 	%D%/fault/odbc_paths.c \

@@ -157,14 +157,16 @@ static void strike_all(struct chaos *c)
     }
 }
 
-/* Until the time is over, one kill for each so many messages. */
+/* Until the time is over or the messages are through, one kill for each so many of them. */
 static void strike_on(struct chaos *c)
 {
+    long most = c->run.plan->messages / c->run.plan->producers * c->run.plan->producers;
     int got;
 
-    while (monotonic_us() < c->plan->until_us && !tap_failed()) {
+    while (monotonic_us() < c->plan->until_us && delivered(c) < most && !tap_failed()) {
         long mark = delivered(c) + (long)next_random(c, 20000);
 
+        mark = mark < most ? mark : most;
         WAIT_FOR(delivered(c) >= mark || monotonic_us() > c->plan->until_us, got);
         CHECK(got, "nothing is delivered any more");
         kill_one(c);

@@ -37,7 +37,8 @@ fault_tests = \
 	%D%/fault/memory \
 	%D%/fault/odbc
 
-soak_tests =
+soak_tests = \
+	%D%/soak/soak
 
 script_tests = \
 	%D%/exported-symbols \
@@ -107,7 +108,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
-	%D%/lsan.supp %D%/tsan.supp
+	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
 
 TEST_EXTENSIONS = .sh
 test_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

@@ -52,8 +52,8 @@ static long delivered(struct chaos *c)
 
 static void check_lane(struct chaos *c, int lane, long token, long pos)
 {
-    CHECK(token >= c->token[lane] && pos >= c->pos[lane], "lane %d went back: token %ld to %ld, position %ld to %ld", lane,
-          c->token[lane], token, c->pos[lane], pos);
+    CHECK(token >= c->token[lane] && pos >= c->pos[lane], "lane %d went back: token %ld to %ld, position %ld to %ld",
+          lane, c->token[lane], token, c->pos[lane], pos);
     c->token[lane] = token;
     c->pos[lane] = pos;
 }

@@ -134,8 +134,8 @@ static int read_delivered(struct checker *c, FILE *file)
     struct entry *e;
 
     while (fgets(line, sizeof line, file) != NULL) {
-        int fields = sscanf(line, "%36s %15s %31s %ld %ld %ld %ld %ld", id, topic, key, &number, &attempts, &fails, &lane,
-                            &token);
+        int fields = sscanf(line, "%36s %15s %31s %ld %ld %ld %ld %ld", id, topic, key, &number, &attempts, &fails,
+                            &lane, &token);
 
         if (fields != 6 && fields != 8)
             return -1;

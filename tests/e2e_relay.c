@@ -68,9 +68,10 @@ static outbox_conf *relay_conf(const struct e2e *run)
 
     snprintf(workers, sizeof workers, "%d", run->plan->workers);
     snprintf(batch, sizeof batch, "%d", run->plan->batch ? run->plan->batch : 100);
-    if (conf != NULL && run->plan->faults && (outbox_conf_set(conf, "retry.max_attempts", "1000000", NULL) != OUTBOX_OK ||
-                              outbox_conf_set(conf, "retry.backoff_min", "1ms", NULL) != OUTBOX_OK ||
-                              outbox_conf_set(conf, "retry.backoff_max", "20ms", NULL) != OUTBOX_OK))
+    if (conf != NULL && run->plan->faults &&
+        (outbox_conf_set(conf, "retry.max_attempts", "1000000", NULL) != OUTBOX_OK ||
+         outbox_conf_set(conf, "retry.backoff_min", "1ms", NULL) != OUTBOX_OK ||
+         outbox_conf_set(conf, "retry.backoff_max", "20ms", NULL) != OUTBOX_OK))
         return NULL;
     if (conf == NULL || outbox_conf_set(conf, "relay.batch_size", batch, NULL) != OUTBOX_OK ||
         outbox_conf_set(conf, "relay.workers", workers, NULL) != OUTBOX_OK ||

@@ -422,9 +422,9 @@ SQLRETURN __wrap_SQLBindParameter(SQLHSTMT stmt, SQLUSMALLINT number, SQLSMALLIN
 {
     struct call call = enter("SQLBindParameter", stmt, NULL, 0);
 
-    return call.done ? call.result
-                     : leave(&call, __real_SQLBindParameter(stmt, number, in_out, ctype, type, size, digits, value, room,
-                                                            length));
+    if (call.done)
+        return call.result;
+    return leave(&call, __real_SQLBindParameter(stmt, number, in_out, ctype, type, size, digits, value, room, length));
 }
 
 SQLRETURN __real_SQLExecute(SQLHSTMT stmt);
@@ -462,9 +462,12 @@ SQLRETURN __wrap_SQLFetch(SQLHSTMT stmt)
     return call.done ? call.result : leave(&call, __real_SQLFetch(stmt));
 }
 
-SQLRETURN __real_SQLGetData(SQLHSTMT stmt, SQLUSMALLINT column, SQLSMALLINT type, SQLPOINTER value, SQLLEN room, SQLLEN *got);
-SQLRETURN __wrap_SQLGetData(SQLHSTMT stmt, SQLUSMALLINT column, SQLSMALLINT type, SQLPOINTER value, SQLLEN room, SQLLEN *got);
-SQLRETURN __wrap_SQLGetData(SQLHSTMT stmt, SQLUSMALLINT column, SQLSMALLINT type, SQLPOINTER value, SQLLEN room, SQLLEN *got)
+SQLRETURN __real_SQLGetData(SQLHSTMT stmt, SQLUSMALLINT column, SQLSMALLINT type, SQLPOINTER value, SQLLEN room,
+                            SQLLEN *got);
+SQLRETURN __wrap_SQLGetData(SQLHSTMT stmt, SQLUSMALLINT column, SQLSMALLINT type, SQLPOINTER value, SQLLEN room,
+                            SQLLEN *got);
+SQLRETURN __wrap_SQLGetData(SQLHSTMT stmt, SQLUSMALLINT column, SQLSMALLINT type, SQLPOINTER value, SQLLEN room,
+                            SQLLEN *got)
 {
     struct call call = enter("SQLGetData", stmt, NULL, 0);
 

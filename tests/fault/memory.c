@@ -398,7 +398,8 @@ static int walk_once(struct fixture *fx, const struct walk *walk, long at, int r
     outbox_conn_close(conn);
     CHECK(rc == OUTBOX_OK || rc == OUTBOX_ERR_NOMEM, "allocation %ld%s: %s: %s", at, rest ? " and all after it" : "",
           outbox_status_name(rc), err ? outbox_error_message(err) : "no error");
-    CHECK((rc < 0) == (err != NULL), "allocation %ld: %s with%s an error", at, outbox_status_name(rc), err ? "" : "out");
+    CHECK((rc < 0) == (err != NULL), "allocation %ld: %s with%s an error", at, outbox_status_name(rc),
+          err ? "" : "out");
     CHECK(at > 0 || rc == OUTBOX_OK, "%s without a fault", outbox_status_name(rc));
     outbox_error_free(err);
     CHECK(live == kept, "allocation %ld%s: %ld blocks are left", at, rest ? " and all after it" : "", live - kept);
@@ -453,8 +454,8 @@ static void check_names(void)
     char command[512];
 
     tap_begin("the library allocates in no other way");
-    snprintf(command, sizeof command, "%s -u '%s/lib/.libs/liboutbox-core.a' | grep -E ' U (v?asprintf|getline|getdelim|"
-             "reallocarray|aligned_alloc|posix_memalign|open_memstream|realpath|wcsdup)$'", nm != NULL ? nm : "nm",
+    snprintf(command, sizeof command, "%s -u '%s/lib/.libs/liboutbox-core.a' | grep -E ' U (v?asprintf|getline|"
+             "getdelim|reallocarray|aligned_alloc|posix_memalign|open_memstream|realpath|wcsdup)$'", nm != NULL ? nm : "nm",
              build != NULL ? build : ".");
     CHECK(system(command) != 0, "it does");
     tap_end();

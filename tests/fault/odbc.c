@@ -187,7 +187,8 @@ static size_t distance(size_t total)
 static void run_path(struct world *w, const struct path *path)
 {
     struct fault none = {INTERPOSE_COUNT, 0, NULL};
-    long limit = env_number("OUTBOX_TEST_FAULTS", target_is_postgresql(w->fx->target) ? 25 : 100), only = env_number("OUTBOX_TEST_FAULT", -1), calls;
+    long limit = env_number("OUTBOX_TEST_FAULTS", target_is_postgresql(w->fx->target) ? 25 : 100);
+    long only = env_number("OUTBOX_TEST_FAULT", -1), calls;
     size_t total, step, at = 0, run = 0, hits = 0;
     int64_t start = monotonic_us();
     int hit;
@@ -211,8 +212,8 @@ static void run_path(struct world *w, const struct path *path)
             tap_note("OUTBOX_TEST_FAULT=%zu", i);
     }
     CHECK(hits * 2 > run || only >= 0, "%zu of %zu faults did not happen", run - hits, run);
-    tap_note("%s: %ld calls of ODBC, %zu of %zu faults run, %zu of them happened, %.1f s", path->name, calls, run, total,
-             hits, (double)(monotonic_us() - start) / 1e6);
+    tap_note("%s: %ld calls of ODBC, %zu of %zu faults run, %zu of them happened, %.1f s", path->name, calls, run,
+             total, hits, (double)(monotonic_us() - start) / 1e6);
 }
 
 static void run_target(const struct target *target, const char *only)
@@ -252,8 +253,8 @@ static void check_names(void)
     FILE *symbols;
 
     tap_begin("every function of ODBC that the library calls is interposed");
-    snprintf(command, sizeof command, "%s -u '%s/lib/.libs/liboutbox-core.a' | sed -n 's/^ *U \\(SQL[A-Z][A-Za-z]*\\)$/\\1/p' | "
-             "sort -u", nm != NULL ? nm : "nm", build != NULL ? build : ".");
+    snprintf(command, sizeof command, "%s -u '%s/lib/.libs/liboutbox-core.a' | "
+             "sed -n 's/^ *U \\(SQL[A-Z][A-Za-z]*\\)$/\\1/p' | sort -u", nm != NULL ? nm : "nm", build != NULL ? build : ".");
     if (CHECK((symbols = popen(command, "r")) != NULL, "nm")) {
         while (fscanf(symbols, "%127s", name) == 1) {
             count++;
@@ -269,8 +270,10 @@ static void check_names(void)
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = {"sqlite/position", "generic/sqlite", "postgresql/position", "generic/postgresql",
-                                        "sqlite/delete", "postgresql/delete"};
+    static const char *const names[] = {
+        "sqlite/position", "generic/sqlite", "postgresql/position", "generic/postgresql", "sqlite/delete",
+        "postgresql/delete",
+    };
     const char *only = argc > 1 ? argv[1] : NULL;
 
     /* What relays have to say of planted faults is no news. */

@@ -155,6 +155,17 @@ const char *outbox_conn_driver(const outbox_conn *conn)
     return conn->driver.name;
 }
 
+/* Without a look at whether a transaction is open: where none is, the server says so, and nobody listens. */
+static void roll_back(outbox_conn *conn)
+{
+    if (conn->driver.rollback != NULL) {
+        outbox_odbc__direct(conn->odbc, conn->driver.rollback, NULL);
+    } else {
+        outbox_odbc__end(conn->odbc, 0, NULL);
+        outbox_odbc__autocommit(conn->odbc, 1, NULL);
+    }
+}
+
 int outbox_conn__begin(outbox_conn *conn, outbox_error **err)
 {
     int rc;
@@ -164,6 +175,9 @@ int outbox_conn__begin(outbox_conn *conn, outbox_error **err)
                                  "a transaction is open on this connection already");
     rc = conn->driver.begin != NULL ? outbox_odbc__direct(conn->odbc, conn->driver.begin, err)
                                     : outbox_odbc__autocommit(conn->odbc, 0, err);
+    /* It may have begun all the same, and would swallow what is written after it. */
+    if (rc != OUTBOX_OK)
+        roll_back(conn);
     conn->in_transaction = rc == OUTBOX_OK;
     conn->doomed = 0;
     return rc;
@@ -174,12 +188,7 @@ void outbox_conn__rollback(outbox_conn *conn)
     if (!conn->in_transaction)
         return;
     conn->in_transaction = 0;
-    if (conn->driver.rollback != NULL) {
-        outbox_odbc__direct(conn->odbc, conn->driver.rollback, NULL);
-    } else {
-        outbox_odbc__end(conn->odbc, 0, NULL);
-        outbox_odbc__autocommit(conn->odbc, 1, NULL);
-    }
+    roll_back(conn);
 }
 
 int outbox_conn__commit(outbox_conn *conn, outbox_error **err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A run: starts the processes, waits for them, stops them, and holds the logs against each other. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -32,9 +33,12 @@ static void leave(int status)
 static void check_ended(pid_t pid, const char *what)
 {
     int status = -1;
+    pid_t ended;
 
-    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0, "a %s ended with %x", what,
-          (unsigned)status);
+    while ((ended = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
+        ;
+    CHECK(ended == pid, "a %s cannot be waited for: %s", what, strerror(errno));
+    CHECK(ended != pid || (WIFEXITED(status) && WEXITSTATUS(status) == 0), "a %s ended with %x", what, (unsigned)status);
 }
 
 int e2e_start_relay(struct e2e *run)

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const tables[] = { "messages", "lanes", "deferred", "published", "positions", "dedup", "meta", "status" };
+static const char *const tables[] = { "messages", "lanes", "deferred", "published", "positions", "dedup", "meta", "status",
+                                      "audit" };
 static const struct {
     const char *name, *function;
 } functions[] = { { "lane_fn", "lane" }, { "enqueue_fn", "enqueue" }, { "notify_fn", "notify" } };
@@ -63,7 +64,7 @@ static char *lane_rows(int lanes)
 static void add_tables(struct names *n, const char *schema, const char *prefix)
 {
     static const char *const plain[] = { "messages_plain", "lanes_plain", "deferred_plain", "published_plain",
-                                         "positions_plain", "dedup_plain", "meta_plain", "status_plain" };
+                                         "positions_plain", "dedup_plain", "meta_plain", "status_plain", "audit_plain" };
     size_t i;
 
     for (i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

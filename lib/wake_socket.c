@@ -107,7 +107,8 @@ static void tell(const struct listener *l, int why)
     char text[300];
 
     snprintf(text, sizeof(text), "no wake-ups through %s: %s", l->address.sun_path,
-             taken ? "another relay has it" : why == EADDRINUSE ? "something that is no socket has this name" : strerror(why));
+             taken ? "another relay has it"
+                   : why == EADDRINUSE ? "something that is no socket has this name" : strerror(why));
     l->host->log(l->host->ctx, taken ? OUTBOX_LOG_INFO : OUTBOX_LOG_WARNING, text);
 }
 

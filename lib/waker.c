@@ -197,7 +197,8 @@ static int do_without(struct outbox_waker *waker, int rc, int needed, outbox_err
             outbox_error_free(why);
         return rc;
     }
-    outbox_log__write(waker->conf, outbox_error_status(why) == OUTBOX_ERR_UNSUPPORTED ? OUTBOX_LOG_INFO : OUTBOX_LOG_WARNING,
+    outbox_log__write(waker->conf,
+                      outbox_error_status(why) == OUTBOX_ERR_UNSUPPORTED ? OUTBOX_LOG_INFO : OUTBOX_LOG_WARNING,
                       "the relay polls: %s", outbox_error_message(why));
     outbox_error_free(why);
     return OUTBOX_OK;

@@ -144,7 +144,8 @@ int station_has(struct station *s, int published)
     int there;
 
     WAIT_FOR(station_published(s) >= published, there);
-    return CHECK(there && station_published(s) == published, "%d of %d were published", station_published(s), published);
+    return CHECK(there && station_published(s) == published, "%d of %d were published",
+                 station_published(s), published);
 }
 
 int station_state(struct station *s, outbox_wake_state state)

@@ -234,7 +234,8 @@ int main(int argc, char **argv)
     setenv("SERVER_PORT", getenv("PGPORT"), 1);
     setenv("SERVER_DATABASE", getenv("PGDATABASE"), 1);
     for (size_t i = 0; i < COUNT_OF(ways); i++)
-        if (argc < 2 || strstr(ways[i].dsn, argv[1]) != NULL || (ways[i].ini != NULL && strstr(ways[i].ini, argv[1]) != NULL)) {
+        if (argc < 2 || strstr(ways[i].dsn, argv[1]) != NULL ||
+            (ways[i].ini != NULL && strstr(ways[i].ini, argv[1]) != NULL)) {
             const char *lines = ways[i].ini != NULL ? strchr(strstr(ways[i].ini, "$D"), '\n') + 1 : "";
 
             snprintf(name, sizeof name, "w%d", (int)i);

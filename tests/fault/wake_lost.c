@@ -358,7 +358,8 @@ static void test_off(struct fixture *fx)
     if (station_start(&s, fx)) {
         CHECK(send_text(fx, "t", NULL, "1") && station_has(&s, 1), "not polled");
         station_state(&s, OUTBOX_WAKE_NONE);
-        CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'outbox wake%%'"), 0);
+        CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM pg_stat_activity WHERE "
+                                  "application_name LIKE 'outbox wake%%'"), 0);
         CHECK_INT(station_stats(&s).wakeups, 0);
         outbox_relay_wake(s.relay);
         CHECK_INT(station_stats(&s).wakeups, 1);
@@ -428,7 +429,8 @@ static void test_wrong_password(struct fixture *fx)
     char conninfo[400], command[600];
 
     CHECK_INT(db_exec(&fx->db, "CREATE ROLE listener LOGIN PASSWORD 'another'"), 0);
-    snprintf(command, sizeof command, "sed -i '1i local all listener scram-sha-256' '%.400s/pg_hba.conf'", getenv("PGDATA"));
+    snprintf(command, sizeof command, "sed -i '1i local all listener scram-sha-256' '%.400s/pg_hba.conf'",
+             getenv("PGDATA"));
     CHECK_INT(system(command), 0);
     snprintf(command, sizeof command, "chmod 644 '%.400s/pg_hba.conf'", getenv("PGDATA"));
     CHECK_INT(system(command), 0);

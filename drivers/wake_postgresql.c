@@ -538,7 +538,7 @@ static int source_open(const outbox_wake_host *host, void **self, outbox_error *
     PQconninfoFree(words);
     s = calloc(1, sizeof(*s));
     if (s == NULL)
-        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "memory", "out of memory");
+        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "memory.exhausted", "out of memory");
     s->host = host;
     s->answer_by = INT64_MAX;
     *self = s;

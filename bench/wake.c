@@ -70,9 +70,8 @@ static int set_trigger(struct outbox *o)
         return 0;
     if (o->trigger == NO_TRIGGER)
         return db_exec(db, "ALTER TABLE %smessages DISABLE TRIGGER %swake", p, p);
-    return db_exec(db, "DROP TRIGGER %swake ON %smessages", p, p) != 0 ||
-           db_exec(db, "CREATE TRIGGER %swake AFTER INSERT ON %smessages FOR EACH STATEMENT EXECUTE FUNCTION %snotify()",
-                   p, p, p) != 0;
+    return db_exec(db, "CREATE OR REPLACE FUNCTION %snotify() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                   "PERFORM pg_notify('%s', tg_relid::text); RETURN NULL; END $$", p, o->channel) != 0;
 }
 
 int outbox_make(struct outbox *o, enum trigger trigger)

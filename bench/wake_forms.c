@@ -10,36 +10,37 @@
 
 enum { TRANSACTIONS = 1000, ROUNDS_MAX = 100 };
 
+#define TRY "pg_try_advisory_lock_shared(77, 1) AND pg_advisory_unlock_shared(77, 1)"
+#define NOTIFY "PERFORM pg_notify('c', 'x')"
+
+/* body: of the function, NULL for no trigger. */
 static const struct form {
-    const char *name, *when, *body; /* body: of the function, NULL for none; when: "" for always */
+    const char *name, *moment, *when, *body;
 } forms[] = {
-    {"no trigger", NULL, NULL},
-    {"WHEN, lock tried and let go (ours)", "WHEN (NOT (pg_try_advisory_lock_shared(%d, 1) AND "
-     "pg_advisory_unlock_shared(%d, 1)))", "PERFORM pg_notify('c', 'x')"},
-    {"WHEN, lock kept to the commit", "WHEN (NOT pg_try_advisory_xact_lock_shared(%d, 1))", "PERFORM pg_notify('c', 'x')"},
-    {"WHEN, a sequence as a flag", "WHEN (pg_sequence_last_value('bench_flag') IS NOT NULL)", "PERFORM pg_notify('c', 'x')"},
-    {"IF in PL/pgSQL", "", "IF NOT (pg_try_advisory_lock_shared(77, 1) AND pg_advisory_unlock_shared(77, 1)) THEN "
-     "PERFORM pg_notify('c', 'x'); END IF"},
-    {"IF in PL/pgSQL, a look at pg_locks", "", "IF EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND "
-     "classid = 77 AND objid = 1) THEN PERFORM pg_notify('c', 'x'); END IF"},
-    {"a function that does nothing", "", "NULL"},
-    {"always NOTIFY", "", "PERFORM pg_notify('c', 'x')"},
+    {"no trigger", "", "", NULL},
+    {"after, IF a lock is held (PL/pgSQL)", "AFTER", "", "IF NOT (" TRY ") THEN " NOTIFY "; END IF"},
+    {"before, IF a lock is held (PL/pgSQL)", "BEFORE", "", "IF NOT (" TRY ") THEN " NOTIFY "; END IF"},
+    {"after, WHEN a lock is held", "AFTER", "WHEN (NOT (" TRY "))", NOTIFY},
+    {"before, WHEN a lock is held", "BEFORE", "WHEN (NOT (" TRY "))", NOTIFY},
+    {"after, WHEN, shared to the commit", "AFTER", "WHEN (NOT pg_try_advisory_xact_lock_shared(77, 1))", NOTIFY},
+    {"before, IF, shared to the commit", "BEFORE", "", "IF NOT pg_try_advisory_xact_lock_shared(77, 1) THEN " NOTIFY
+     "; END IF"},
+    {"after, WHEN a sequence was used", "AFTER", "WHEN (pg_sequence_last_value('bench_flag') IS NOT NULL)", NOTIFY},
+    {"after, IF pg_locks has a lock", "AFTER", "", "IF EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND "
+     "classid = 77 AND objid = 1) THEN " NOTIFY "; END IF"},
+    {"before, nothing at all (PL/pgSQL)", "BEFORE", "", "NULL"},
+    {"after, always NOTIFY", "AFTER", "", NOTIFY},
 };
 
 static void make_form(PGconn *conn, size_t i)
 {
-    char when[300];
-
     pq_number(conn, "CREATE TABLE bench_form%zu (LIKE bench_model INCLUDING ALL)", i);
     if (forms[i].body == NULL)
         return;
-    snprintf(when, sizeof when, "%s", forms[i].when);
-    for (char *at = strstr(when, "%d"); at != NULL; at = strstr(when, "%d"))
-        memcpy(at, "77", 2);
     pq_number(conn, "CREATE FUNCTION bench_form%zu() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN %s; RETURN NULL; END $$",
               i, forms[i].body);
-    pq_number(conn, "CREATE TRIGGER wake AFTER INSERT ON bench_form%zu FOR EACH STATEMENT %s EXECUTE FUNCTION "
-              "bench_form%zu()", i, when, i);
+    pq_number(conn, "CREATE TRIGGER wake %s INSERT ON bench_form%zu FOR EACH STATEMENT %s EXECUTE FUNCTION bench_form%zu()",
+              forms[i].moment, i, forms[i].when, i);
 }
 
 /* Microseconds of the server's processor a transaction. */

@@ -119,11 +119,13 @@ static int take_flag(void *ctx, const struct outbox_value *v, outbox_error **err
     return OUTBOX_OK;
 }
 
-/* Notes how far a lane is done with for good, so that the next pass need not look there again. */
+/* Notes how far a lane is done with for good, so that the next pass need not look there again: when nothing can appear
+ * at or below the position any more, what was there has been removed, or is kept. */
 static int raise_low(struct cleaning *c, const struct position *p, outbox_error **err)
 {
     struct outbox_args args = { .set = 0 };
-    int64_t quiet = 0;
+    int asks = outbox_conn__sql(c->conn, Q_LOW) != NULL;
+    int64_t quiet = p->pos == p->low || !asks, low, cleaned;
     struct outbox_result result = { "i", NULL, take_flag, &quiet, 0 };
     int rc = OUTBOX_OK;
 
@@ -133,12 +135,15 @@ static int raise_low(struct cleaning *c, const struct position *p, outbox_error 
     outbox_args__text(&args, P_SNAP, p->snap);
     outbox_args__text(&args, P_XBOUND, p->xbound);
     outbox_args__int(&args, P_LIMIT, 1);
-    if (outbox_conn__sql(c->conn, Q_LOW) == NULL || p->pos == p->low)
-        return OUTBOX_OK;
-    rc = run(c, Q_LOW, &args, &result, err);
-    outbox_args__int(&args, P_LOW, quiet ? p->pos : p->low);
-    outbox_args__int(&args, P_CLEANED, c->retention == 0 ? p->low : 0);
-    return rc == OUTBOX_OK ? run(c, Q_LOW_SET, &args, NULL, err) : rc;
+    if (!quiet)
+        rc = run(c, Q_LOW, &args, &result, err);
+    low = quiet && asks ? p->pos : p->low;
+    cleaned = c->retention != 0 ? 0 : quiet ? p->pos : p->low;
+    if (rc != OUTBOX_OK || (low == p->low && cleaned <= p->cleaned))
+        return rc;
+    outbox_args__int(&args, P_LOW, low);
+    outbox_args__int(&args, P_CLEANED, cleaned);
+    return run(c, Q_LOW_SET, &args, NULL, err);
 }
 
 static int clean_lane(struct cleaning *c, struct position *p, outbox_error **err)
@@ -165,7 +170,8 @@ static int clean_lane(struct cleaning *c, struct position *p, outbox_error **err
         outbox_args__int(&args, P_AVAILABLE, old.at);
         rc = run(c, Q_JOURNAL_DELETE, &args, NULL, err);
     }
-    return rc == OUTBOX_OK ? raise_low(c, p, err) : rc;
+    /* A pass that was stopped in the middle has left rows where the next one must look again. */
+    return rc == OUTBOX_OK && !stopped(c) ? raise_low(c, p, err) : rc;
 }
 
 static int clean_positions(struct cleaning *c, outbox_error **err)
@@ -177,7 +183,8 @@ static int clean_positions(struct cleaning *c, outbox_error **err)
     int rc = p.list != NULL ? run(c, Q_LANES, &args, &result, err) : outbox_error__nomem(err);
 
     for (i = 0; i < p.count && rc == OUTBOX_OK && !stopped(c); i++)
-        rc = clean_lane(c, &p.list[i], err);
+        if (c->retention != 0 || p.list[i].cleaned < p.list[i].pos)
+            rc = clean_lane(c, &p.list[i], err);
     free(p.list);
     return rc;
 }

@@ -89,14 +89,17 @@ static int run_wave(struct outbox_worker *worker, struct outbox_item **wave, siz
     outbox_relay *relay = worker->relay;
     outbox_delivery *d = outbox_delivery__new(relay->publisher, wave, n);
     int64_t timeout = time_left(relay);
-    int late;
+    int late, poke;
 
     if (d == NULL)
         return -1;
     pthread_mutex_lock(&relay->lock);
     worker->delivery = d;
     worker->deadline = outbox_thread__clock() + timeout;
+    poke = worker->deadline < relay->keeper_until;
     pthread_mutex_unlock(&relay->lock);
+    if (poke)
+        outbox_signal__poke(&relay->keeping);
     late = outbox_delivery__run(d, timeout, &relay->hurry);
     pthread_mutex_lock(&relay->lock);
     worker->delivery = NULL;

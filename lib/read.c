@@ -464,6 +464,7 @@ static int read_once(outbox_batch *batch, outbox_error **err)
         rc = read_deferred(&r, err);
     if (rc == OUTBOX_OK && batch->count < r.limit && r.used < r.bytes)
         rc = read_new(&r, err);
+    batch->full = r.planned.count + r.rows >= r.limit || r.used >= r.bytes;
     if (rc == OUTBOX_OK && batch->has_deferred)
         rc = find_waiting(&r, err);
     if (rc == OUTBOX_OK)

@@ -404,6 +404,59 @@ static void test_publish_timeout(struct fixture *fx)
     outbox_publisher_free(publisher);
 }
 
+/* Does not return until it is cancelled. */
+static int block_delivery(void *self, outbox_delivery *delivery, outbox_error **err)
+{
+    struct stage *s = self;
+    int before = stage_get(s, &s->cancelled), done;
+
+    (void)delivery;
+    (void)err;
+    pthread_mutex_lock(&s->lock);
+    s->calls++;
+    pthread_mutex_unlock(&s->lock);
+    WAIT_FOR(stage_get(s, &s->cancelled) > before, done);
+    (void)done;
+    return OUTBOX_OK;
+}
+
+/* A publisher that hangs: only the keeper can cancel it, long before a lease is due, in time and when the relay is
+ * hurried. */
+static void test_publisher_hangs(struct fixture *fx)
+{
+    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, 0, "hangs", block_delivery, cancel_delivery, NULL};
+    struct stage s;
+    outbox_publisher *publisher = NULL;
+    outbox_relay *relay;
+    int came, cancelled;
+
+    stage_init(&s);
+    fixture_set(fx, "relay.lease", "1d");
+    fixture_set(fx, "relay.publish_timeout", "50ms");
+    fixture_set(fx, "retry.backoff_max", "100ms");
+    REQUIRE(OK(outbox_publisher_new(&ops, &s, &publisher, &fx->err)), "no publisher");
+    REQUIRE((relay = make_relay(fx, &s, publisher)) != NULL && send_words(fx, "t", "k", "1"), "no relay");
+    OK(outbox_relay_start(relay, &fx->err));
+    WAIT_FOR(stage_get(&s, &s.cancelled) >= 2, came);
+    CHECK(came, "cancelled %d times", s.cancelled);
+    outbox_relay_hurry(relay);
+    OK(outbox_relay_join(relay, &fx->err));
+    outbox_relay_free(relay);
+    fixture_set(fx, "relay.publish_timeout", "1h");
+    stage_set(&s, &s.calls, 0);
+    make_due(fx);
+    REQUIRE((relay = make_relay(fx, &s, publisher)) != NULL, "no relay");
+    OK(outbox_relay_start(relay, &fx->err));
+    WAIT_FOR(stage_get(&s, &s.calls) > 0, came);
+    CHECK(came, "the publisher was not called");
+    cancelled = stage_get(&s, &s.cancelled);
+    outbox_relay_hurry(relay);
+    OK(outbox_relay_join(relay, &fx->err));
+    CHECK(s.cancelled > cancelled, "a hurried relay did not cancel");
+    outbox_relay_free(relay);
+    outbox_publisher_free(publisher);
+}
+
 /* ---- A publisher that fails as a whole ---- */
 
 static int fail_whole(void *self, outbox_delivery *delivery, outbox_error **err)
@@ -492,6 +545,7 @@ void suite_relay(const struct target *target, const char *only)
         {"relay: hurry leaves what is in hand", test_hurry, 0},
         {"relay: late answers from another thread", test_late_answers, 0},
         {"relay: a publisher that does not answer", test_publish_timeout, 0},
+        {"relay: a publisher that hangs", test_publisher_hangs, 0},
         {"relay: a publisher that fails as a whole", test_whole_failure, 0},
         {"relay: two of them never meet", test_two_relays, 0},
     };

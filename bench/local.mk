@@ -10,6 +10,7 @@ CLEANFILES += $(bench_programs) %D%/wake
 if WITH_LIBPQ
 bench_programs += %D%/wake
 endif
+%C%_flat_SOURCES = %D%/bench.c %D%/bench.h %D%/flat.c
 %C%_wake_SOURCES = \
 	%D%/bench.c %D%/bench.h \
 	%D%/wake.c %D%/wake.h \

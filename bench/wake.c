@@ -7,8 +7,8 @@
  *   idle      queries, processor and waits of a relay that has nothing to do
  *   forms     what other ways to write the trigger cost
  *
- * Variants take turns in slices of a second, so that what else the machine does meets all of them; figures are medians
- * over the rounds.
+ * Variants take turns in slices of a second or so, so that what else the machine does meets all of them, and figures are
+ * medians over the rounds. Our trigger is measured beside none at the same time, by half of the writers each.
  *
  *     OUTBOX_BENCH_ROUNDS   rounds (7)
  *     argv[1]               only this part

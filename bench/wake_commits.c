@@ -14,6 +14,10 @@
 
 enum { MOST = 32, ROUNDS_MAX = 100, WARM_MS = 300, SLICE_MS = 1000 };
 
+/* A variant that is two: half of the writers have no trigger and the other half ours. What one is slowed down by, the
+ * other is too, so this shows small differences where turns cannot. */
+enum { PAIR = TRIGGERS };
+
 enum mode { NO_RELAY, ON_WATCH, BUSY, MODES };
 static const char *const mode_names[MODES] = {"no relay", "relay idle at first", "relay busy"};
 
@@ -29,7 +33,7 @@ struct writers {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int wanted, working, end; /* wanted: so many write */
-    int variant;
+    int variant, swap; /* swap: which half is which */
     atomic_int stop;
     struct writer list[MOST];
 };
@@ -53,6 +57,11 @@ static void write_one(struct writer *w, int variant)
     atomic_fetch_add(&w->commits, 1);
 }
 
+static int variant_of(const struct writers *all, int index)
+{
+    return all->variant != PAIR ? all->variant : ((index + all->swap) & 1) != 0 ? OURS : NO_TRIGGER;
+}
+
 static void *writer_run(void *arg)
 {
     struct writer *w = arg;
@@ -64,7 +73,7 @@ static void *writer_run(void *arg)
             pthread_cond_wait(&all->changed, &all->lock);
             continue;
         }
-        int variant = all->variant;
+        int variant = variant_of(all, w->index);
 
         all->working++;
         pthread_mutex_unlock(&all->lock);
@@ -120,31 +129,35 @@ struct sample {
     double cpu_us; /* of the writers' server processes, a commit */
 };
 
-static void read_counters(struct writers *all, int count, int64_t *commits, int64_t *cpu)
+struct counters {
+    int64_t at, commits[TRIGGERS], cpu[TRIGGERS];
+};
+
+static void read_counters(struct writers *all, int count, struct counters *c)
 {
-    *commits = *cpu = 0;
+    memset(c, 0, sizeof *c);
     for (int i = 0; i < count; i++) {
-        *commits += atomic_load(&all->list[i].commits);
-        *cpu += process_cpu_ns(PQbackendPID(all->list[i].conn));
+        c->commits[variant_of(all, i)] += atomic_load(&all->list[i].commits);
+        c->cpu[variant_of(all, i)] += process_cpu_ns(PQbackendPID(all->list[i].conn));
     }
+    c->at = monotonic_us();
 }
 
-static struct sample run_slice(struct writers *all, int variant, int count, int warm_ms)
+static void run_slice(struct writers *all, int variant, int count, int warm_ms, struct sample *samples)
 {
-    int64_t c0, c1, cpu0, cpu1, start, took;
+    struct counters before, after;
 
     pthread_mutex_lock(&all->lock);
     all->variant = variant;
+    all->swap = !all->swap;
     atomic_store(&all->stop, 0);
     all->wanted = count;
     pthread_cond_broadcast(&all->changed);
     pthread_mutex_unlock(&all->lock);
     poll(NULL, 0, warm_ms);
-    read_counters(all, count, &c0, &cpu0);
-    start = monotonic_us();
+    read_counters(all, count, &before);
     poll(NULL, 0, SLICE_MS);
-    read_counters(all, count, &c1, &cpu1);
-    took = monotonic_us() - start;
+    read_counters(all, count, &after);
     pthread_mutex_lock(&all->lock);
     atomic_store(&all->stop, 1);
     all->wanted = 0;
@@ -152,8 +165,12 @@ static struct sample run_slice(struct writers *all, int variant, int count, int 
     while (all->working > 0)
         pthread_cond_wait(&all->changed, &all->lock);
     pthread_mutex_unlock(&all->lock);
-    return (struct sample){(double)(c1 - c0) * 1e6 / (double)took,
-                           c1 > c0 ? (double)(cpu1 - cpu0) / 1000 / (double)(c1 - c0) : 0};
+    for (int v = 0; v < TRIGGERS; v++) {
+        double commits = (double)(after.commits[v] - before.commits[v]);
+
+        samples[v].rate = commits * 1e6 / (double)(after.at - before.at);
+        samples[v].cpu_us = commits > 0 ? (double)(after.cpu[v] - before.cpu[v]) / 1000 / commits : 0;
+    }
 }
 
 /* ---- The table ---- */
@@ -184,21 +201,22 @@ static void measure(struct writers *all, struct outbox *outboxes, PGconn *conn, 
     int n = (int)(rounds() < ROUNDS_MAX ? rounds() : ROUNDS_MAX);
 
     for (int i = 0; i < n; i++) {
-        struct sample s[TRIGGERS];
+        static const int turns[] = {NO_TRIGGER, PAIR, ALWAYS};
+        struct sample s[PAIR + 1][TRIGGERS];
 
-        /* Each variant comes first, second and last equally often. */
-        for (int k = 0; k < TRIGGERS; k++) {
-            int v = (k + i) % TRIGGERS;
+        /* Each comes first, second and last equally often. */
+        for (size_t k = 0; k < COUNT_OF(turns); k++) {
+            int v = turns[(k + (size_t)i) % COUNT_OF(turns)];
 
             if (mode == ON_WATCH)
-                outbox_wait_for_watch(&outboxes[v], conn);
-            s[v] = run_slice(all, v, count, mode == ON_WATCH ? 0 : WARM_MS);
+                outbox_wait_for_watch(&outboxes[v == PAIR ? OURS : v], conn);
+            run_slice(all, v, count, mode == ON_WATCH ? 0 : WARM_MS, s[v]);
         }
-        r.base[i] = s[NO_TRIGGER].rate;
-        for (int v = 0; v < TRIGGERS; v++) {
-            r.rate[v][i] = s[v].rate / s[NO_TRIGGER].rate;
-            r.cpu[v][i] = s[v].cpu_us / s[NO_TRIGGER].cpu_us;
-        }
+        r.base[i] = s[NO_TRIGGER][NO_TRIGGER].rate;
+        r.rate[OURS][i] = s[PAIR][OURS].rate / s[PAIR][NO_TRIGGER].rate;
+        r.cpu[OURS][i] = s[PAIR][OURS].cpu_us / s[PAIR][NO_TRIGGER].cpu_us;
+        r.rate[ALWAYS][i] = s[ALWAYS][ALWAYS].rate / s[NO_TRIGGER][NO_TRIGGER].rate;
+        r.cpu[ALWAYS][i] = s[ALWAYS][ALWAYS].cpu_us / s[NO_TRIGGER][NO_TRIGGER].cpu_us;
     }
     print_ratios(&r, disk, mode, count, n);
 }
@@ -219,19 +237,19 @@ static void count_notifications(struct writers *all, struct outbox *o, PGconn *c
 
     pq_number(listener, "LISTEN \"%s\"", o->channel);
     for (int i = 0; i < n; i++) {
+        struct sample s[TRIGGERS];
         PGnotify *notify;
-        struct sample s;
         int got = 0;
 
         outbox_wait_for_watch(o, conn);
-        s = run_slice(all, o->trigger, 8, 0);
+        run_slice(all, (int)o->trigger, 8, 0, s);
         pq_number(listener, "SELECT 1"); /* brings what was sent before */
         while ((notify = PQnotifies(listener)) != NULL) {
             got++;
             PQfreemem(notify);
         }
         figures[i] = got;
-        shares[i] = s.rate > 0 ? got / s.rate : 0;
+        shares[i] = s[o->trigger].rate > 0 ? got / s[o->trigger].rate : 0;
     }
     printf("\n%s, 8 writers at full speed for a second, the relay idle at first: %.0f notifications (%.2f a commit)\n",
            trigger_names[o->trigger], median(figures, (size_t)n), median(shares, (size_t)n));

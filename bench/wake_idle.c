@@ -13,7 +13,7 @@
 
 #include "wake.h"
 
-enum { SETTLE_MS = 3000, MOST_BACKENDS = 20, MOST_KINDS = 40 };
+enum { SETTLE_MS = 12000, MOST_BACKENDS = 20, MOST_KINDS = 40 };
 
 int idle_process(const char *dsn, const char *prefix, const char *listen)
 {
@@ -151,7 +151,7 @@ static int measure(struct outbox *o, PGconn *conn, const char *listen, double se
 
     if (pid < 0)
         return 0;
-    /* Until what it did to find its rhythm is over. */
+    /* Until it found its rhythm, and the keeper has connected. */
     poll(NULL, 0, SETTLE_MS);
     from = log_size();
     server = others_cpu_ns(conn, &backends);

@@ -9,7 +9,8 @@ dist_man_MANS += \
 endif
 
 dist_doc_DATA = \
-	%D%/json.md
+	%D%/json.md \
+	%D%/performance.md
 
 # outbox.conf(5) comes from the table of settings. It is in the tarball, so that only a changed
 # table needs the program that makes it to run, which it cannot when cross-compiling.

@@ -96,7 +96,7 @@ static int run_wave(struct outbox_worker *worker, struct outbox_item **wave, siz
     pthread_mutex_lock(&relay->lock);
     worker->delivery = d;
     worker->deadline = outbox_thread__clock() + timeout;
-    poke = worker->deadline < relay->keeper_until;
+    poke = worker->deadline < relay->keeper_until || relay->hurry;
     pthread_mutex_unlock(&relay->lock);
     if (poke)
         outbox_signal__poke(&relay->keeping);

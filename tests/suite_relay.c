@@ -13,7 +13,7 @@ struct stage {
     int published, failed, dead, calls, inside, most_inside, doubled;
     int open;         /* callbacks may pass */
     int fail_first;   /* so many calls are answered with OUTBOX_RETRY */
-    int cancelled;
+    int cancelled, gave_up;
     outbox_delivery *delivery; /* what the late publisher has not answered yet */
     size_t answered;
     char last[64];
@@ -416,8 +416,52 @@ static int block_delivery(void *self, outbox_delivery *delivery, outbox_error **
     s->calls++;
     pthread_mutex_unlock(&s->lock);
     WAIT_FOR(stage_get(s, &s->cancelled) > before, done);
-    (void)done;
+    stage_set(s, &s->gave_up, !done);
     return OUTBOX_OK;
+}
+
+/* Hurries its relay in the first delivery, which it answers all the same when it is cancelled; the next one hangs. */
+struct hurrying {
+    struct stage stage;
+    outbox_relay *relay;
+};
+
+static int hurry_delivery(void *self, outbox_delivery *delivery, outbox_error **err)
+{
+    struct hurrying *h = self;
+    int first = stage_get(&h->stage, &h->stage.calls) == 0;
+
+    if (first)
+        outbox_relay_hurry(h->relay);
+    block_delivery(&h->stage, delivery, err);
+    if (first)
+        outbox_delivery_answer(delivery, 0, OUTBOX_PUBLISHED, 0, NULL);
+    return OUTBOX_OK;
+}
+
+static void cancel_hurried(void *self, outbox_delivery *delivery)
+{
+    cancel_delivery(&((struct hurrying *)self)->stage, delivery);
+}
+
+static void test_hurry_between_waves(struct fixture *fx)
+{
+    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, 0, "hurries", hurry_delivery, cancel_hurried, NULL};
+    struct hurrying h = {.relay = NULL};
+    outbox_publisher *publisher = NULL;
+
+    stage_init(&h.stage);
+    fixture_set(fx, "relay.lease", "1d");
+    fixture_set(fx, "relay.drain_timeout", "1h");
+    fixture_set(fx, "relay.publish_timeout", "1d");
+    REQUIRE(OK(outbox_publisher_new(&ops, &h, &publisher, &fx->err)), "no publisher");
+    REQUIRE((h.relay = make_relay(fx, &h.stage, publisher)) != NULL && send_words(fx, "t", "k", "1 2"), "no relay");
+    OK(outbox_relay_start(h.relay, &fx->err));
+    OK(outbox_relay_join(h.relay, &fx->err));
+    CHECK_INT(h.stage.gave_up, 0);
+    CHECK_INT(h.stage.cancelled, 2);
+    outbox_relay_free(h.relay);
+    outbox_publisher_free(publisher);
 }
 
 /* A publisher that hangs: only the keeper can cancel it, long before a lease is due, in time and when the relay is
@@ -546,6 +590,7 @@ void suite_relay(const struct target *target, const char *only)
         {"relay: late answers from another thread", test_late_answers, 0},
         {"relay: a publisher that does not answer", test_publish_timeout, 0},
         {"relay: a publisher that hangs", test_publisher_hangs, 0},
+        {"relay: hurried between two waves", test_hurry_between_waves, 0},
         {"relay: a publisher that fails as a whole", test_whole_failure, 0},
         {"relay: two of them never meet", test_two_relays, 0},
     };

@@ -13,7 +13,8 @@ dist_man_MANS += \
 	%D%/outbox_errors.7
 
 dist_doc_DATA = \
-	%D%/json.md
+	%D%/json.md \
+	%D%/performance.md
 
 # Formal models, which tests/models.sh checks.
 EXTRA_DIST += \

@@ -28,8 +28,8 @@ install_all() {
 		"${OUTBOX_MAKE:-make}" -C "$builddir" install DESTDIR="$root"
 }
 try "make install DESTDIR=" install_all
-if [ -n "$failed" ]; then
-	echo "1..$n"
+if [ "$tap_failed" -ne 0 ]; then
+	finish
 	exit 1
 fi
 

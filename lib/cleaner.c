@@ -38,6 +38,8 @@ int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_ho
         return outbox_error__nomem(err);
     c->dsn = strdup(dsn);
     rc = c->dsn != NULL ? outbox_conf__copy(conf, &c->conf, err) : outbox_error__nomem(err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conf_set(c->conf, "conn.create", "off", err);
     if (rc != OUTBOX_OK) {
         free(c->dsn);
         free(c);

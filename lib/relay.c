@@ -62,6 +62,8 @@ int outbox_relay_new(const char *dsn, const outbox_conf *conf, outbox_publisher 
         relay->hooks = *hooks;
     relay->dsn = strdup(dsn);
     rc = relay->dsn != NULL ? outbox_conf__copy(conf, &relay->conf, err) : outbox_error__nomem(err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conf_set(relay->conf, "conn.create", "off", err);
     if (rc == OUTBOX_OK) {
         make_base(relay);
         outbox_breaker__init(&relay->breaker, relay->conf);

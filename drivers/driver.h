@@ -65,6 +65,7 @@ enum outbox_query {
     Q_COUNT_DELIVERED,  /* count: i */
     Q_COUNT_DELIVERED_POSITION,
     Q_COUNT_LANES,      /* all, held: ii */
+    Q_HOLDERS,          /* owner, lanes it leases, microseconds until the last of these leases ends: tii */
     Q_LIST_PENDING,     /* record columns; a filter follows */
     Q_LIST_PENDING_POSITION,
     Q_LIST_DEFERRED,

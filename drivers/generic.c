@@ -189,6 +189,8 @@ const struct outbox_driver outbox_driver__generic = {
             "ON l.lane = m.lane WHERE m.seq <= l.pos) FROM {meta} WHERE name = 'version'",
         [Q_COUNT_LANES] = "SELECT COUNT(*), SUM(CASE WHEN owner IS NOT NULL AND lease_until >= {now} THEN 1 ELSE 0 END) "
                           "FROM {lanes} WHERE lane >= 0",
+        [Q_HOLDERS] = "SELECT owner, COUNT(*), MAX(lease_until) - {now} FROM {lanes} WHERE lane >= 0 AND owner IS NOT NULL "
+                      "AND lease_until >= {now} GROUP BY owner ORDER BY owner",
         [Q_LIST_PENDING] = "SELECT " RAW " FROM {messages} m WHERE 1 = 1",
         [Q_LIST_PENDING_POSITION] = "SELECT " RAW " FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
                                     "WHERE m.seq > l.pos",

@@ -33,6 +33,10 @@ static int identify(outbox_conn *conn, outbox_error **err)
     if (rc != OUTBOX_OK)
         return rc;
     native = outbox_driver__of_dbms(dbms);
+    if (name != NULL && native != &outbox_driver__generic && strcmp(name, "generic") != 0 &&
+        strcmp(name, native->name) != 0)
+        return outbox_error__set(err, OUTBOX_ERR_CONF, "driver.mismatch",
+                                 "driver is %s, but this connection leads to %s: leave the setting at auto", name, dbms);
     choose(conn, name != NULL ? outbox_driver__find(name) : native, native);
     outbox_odbc__set_errors(conn->odbc, conn->driver.errors);
     return outbox_names__make(conn->conf, &conn->driver, conn->names, conn->name_text, err);

@@ -287,11 +287,23 @@ static int dedup_keys(const struct row *rows, size_t count, outbox_arena *arena,
     return 1;
 }
 
+/* "id:" and "key:" begin them, as in the table. Which of several it was, some servers say. */
+static void say_keys(char *const *keys, size_t count, char *doing, size_t size)
+{
+    if (count == 1)
+        snprintf(doing, size, "enqueue the message with the %s %.200s", keys[0][0] == 'i' ? "id" : "dedup_key",
+                 strchr(keys[0], ':') + 1);
+    else
+        snprintf(doing, size, "enqueue messages whose ids and dedup_keys must be new (%zu of them, the first %.200s)", count,
+                 keys[0]);
+}
+
 static int insert_dedup(outbox_conn *conn, const struct row *rows, size_t count, outbox_error **err)
 {
     outbox_arena arena = { NULL };
     char **keys = calloc(count * 2, sizeof(*keys));
     struct outbox_args args = { .set = 0, .row = bind_dedup };
+    char doing[300];
     size_t n = 0, at, chunk;
     int rc = OUTBOX_OK;
 
@@ -300,7 +312,8 @@ static int insert_dedup(outbox_conn *conn, const struct row *rows, size_t count,
     for (at = 0; at < n && rc == OUTBOX_OK; at += chunk) {
         chunk = outbox_conn__chunk(n - at);
         args.ctx = keys + at;
-        rc = outbox_conn__run(conn, Q_DEDUP, &args, chunk, "enqueue a message that must be unique", NULL, err);
+        say_keys(keys + at, chunk, doing, sizeof(doing));
+        rc = outbox_conn__run(conn, Q_DEDUP, &args, chunk, doing, NULL, err);
     }
     free(keys);
     outbox_arena__free(&arena);

@@ -41,14 +41,15 @@ enum outbox_query {
     Q_FAIL,             /* the same for failed ones, each with its state, attempts, wait and error */
     Q_FAIL_DEFERRED,    /* state, attempts, wait and error of deferred ones that failed again */
     Q_DEFER_SCHEDULED,  /* the same, with their own available_at */
-    Q_DUE,              /* seq, key_hash, bytes, min held, min retry, min dead: iiiiii */
-    Q_FOLLOWERS,        /* seq, bytes of a key's held ones: ii */
+    Q_DUE,              /* seq, key_hash, bytes, state; of its key: the last retry and dead before it, the first retry,
+                         * dead and held behind it: iiiiiiiii */
+    Q_FOLLOWERS,        /* seq, bytes of a key's held ones in between: ii */
     Q_WAITING,          /* keys of a list that wait: i */
     Q_DEFERRED_READ,    /* deferred ones by seq */
     Q_DEFERRED_PARK,    /* back to held, by seq */
     Q_DEFERRED_DELETE,  /* by seq */
-    Q_PROMOTE,          /* let the first held one of each key of a list go, when nothing holds it */
-    Q_STRANDED,         /* lane, key_hash of keys that have held messages, dead ones, and no head in retry: ii */
+    Q_PROMOTE,          /* let the first held one of each key of a list go, when no head is before it */
+    Q_STRANDED,         /* lane, key_hash of keys with dead messages, and held ones before any retry: ii */
     Q_LOCK_LANE,        /* for administration: waits for whoever settles the lane */
     Q_CLEANER_TAKE,
     Q_CLEANER_RELEASE,

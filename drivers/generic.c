@@ -19,6 +19,11 @@
     "m.max_attempts, m.created_at, CAST(NULL AS INTEGER), CAST(6 AS INTEGER), m.last_error, CAST(NULL AS {text}), "     \
     "m.attempts, m.published_at"
 
+/* The nearest of a deferred message's key on one side of it, in one state: a probe of an index. */
+#define OF_KEY(which, side, state)                                                                                      \
+    "(SELECT " which "(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = " state  \
+    " AND f.seq " side " m.seq AND m.key_hash <> 0)"
+
 /* What became of one message: bound for each, written for all at once. */
 #define OUTCOME                                                                                                         \
     "(CAST(:seq AS BIGINT), CAST(:state AS INTEGER), CAST(:attempts AS INTEGER), CAST(:delay AS BIGINT), "              \
@@ -135,17 +140,11 @@ const struct outbox_driver outbox_driver__generic = {
                               "key_hash, deferred_at) SELECT lane, seq, " COPIED ", 2, 0, available_at, NULL, "
                               "CAST(:key_hash AS BIGINT), {now} FROM {messages} "
                               "WHERE lane = :lane AND seq IN ([[:seq]])",
-        [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, "
-                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4 "
-                  "AND m.key_hash <> 0), "
-                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 3 "
-                  "AND m.key_hash <> 0), "
-                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 5 "
-                  "AND m.key_hash <> 0) "
-                  "FROM {deferred} m WHERE m.lane = :lane AND m.available_at <= {now} "
-                  "ORDER BY m.lane, m.available_at, m.seq {limit}",
+        [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, m.state, " OF_KEY("MAX", "<", "3") ", " OF_KEY("MAX", "<", "5") ", "
+                  OF_KEY("MIN", ">", "3") ", " OF_KEY("MIN", ">", "5") ", " OF_KEY("MIN", ">", "4") " FROM {deferred} m "
+                  "WHERE m.lane = :lane AND m.available_at <= {now} ORDER BY m.lane, m.available_at, m.seq {limit}",
         [Q_FOLLOWERS] = "SELECT m.seq, {bytes} FROM {deferred} m WHERE m.lane = :lane AND m.key_hash = :key_hash AND "
-                        "m.state = 4 ORDER BY m.seq {limit}",
+                        "m.state = 4 AND m.seq > :seq AND m.seq < :bound ORDER BY m.seq {limit}",
         [Q_WAITING] = "SELECT DISTINCT key_hash FROM {deferred} WHERE lane = :lane AND state IN (3, :dead) AND key_hash "
                       "IN ([[:key_hash]])",
         [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND m.seq IN ([[:seq]])",
@@ -153,16 +152,20 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_DEFERRED_PARK] = "UPDATE {deferred} SET state = 4, available_at = NULL WHERE lane = :lane AND "
                             "available_at IS NOT NULL AND seq IN ([[:seq]])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq IN ([[:seq]])",
+        /* The first held one of a key is looked up by its index, however many there are. */
         [Q_PROMOTE] =
-            "UPDATE {deferred} SET state = 3, available_at = {now} WHERE lane = :lane AND key_hash IN ([[:key_hash]]) AND "
-            "state = 4 AND seq = (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = :lane AND "
-            "f.key_hash = {deferred_plain}.key_hash AND f.state = 4) AND NOT EXISTS (SELECT 1 FROM {deferred} h WHERE "
-            "h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND h.state IN (3, :dead))",
+            "WITH v (vkey) AS (VALUES [[(CAST(:key_hash AS BIGINT))]]) UPDATE {deferred} SET state = 3, "
+            "available_at = {now} WHERE lane = :lane AND state = 4 AND seq IN (SELECT (SELECT MIN(f.seq) FROM {deferred} f "
+            "WHERE f.lane = :lane AND f.key_hash = vkey AND f.state = 4) FROM v) AND "
+            "(SELECT MIN(h.seq) FROM {deferred} h WHERE h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND "
+            "h.state = 3 AND h.seq < {deferred_plain}.seq) IS NULL AND "
+            "(SELECT MIN(h.seq) FROM {deferred} h WHERE h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND "
+            "h.state = :dead AND h.seq < {deferred_plain}.seq) IS NULL",
         [Q_STRANDED] =
             "SELECT DISTINCT m.lane, m.key_hash FROM {deferred} m WHERE m.state = 5 AND m.key_hash <> 0 AND "
-            "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4) "
-            "IS NOT NULL AND (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND "
-            "f.state = 3) IS NULL ORDER BY m.lane, m.key_hash {limit}",
+            "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4) < "
+            "COALESCE((SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND "
+            "f.state = 3), 9223372036854775807) ORDER BY m.lane, m.key_hash {limit}",
         [Q_LOCK_LANE] = "UPDATE {lanes} SET lane = lane WHERE lane = :lane",
         [Q_CLEANER_TAKE] = "UPDATE {lanes} SET owner = :owner, token = token + 1, lease_until = {now} + :lease "
                            "WHERE lane = -1 AND (owner IS NULL OR owner = :owner OR lease_until < {now})",

@@ -16,6 +16,8 @@ enum outbox_query {
     Q_META,             /* name, value: tt */
     Q_TOUCH,            /* a write that changes nothing, before anything is read in the application's transaction; or NULL */
     Q_CLOCK,            /* the server's time: i */
+    Q_MARK,             /* leaves a mark until the transaction ends, be it one of this statement alone; or NULL */
+    Q_MARKED,           /* 1 when it is there, so that a transaction is open: i */
     Q_INSERT,           /* enqueue rows */
     Q_DEDUP,            /* note ids and keys that must be unique */
     Q_CLAIM,            /* lease a lane that has work; Q_CLAIM columns; NULL: Q_CANDIDATES and Q_TAKE */
@@ -96,6 +98,7 @@ enum outbox_query {
 
 #define OUTBOX_DRIVER_POSITION 1u        /* can settle by position */
 #define OUTBOX_DRIVER_SETTLE_RETURNS 2u  /* Q_SETTLE_POSITION answers with a row: the new xbound */
+#define OUTBOX_DRIVER_BEGIN_TELLS 4u     /* `begin` in an open transaction is OUTBOX_ERR_STATE, and does nothing to it */
 
 /* What connections of the library's own say when they connect, where the user has no say in it. */
 struct outbox_word {

@@ -43,6 +43,8 @@ static const struct outbox_errclass errors[] = {
     { "", 10, NULL, OUTBOX_ERR_LOST, "database.io", "the file could not be read or written" },
     { "", 3, NULL, OUTBOX_ERR_DATABASE, "database.permission", "this user may not use the file" },
     { "", 0, "dedup.", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
+    { "", 0, "within a transaction", OUTBOX_ERR_STATE, "conn.transaction_open",
+      "a transaction is open on this connection already" },
     { "", 0, "UNIQUE constraint", OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "", 0, "no such table", OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 0, "no such column", OUTBOX_ERR_SCHEMA, NULL, NULL },
@@ -54,7 +56,7 @@ const struct outbox_driver outbox_driver__sqlite = {
     .name = "sqlite",
     .dialect = "sqlite",
     .dbms = dbms,
-    .flags = OUTBOX_DRIVER_POSITION,
+    .flags = OUTBOX_DRIVER_POSITION | OUTBOX_DRIVER_BEGIN_TELLS,
     /* Milliseconds are what SQLite has. */
     .now = "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)",
     .bytes = "LENGTH(m.payload)",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Enqueue: check everything, then write it in as few statements as the driver allows, in the caller's transaction. */
+/* Enqueue: check everything, then write it in as few statements as the driver allows, in the caller's transaction, if
+ * there is one. */
 #include "arena.h"
 #include "buffer.h"
 #include "conn_internal.h"
@@ -371,6 +372,32 @@ static int insert_all(outbox_conn *conn, const struct call *call, outbox_error *
     return rc;
 }
 
+static int takes_several(const struct call *call)
+{
+    size_t i;
+
+    for (i = 0; i < call->count; i++)
+        if (call->rows[i].m->id != NULL || (call->rows[i].m->dedup_key != NULL && call->rows[i].m->dedup_key[0] != '\0'))
+            return 1;
+    return chunk_of(call->rows, call->count) < call->count;
+}
+
+/* All or nothing. One statement is that by itself; several need a transaction, if none is open. */
+static int insert(outbox_conn *conn, const struct call *call, outbox_error **err)
+{
+    int was_open = conn->in_transaction, rc = takes_several(call) ? outbox_conn__begin_unless_open(conn, err) : OUTBOX_OK;
+
+    if (rc != OUTBOX_OK)
+        return rc;
+    rc = insert_all(conn, call, err);
+    if (was_open || !conn->in_transaction)
+        return rc;
+    if (rc == OUTBOX_OK)
+        return outbox_conn__commit(conn, err);
+    outbox_conn__rollback(conn);
+    return rc;
+}
+
 static int check_all(const outbox_conn *conn, const outbox_message *messages, size_t count, outbox_error **err)
 {
     size_t i;
@@ -405,7 +432,7 @@ int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t cou
     for (i = 0; i < count && rc == OUTBOX_OK && ids != NULL; i++)
         ids[i] = call.rows[i].id;
     if (rc == OUTBOX_OK)
-        rc = insert_all(conn, &call, err);
+        rc = insert(conn, &call, err);
     for (i = 0; i < count; i++)
         free(call.rows[i].headers);
     free(call.rows);

@@ -295,6 +295,16 @@ int outbox_odbc__autocommit(outbox_odbc *odbc, int on, outbox_error **err)
     return OUTBOX_OK;
 }
 
+int outbox_odbc__is_autocommit(outbox_odbc *odbc, int *on, outbox_error **err)
+{
+    SQLULEN value = 0; /* drivers write 32 or 64 bits of it */
+
+    if (!SQL_SUCCEEDED(SQLGetConnectAttr(odbc->dbc, SQL_ATTR_AUTOCOMMIT, &value, sizeof(value), NULL)))
+        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "ask whether autocommit is on", NULL, err);
+    *on = value != SQL_AUTOCOMMIT_OFF;
+    return OUTBOX_OK;
+}
+
 int outbox_odbc__end(outbox_odbc *odbc, int commit, outbox_error **err)
 {
     if (!SQL_SUCCEEDED(SQLEndTran(SQL_HANDLE_DBC, odbc->dbc, commit ? SQL_COMMIT : SQL_ROLLBACK)))

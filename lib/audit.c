@@ -14,6 +14,22 @@
 #define WHO_MAX 200
 #define WHICH_MAX 1000
 
+/* As --older-than takes it: in the largest unit that leaves no rest. */
+static const char *duration(int64_t us, char text[32])
+{
+    static const struct {
+        const char *name;
+        int64_t us;
+    } units[] = { { "d", INT64_C(86400000000) }, { "h", INT64_C(3600000000) }, { "m", 60000000 }, { "s", 1000000 },
+                  { "ms", 1000 },                { "us", 1 } };
+    size_t i = 0;
+
+    while (us % units[i].us != 0)
+        i++;
+    snprintf(text, 32, "%lld%s", (long long)(us / units[i].us), units[i].name);
+    return text;
+}
+
 /* The filter as people write it: topic=orders key=17. */
 static void describe(const outbox_filter *f, char *text, size_t size)
 {
@@ -21,6 +37,7 @@ static void describe(const outbox_filter *f, char *text, size_t size)
         const char *name, *value;
     } parts[] = { { "state", (int)f->state != 0 ? outbox_state_name(f->state) : NULL },
                   { "id", f->id }, { "topic", f->topic }, { "key", f->partition_key } };
+    char age[32];
     size_t i, used = 0;
 
     text[0] = '\0';
@@ -29,8 +46,8 @@ static void describe(const outbox_filter *f, char *text, size_t size)
             used += (size_t)snprintf(text + used, size - used, "%s%s=%s", used > 0 ? " " : "", parts[i].name,
                                      parts[i].value);
     if (f->older_than_us > 0 && used < size)
-        used += (size_t)snprintf(text + used, size - used, "%solder_than_us=%lld", used > 0 ? " " : "",
-                                 (long long)f->older_than_us);
+        used += (size_t)snprintf(text + used, size - used, "%solder-than=%s", used > 0 ? " " : "",
+                                 duration(f->older_than_us, age));
     if (f->limit > 0 && used < size)
         used += (size_t)snprintf(text + used, size - used, "%slimit=%zu", used > 0 ? " " : "", f->limit);
     if (f->rate > 0 && used < size)

@@ -229,7 +229,8 @@ static void put_progress(struct writer *w, const outbox_record *r)
     put_time(w, "created_at", outbox_record_created_at(r));
     put_time(w, "available_at", outbox_record_available_at(r));
     put_time(w, "published_at", outbox_record_published_at(r));
-    if ((int)state != 0)
+    /* A relay has it in hand: where it was before is of no use to who gets it, and "pending" would be wrong. */
+    if ((int)state != 0 && outbox_record_token(r) == 0)
         put_member(w, "state", outbox_state_name(state));
     put_member(w, "last_error", outbox_record_last_error(r));
     if (outbox_record_seq(r) > 0) {

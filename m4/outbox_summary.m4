@@ -29,7 +29,6 @@ test "$exec_prefix" = NONE && exec_prefix=$prefix
 outbox_expand "$libdir"; outbox_libdir=$outbox_dir
 outbox_expand "$outboxmoduledir"; outbox_modules=$outbox_dir
 outbox_expand "$outboxdatadir"; outbox_data=$outbox_dir
-outbox_expand "$sysconfdir"; outbox_sysconf=$outbox_dir
 prefix=$outbox_saved_prefix
 exec_prefix=$outbox_saved_exec_prefix
 AC_MSG_NOTICE([
@@ -47,6 +46,5 @@ $outbox_summary
     libraries in       $outbox_libdir
     modules in         $outbox_modules
     migrations in      $outbox_data/migrations
-    configuration in   $outbox_sysconf
 ])
 ])

@@ -92,6 +92,7 @@ endif
 script_tests = \
 	%D%/conformance/documents \
 	%D%/conformance/hostile_lines \
+	%D%/conformance/tools \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \

@@ -351,10 +351,10 @@ static void test_audit(struct fixture *fx)
     f.who = "eve";
     OK(outbox_purge(fx->conn, &f, NULL, &fx->err));
     OK(outbox_audit(fx->conn, 2, take_entry, &audit, &fx->err));
-    CHECK_STR(audit.text, "purge 0 older_than_us=3600000000 by eve; discard 1 state=dead topic=orders by bob; ");
+    CHECK_STR(audit.text, "purge 0 older-than=1h by eve; discard 1 state=dead topic=orders by bob; ");
     audit.text[0] = '\0';
     OK(outbox_audit(fx->conn, 0, take_entry, &audit, &fx->err));
-    CHECK_STR(audit.text, "purge 0 older_than_us=3600000000 by eve; discard 1 state=dead topic=orders by bob; "
+    CHECK_STR(audit.text, "purge 0 older-than=1h by eve; discard 1 state=dead topic=orders by bob; "
                           "redrive 1 state=dead key=b by ann ä; ");
     CHECK(audit.first_at > INT64_C(1600000000000000), "noted at %lld", (long long)audit.first_at);
     f.who = NULL;

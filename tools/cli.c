@@ -156,7 +156,8 @@ int cli_usage(const struct cli *cli, const char *format, ...)
         va_end(args);
         fputc('\n', stderr);
     }
-    fprintf(stderr, "Try '%s --help'.\n", cli->program);
+    fprintf(stderr, "Try '%s%s%s --help'.\n", cli->program, cli->command != NULL ? " " : "",
+            cli->command != NULL ? cli->command : "");
     return CLI_USAGE;
 }
 

@@ -37,6 +37,7 @@ struct cli_given {
 
 struct cli {
     const char *program;
+    const char *command; /* NULL: none, or not yet known */
     const struct cli_option *options;
     size_t option_count;
     struct cli_given *given;

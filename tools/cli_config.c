@@ -134,6 +134,13 @@ int cli_config_load(const struct cli *cli, const char *path, struct cli_settings
     int rc;
 
     f.stream = fopen(path, "re");
+    /* A folder opens, too, and cannot be read. */
+    if (f.stream != NULL && ungetc(fgetc(f.stream), f.stream) == EOF && ferror(f.stream)) {
+        int why = errno;
+        fclose(f.stream);
+        f.stream = NULL;
+        errno = why;
+    }
     if (f.stream == NULL)
         return cli_fail(cli, "cannot read the configuration %s: %s", path, strerror(errno));
     rc = ini_parse_stream(file_read_line, &f, file_take, &f);
@@ -147,5 +154,5 @@ int cli_config_load(const struct cli *cli, const char *path, struct cli_settings
     free(f.line);
     for (size_t i = 0; i < f.name_count; i++)
         free(f.names[i]);
-    return f.failed ? CLI_FAILED : CLI_OK;
+    return f.failed ? CLI_USAGE : CLI_OK;
 }

@@ -123,7 +123,7 @@ static int write_one(struct ctl *ctl, const outbox_message *m)
     outbox_id id;
 
     if (outbox_enqueue(ctl->conn, m, 1, &id, &err) != OUTBOX_OK)
-        return cli_error(&ctl->cli, "nothing was enqueued", err);
+        return cli_error(&ctl->cli, "cannot enqueue", err);
     ctl_wake(ctl);
     if (ctl->json)
         return ctl_print_json(ctl, json_pack("{s:s}", "id", id.text));
@@ -177,7 +177,7 @@ static int check_options(struct ctl *ctl, bool lines)
 
 int ctl_enqueue(struct ctl *ctl)
 {
-    bool dash = ctl->cli.argument_count == 1 && strcmp(ctl->cli.arguments[0], "-") == 0;
+    bool dash = ctl->cli.argument_count > 0 && strcmp(ctl->cli.arguments[0], "-") == 0;
     bool lines = dash || cli_has(&ctl->cli, CTL_JSON_LINES);
     struct payload payload = { 0 };
     outbox_header *headers;
@@ -185,8 +185,8 @@ int ctl_enqueue(struct ctl *ctl)
 
     if (status != CLI_OK)
         return status;
-    if (ctl->cli.argument_count == 1 && !dash)
-        return cli_usage(&ctl->cli, "enqueue does not take \"%s\"", ctl->cli.arguments[0]);
+    if (ctl->cli.argument_count > (dash ? 1 : 0))
+        return cli_usage(&ctl->cli, "enqueue does not take \"%s\"", ctl->cli.arguments[dash ? 1 : 0]);
     if (lines)
         return ctl_enqueue_lines(ctl);
     headers = calloc(ctl->cli.given_count + 1, sizeof(*headers));

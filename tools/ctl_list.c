@@ -3,9 +3,12 @@
 
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* What is shown of a payload that is not text. */
 #define DUMP_MAX 256
+/* What a terminal shows of a topic or a key in a list. */
+#define COLUMN_MAX 32
 
 struct listing {
     struct ctl *ctl;
@@ -38,15 +41,31 @@ static size_t columns_of(const char *text)
     return n;
 }
 
-/* Text from a message in a column of its own, but never cut. */
+/* Where text is to be cut so that it takes so many columns. */
+static size_t bytes_of(const char *text, size_t columns)
+{
+    size_t i = 0;
+
+    for (; text[i] != '\0'; i++)
+        if (((unsigned char)text[i] & 0xc0) != 0x80 && columns-- == 0)
+            break;
+    return i;
+}
+
+/* Text from a message in a column of its own. People get the beginning of a long one, programs all of it. */
 static void print_column(const char *text, size_t width)
 {
     size_t used = text != NULL ? columns_of(text) : 1;
 
-    if (text != NULL)
+    if (text != NULL && used > COLUMN_MAX && isatty(STDOUT_FILENO)) {
+        cli_print_safe(stdout, text, bytes_of(text, COLUMN_MAX - 1));
+        fputs("…", stdout);
+        used = COLUMN_MAX;
+    } else if (text != NULL) {
         cli_print_safe(stdout, text, strlen(text));
-    else
+    } else {
         putchar('-');
+    }
     printf("%*s", (int)(used < width ? width - used : 0) + 2, "");
 }
 

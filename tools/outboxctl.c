@@ -51,10 +51,12 @@ static const struct cli_option options[CTL__COUNT] = {
      B(DEDUP_KEY) | B(DELAY) | B(AVAILABLE_AT) | B(MAX_ATTEMPTS))
 #define WHICH (B(TOPIC) | B(KEY) | B(OLDER_THAN) | B(LIMIT))
 
+static int help(struct ctl *ctl);
+
 static const struct ctl_command commands[] = {
     { "migrate", "", 0, B(LIST) | B(PRINT) | B(DIALECT), true,
       "Creates the tables, or brings them to the version of this program. Safe to repeat.", ctl_migrate },
-    { "enqueue", "[-]", 1, MESSAGE | B(JSON_LINES) | B(BATCH) | B(KEEP_ID) | B(QUIET), false,
+    { "enqueue", "[-]", -1, MESSAGE | B(JSON_LINES) | B(BATCH) | B(KEEP_ID) | B(QUIET), false,
       "Writes a message, or many from the standard input, and prints their ids once they are committed.", ctl_enqueue },
     { "stats", "", 0, 0, false, "Counts the messages by state, and the lanes.", ctl_stats },
     { "list", "", 0, WHICH | B(STATE), false, "Lists messages, oldest first within each state.", ctl_list },
@@ -68,6 +70,7 @@ static const struct ctl_command commands[] = {
     { "audit", "", 0, B(LIMIT), false, "Lists what was redriven, discarded and purged, by whom, the latest first.", ctl_audit },
     { "clean", "", 0, 0, false, "Does now what the cleaner does: removes what is past its retention.", ctl_clean },
     { "settings", "", 0, 0, true, "Lists every setting with its value, range and meaning.", ctl_settings },
+    { "help", "[COMMAND]", 1, 0, true, "Tells what a command does, as its --help.", help },
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -107,9 +110,23 @@ static int find_command(struct ctl *ctl)
             ctl->command = &commands[i];
     if (ctl->command == NULL)
         return cli_usage(&ctl->cli, "there is no command \"%s\"", name);
+    ctl->cli.command = name;
     ctl->cli.arguments++;
     ctl->cli.argument_count--;
     return CLI_OK;
+}
+
+/* "help enqueue" is "enqueue --help". */
+static int help(struct ctl *ctl)
+{
+    ctl->command = NULL;
+    ctl->cli.command = NULL;
+    if (ctl->cli.argument_count > 0) {
+        int status = find_command(ctl);
+        if (status != CLI_OK)
+            return status;
+    }
+    return print_help(ctl);
 }
 
 /* Options are taken before and after the command, so only now can it be said which of them it knows. */

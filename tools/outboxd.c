@@ -279,9 +279,10 @@ static void log_stats(struct daemon *d)
         return;
     daemon_log_printf(&d->log, OUTBOX_LOG_INFO,
                       "stopped: %" PRIu64 " published, %" PRIu64 " failed and retried, %" PRIu64 " dead, %" PRIu64
-                      " held, %" PRIu64 " batches, %" PRIu64 " fenced, %" PRIu64 " database errors, %" PRIu64
-                      " outages of the broker, %" PRIu64 " cleaned",
-                      s.published, s.failed, s.dead, s.held, s.batches, s.fenced, s.db_errors, s.outages, s.cleaned);
+                      " held, %" PRIu64 " batch%s, %" PRIu64 " fenced, %" PRIu64 " database error%s, %" PRIu64
+                      " outage%s of the broker, %" PRIu64 " cleaned",
+                      s.published, s.failed, s.dead, s.held, s.batches, s.batches == 1 ? "" : "es", s.fenced, s.db_errors,
+                      s.db_errors == 1 ? "" : "s", s.outages, s.outages == 1 ? "" : "s", s.cleaned);
 }
 
 /* ---- the command line ---- */
@@ -310,7 +311,7 @@ static int open_all(struct daemon *d)
 {
     const char *dsn = cli_value(&d->cli, OPT_DSN), *publisher = cli_value(&d->cli, OPT_PUBLISHER);
     outbox_error *err = NULL;
-    int status = cli_settings_load(&d->cli, cli_value(&d->cli, OPT_CONFIG), OPT_SET, &d->settings);
+    int rc, status = cli_settings_load(&d->cli, cli_value(&d->cli, OPT_CONFIG), OPT_SET, &d->settings);
 
     if (status != CLI_OK)
         return status;
@@ -323,8 +324,11 @@ static int open_all(struct daemon *d)
     if (publisher == NULL)
         return cli_usage(&d->cli, "where do messages go? Give --publisher, or a --config file with publisher");
     outbox_conf_set_log(d->settings.conf, daemon_log_write, &d->log);
-    if (outbox_publisher_open(publisher, d->settings.conf, &d->publisher, &err) != OUTBOX_OK)
-        return log_error(d, err);
+    rc = outbox_publisher_open(publisher, d->settings.conf, &d->publisher, &err);
+    if (rc != OUTBOX_OK) {
+        log_error(d, err);
+        return rc == OUTBOX_ERR_INVALID || rc == OUTBOX_ERR_UNSUPPORTED ? CLI_USAGE : CLI_FAILED;
+    }
     if (outbox_relay_new(dsn, d->settings.conf, d->publisher, NULL, &d->relay, &err) != OUTBOX_OK)
         return log_error(d, err);
     return CLI_OK;

@@ -27,14 +27,16 @@ static const struct {
     { "all",
       { .id = { ID }, .topic = "orders", .partition_key = "k", P("{\"a\":1}"), .headers = two, .header_count = 2,
         .content_type = "application/json", .message_type = "paid", .attempts = 3, .max_attempts = 5, .created_at = 1,
-        .available_at = 1500000, .published_at = -1, .state = OUTBOX_RETRYING, .last_error = "no", .lane = 7, .seq = 9,
-        .token = 4 },
+        .available_at = 1500000, .published_at = -1, .state = OUTBOX_RETRYING, .last_error = "no", .lane = 7, .seq = 9 },
       "{\"id\":\"" ID "\",\"topic\":\"orders\",\"partition_key\":\"k\",\"payload\":\"{\\\"a\\\":1}\","
       "\"headers\":{\"trace-id\":\"a\\\"b\",\"empty\":\"\"},"
       "\"content_type\":\"application/json\",\"message_type\":\"paid\","
       "\"attempts\":3,\"max_attempts\":5,\"created_at\":\"1970-01-01T00:00:00.000001Z\","
       "\"available_at\":\"1970-01-01T00:00:01.500000Z\",\"published_at\":\"1969-12-31T23:59:59.999999Z\","
-      "\"state\":\"retry\",\"last_error\":\"no\",\"lane\":7,\"seq\":9,\"token\":4}" },
+      "\"state\":\"retry\",\"last_error\":\"no\",\"lane\":7,\"seq\":9}" },
+    /* Whoever gets it from a relay would take "pending" for wrong. */
+    { "in a relay's hands", { .id = { ID }, .topic = "t", P(""), .state = OUTBOX_PENDING, .lane = 7, .seq = 9, .token = 4 },
+      "{\"id\":\"" ID "\",\"topic\":\"t\",\"payload\":\"\",\"attempts\":0,\"lane\":7,\"seq\":9,\"token\":4}" },
     { "lane 0", { .id = { ID }, .topic = "t", P("x"), .lane = 0, .seq = 1 },
       "{\"id\":\"" ID "\",\"topic\":\"t\",\"payload\":\"x\",\"attempts\":0,\"lane\":0,\"seq\":1}" },
     { "the largest numbers",

@@ -93,6 +93,7 @@ endif
 script_tests = \
 	%D%/conformance/documents \
 	%D%/conformance/hostile_lines \
+	%D%/conformance/permissions \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \

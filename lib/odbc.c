@@ -35,7 +35,7 @@ struct outbox_stmt {
     "odbcinst.ini does (`odbcinst -q -d` lists them)"
 #define PASSWORD "correct the user or the password in the DSN"
 #define NO_DATABASE "the server has no such database, or lets nobody into it: create it, or correct the DSN"
-#define FULL_SERVER "the server has no connection left: run fewer workers (relay.workers), or raise max_connections"
+#define FULL_SERVER "the server has no connection left: open fewer (relays: relay.workers), or raise max_connections"
 
 /* For errors before it is known which database it is, those of connecting above all: drivers give one SQLSTATE to many
  * of them, so what the server wrote counts too. */
@@ -63,7 +63,7 @@ static const struct outbox_errclass fallback[] = {
     { "", 0, "too many clients", OUTBOX_ERR_CONNECT, "database.connections", FULL_SERVER },
     { "", 0, "remaining connection slots", OUTBOX_ERR_CONNECT, "database.connections", FULL_SERVER },
     { "", 0, "too many connections", OUTBOX_ERR_CONNECT, "database.connections",
-      "the role or database has no connection left: run fewer workers (relay.workers), or raise its limit" },
+      "the role or database has no connection left: open fewer (relays: relay.workers), or raise its limit" },
     { "53300", 0, NULL, OUTBOX_ERR_CONNECT, "database.connections", FULL_SERVER },
     { "HY000", 14, "[SQLite]", OUTBOX_ERR_CONNECT, "database.file",
       "the file cannot be opened: its folder must exist, and be readable and writable for this user" },

@@ -50,6 +50,7 @@ conformance_tests = \
 	%D%/conformance/plans \
 	%D%/conformance/postgresql_delete \
 	%D%/conformance/postgresql_position \
+	%D%/conformance/sql_enqueue \
 	%D%/conformance/sqlite_delete \
 	%D%/conformance/sqlite_position \
 	%D%/conformance/wake_local
@@ -93,6 +94,7 @@ script_tests = \
 	%D%/conformance/documents \
 	%D%/conformance/hostile_lines \
 	%D%/conformance/tools \
+	%D%/conformance/permissions \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \

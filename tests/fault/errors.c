@@ -52,7 +52,7 @@ static const struct trouble troubles[] = {
      "permissions.md lists what writers, relays"},
     {"login", "postgresql", "ALTER ROLE relay NOLOGIN", "ALTER ROLE relay LOGIN", 1, 0, "the right to log in"},
     {"too many connections", "postgresql", "ALTER ROLE relay CONNECTION LIMIT 0", "ALTER ROLE relay CONNECTION LIMIT -1", 1,
-     0, "run fewer workers"},
+     0, "open fewer (relays: relay.workers)"},
     {"missing table", "postgresql", "ALTER TABLE %slanes RENAME TO away", "ALTER TABLE away RENAME TO %slanes", 0, 0,
      "run `outboxctl migrate`"},
     {"another version", "postgresql", "UPDATE %smeta SET value = '99' WHERE name = 'version'",

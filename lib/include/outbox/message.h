@@ -49,6 +49,10 @@ typedef struct outbox_message {
  * the call is a transaction of its own; where it cannot be told whether the application began one by SQL
  * (OUTBOX_ERR_STATE), switch autocommit off.
  *
+ * There must be a transaction. In autocommit mode with none begun, each statement of this call commits at once: the
+ * messages are sent whatever becomes of the application's changes, and after an error some of them may be, with nothing
+ * left to roll back. The library cannot see a transaction that was begun by SQL, so it does not refuse.
+ *
  * @param[in]  conn      a connection, in the application's transaction
  * @param[in]  messages  count messages; order within a key is their order here
  * @param[in]  count     how many, at least 1

@@ -145,6 +145,7 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_DEFERRED_PARK] = "UPDATE {deferred} SET state = 4, available_at = NULL WHERE lane = :lane AND "
                             "available_at IS NOT NULL AND seq IN ([[:seq]])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq IN ([[:seq]])",
+        [Q_DISCARD_DEFERRED] = "DELETE FROM {deferred} WHERE lane = :lane AND state = :state AND seq IN ([[:seq]])",
         /* The first held one of a key is looked up by its index, however many there are. */
         [Q_PROMOTE] =
             "WITH v (vkey) AS (VALUES [[(CAST(:key_hash AS BIGINT))]]) UPDATE {deferred} SET state = 3, "
@@ -179,6 +180,8 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_ARCHIVE_DELETE] = "DELETE FROM {published} WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_DEAD_OLD] = "SELECT m.lane, m.seq, m.key_hash FROM {deferred} m WHERE m.state = 5 AND "
                        "m.deferred_at <= {now} - :age ORDER BY m.lane, m.seq {limit}",
+        [Q_DEAD_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND state = 5 AND deferred_at <= {now} - :age AND "
+                          "seq IN ([[:seq]])",
         [Q_DEDUP_OLD] = "SELECT m.dedup_key FROM {dedup} m WHERE m.created_at <= {now} - :age "
                         "ORDER BY m.created_at {limit}",
         [Q_DEDUP_DELETE] = "DELETE FROM {dedup} WHERE dedup_key IN ([[:dedup]])",

@@ -88,23 +88,26 @@ static int change_lane(outbox_conn *conn, enum outbox_query query, int64_t lane,
 }
 
 /* With a rate, as many at once as come due within a tenth of a second. */
-static int change_all(outbox_conn *conn, enum outbox_query query, const struct picked *picked, int64_t rate,
+static int change_all(outbox_conn *conn, enum outbox_query query, const struct picked *picked, const outbox_filter *filter,
                       const char *audit, int64_t *changed, outbox_error **err)
 {
+    int64_t rate = filter->rate;
+    struct outbox_args args = { .set = 0 };
     size_t most = rate == 0 || rate / 10 > 512 ? 512 : rate < 20 ? 1 : (size_t)rate / 10;
     int dead_blocks = outbox_conf__number(conn->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
     int64_t *seqs = calloc(picked->count + 1, sizeof(*seqs));
     size_t i, n;
     int rc = seqs != NULL ? OUTBOX_OK : outbox_error__nomem(err);
 
+    outbox_args__int(&args, P_STATE, filter->state);
     for (i = 0; i < picked->count && rc == OUTBOX_OK; i += n) {
         const int64_t *first = &picked->rows[i * 3];
 
         for (n = 0; i + n < picked->count && first[n * 3] == first[0] && n < most; n++)
             seqs[n] = first[n * 3 + 1];
-        if (query == Q_DEFERRED_DELETE) {
-            rc = outbox_conn__remove_deferred(conn, (int)first[0], seqs, &first[2], 3, n, dead_blocks, audit, err);
-            *changed += rc == OUTBOX_OK ? (int64_t)n : 0;
+        if (query == Q_DISCARD_DEFERRED) {
+            rc = outbox_conn__remove_deferred(conn, query, &args, (int)first[0], seqs, &first[2], 3, n, dead_blocks, audit,
+                                              changed, err);
         } else {
             int64_t delay = rate > 0 ? (int64_t)((double)i / (double)rate * 1e6) : 0;
 
@@ -118,7 +121,7 @@ static int change_all(outbox_conn *conn, enum outbox_query query, const struct p
 static int change(outbox_conn *conn, outbox_filter *filter, int redrive, int64_t *count, outbox_error **err)
 {
     int pending = filter->state == OUTBOX_PENDING;
-    enum outbox_query query = redrive ? Q_REDRIVE : pending ? Q_DELETE : Q_DEFERRED_DELETE;
+    enum outbox_query query = redrive ? Q_REDRIVE : pending ? Q_DELETE : Q_DISCARD_DEFERRED;
     struct picked picked = { NULL, 0, 0 };
     int64_t changed = 0;
     outbox_id audit;
@@ -129,7 +132,7 @@ static int change(outbox_conn *conn, outbox_filter *filter, int redrive, int64_t
     if (rc == OUTBOX_OK && picked.count > 0)
         rc = outbox_audit__begin(conn, redrive ? "redrive" : "discard", filter, &audit, err);
     if (rc == OUTBOX_OK)
-        rc = change_all(conn, query, &picked, filter->rate, audit.text, &changed, err);
+        rc = change_all(conn, query, &picked, filter, audit.text, &changed, err);
     free(picked.rows);
     if (count != NULL)
         *count = changed;

@@ -201,6 +201,28 @@ static void test_discard_states(struct fixture *fx)
     CHECK_INT(drain(fx, consumer, NULL), 0);
 }
 
+/* What is not in the state any more when its lane is locked is neither removed nor counted. */
+static void test_discard_redriven(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    outbox_filter f = OUTBOX_FILTER_INIT;
+    int64_t count = 0;
+    char sql[200];
+
+    send_words(fx, "t", "k", "1");
+    CHECK_INT(settle_one(fx, consumer, OUTBOX_REJECT, NULL), 1);
+    send_words(fx, "t", "j", "2");
+    CHECK_INT(settle_one(fx, consumer, OUTBOX_REJECT, NULL), 1);
+    snprintf(sql, sizeof sql, "UPDATE %sdeferred SET state = 3, available_at = 1 WHERE seq = 1", fx->prefix);
+    at_lane_lock(fx, sql);
+    f.state = OUTBOX_DEAD;
+    OK(outbox_discard(fx->conn, &f, &count, &fx->err));
+    at_lane_lock(fx, NULL);
+    CHECK_INT(count, 1);
+    CHECK_INT(count_state(fx, OUTBOX_RETRYING), 1);
+    CHECK_INT(db_int(&fx->db, "SELECT messages FROM %saudit", fx->prefix), 1);
+}
+
 /* A pending one in the middle of others; published ones before and after are not touched. */
 static void test_discard_pending(struct fixture *fx)
 {
@@ -507,6 +529,7 @@ void suite_admin(const struct target *target, const char *only)
         {"admin: hostile filters", test_hostile_filters, 0},
         {"admin: get", test_get, 0},
         {"admin: discard in every state", test_discard_states, 0},
+        {"admin: discard what is redriven meanwhile", test_discard_redriven, 0},
         {"admin: discard one that is pending", test_discard_pending, 0},
         {"admin: redrive by id, key, age", test_redrive_filters, 0},
         {"admin: redrive keeps order, limit and rate", test_redrive_rate, 0},

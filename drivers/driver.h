@@ -74,9 +74,11 @@ enum outbox_query {
     Q_LIST_DELIVERED,
     Q_LIST_DELIVERED_POSITION,
     Q_SYSTEM,           /* which cluster this is: t; NULL: not asked */
-    Q_PICK_PENDING,     /* lane, seq, key_hash, for administration: iii; a filter follows */
+    Q_PICK_PENDING,     /* lane, seq, key_hash, for administration, of pending or scheduled ones: iii; a filter follows */
     Q_PICK_PENDING_POSITION,
     Q_PICK_DEFERRED,
+    Q_DISCARD_PENDING,  /* messages by seq, those that are still in a state */
+    Q_DISCARD_PENDING_POSITION,
     Q_REDRIVE,          /* dead ones by seq */
     Q_META_SET,
     Q_FUTURE,           /* 1 when xids that matter lie in this cluster's future: i; NULL: not asked */

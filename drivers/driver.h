@@ -50,6 +50,7 @@ enum outbox_query {
     Q_DEFERRED_READ,    /* deferred ones by seq */
     Q_DEFERRED_PARK,    /* back to held, by seq */
     Q_DEFERRED_DELETE,  /* by seq */
+    Q_DISCARD_DEFERRED, /* the same, those that are still in a state */
     Q_PROMOTE,          /* let the first held one of each key of a list go, when no head is before it */
     Q_STRANDED,         /* lane, key_hash of keys with dead messages, and held ones before any retry: ii */
     Q_LOCK_LANE,        /* for administration: waits for whoever settles the lane */
@@ -65,6 +66,7 @@ enum outbox_query {
     Q_ARCHIVE_OLD,      /* lane, seq: ii */
     Q_ARCHIVE_DELETE,
     Q_DEAD_OLD,         /* lane, seq, key_hash: iii */
+    Q_DEAD_DELETE,      /* by seq, those that are still dead, for as long */
     Q_DEDUP_OLD,        /* dedup_key: t */
     Q_DEDUP_DELETE,
     Q_COUNT_PENDING,    /* count, oldest created_at: ii */
@@ -80,9 +82,11 @@ enum outbox_query {
     Q_LIST_DELIVERED,
     Q_LIST_DELIVERED_POSITION,
     Q_SYSTEM,           /* which cluster this is: t; NULL: not asked */
-    Q_PICK_PENDING,     /* lane, seq, key_hash, for administration: iii; a filter follows */
+    Q_PICK_PENDING,     /* lane, seq, key_hash, for administration, of pending or scheduled ones: iii; a filter follows */
     Q_PICK_PENDING_POSITION,
     Q_PICK_DEFERRED,
+    Q_DISCARD_PENDING,  /* messages by seq, those that are still in a state */
+    Q_DISCARD_PENDING_POSITION,
     Q_REDRIVE,          /* dead ones by seq */
     Q_META_SET,
     Q_FUTURE,           /* 1 when xids that matter lie in this cluster's future: i; NULL: not asked */

@@ -11,7 +11,8 @@
 #define COLUMNS                                                                                                         \
     "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "             \
     "m.max_attempts, m.created_at, m.available_at, "
-#define RAW COLUMNS "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, CAST(NULL AS {text}), CAST(NULL AS {text}), "  \
+#define PENDING(of) "CASE WHEN " of "available_at > {now} THEN 2 ELSE 1 END"
+#define RAW COLUMNS PENDING("m.") ", CAST(NULL AS {text}), CAST(NULL AS {text}), "  \
     "CAST(0 AS INTEGER), CAST(0 AS INTEGER)"
 #define ANY_DEFERRED "(SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane)"
 #define DEFERRED COLUMNS "m.state, m.last_error, CAST(NULL AS {text}), m.attempts, CAST(0 AS INTEGER)"
@@ -152,6 +153,7 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_DEFERRED_PARK] = "UPDATE {deferred} SET state = 4, available_at = NULL WHERE lane = :lane AND "
                             "available_at IS NOT NULL AND seq IN ([[:seq]])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq IN ([[:seq]])",
+        [Q_DISCARD_DEFERRED] = "DELETE FROM {deferred} WHERE lane = :lane AND state = :state AND seq IN ([[:seq]])",
         /* The first held one of a key is looked up by its index, however many there are. */
         [Q_PROMOTE] =
             "WITH v (vkey) AS (VALUES [[(CAST(:key_hash AS BIGINT))]]) UPDATE {deferred} SET state = 3, "
@@ -186,6 +188,8 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_ARCHIVE_DELETE] = "DELETE FROM {published} WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_DEAD_OLD] = "SELECT m.lane, m.seq, m.key_hash FROM {deferred} m WHERE m.state = 5 AND "
                        "m.deferred_at <= {now} - :age ORDER BY m.lane, m.seq {limit}",
+        [Q_DEAD_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND state = 5 AND deferred_at <= {now} - :age AND "
+                          "seq IN ([[:seq]])",
         [Q_DEDUP_OLD] = "SELECT m.dedup_key FROM {dedup} m WHERE m.created_at <= {now} - :age "
                         "ORDER BY m.created_at {limit}",
         [Q_DEDUP_DELETE] = "DELETE FROM {dedup} WHERE dedup_key IN ([[:dedup]])",
@@ -210,9 +214,13 @@ const struct outbox_driver outbox_driver__generic = {
             "SELECT " COLUMNS "CAST(6 AS INTEGER), CAST(NULL AS {text}), CAST(NULL AS {text}), CAST(0 AS INTEGER), "
             "(SELECT MIN(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq) "
             "FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE m.seq <= l.pos",
-        [Q_PICK_PENDING] = "SELECT m.lane, m.seq, 0 FROM {messages} m WHERE 1 = 1",
+        [Q_PICK_PENDING] = "SELECT m.lane, m.seq, 0 FROM {messages} m WHERE " PENDING("m.") " = :state",
         [Q_PICK_PENDING_POSITION] = "SELECT m.lane, m.seq, 0 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
-                                    "WHERE m.seq > l.pos",
+                                    "WHERE m.seq > l.pos AND " PENDING("m.") " = :state",
+        [Q_DISCARD_PENDING] = "DELETE FROM {messages} WHERE lane = :lane AND " PENDING("") " = :state AND "
+                              "seq IN ([[:seq]])",
+        [Q_DISCARD_PENDING_POSITION] = "DELETE FROM {messages} WHERE lane = :lane AND " PENDING("") " = :state AND seq > "
+                                       "(SELECT l.pos FROM {lanes} l WHERE l.lane = :lane) AND seq IN ([[:seq]])",
         [Q_PICK_DEFERRED] = "SELECT m.lane, m.seq, m.key_hash FROM {deferred} m WHERE 1 = 1",
         [Q_REDRIVE] = "UPDATE {deferred} SET state = 3, attempts = 0, available_at = {now} + :delay "
                       "WHERE lane = :lane AND state = 5 AND seq IN ([[:seq]])",

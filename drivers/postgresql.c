@@ -199,7 +199,12 @@ const struct outbox_driver outbox_driver__postgresql = {
             "NOT pg_visible_in_snapshot(m.tx, l.snap)))",
         [Q_PICK_PENDING_POSITION] =
             "SELECT m.lane, m.seq, 0 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE (m.seq > l.pos OR "
-            "(m.seq > l.low AND NOT pg_visible_in_snapshot(m.tx, l.snap)))",
+            "(m.seq > l.low AND NOT pg_visible_in_snapshot(m.tx, l.snap))) AND "
+            "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END = :state",
+        [Q_DISCARD_PENDING_POSITION] =
+            "DELETE FROM {messages} m USING {lanes} l WHERE l.lane = m.lane AND m.lane = :lane AND (m.seq > l.pos OR "
+            "(m.seq > l.low AND NOT pg_visible_in_snapshot(m.tx, l.snap))) AND "
+            "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END = :state AND m.seq = ANY (:seqs::bigint[])",
         [Q_LIST_DEFERRED] = "SELECT " DEFERRED " FROM {deferred} m WHERE true",
         [Q_LIST_DELIVERED] = "SELECT " DELIVERED " FROM {published} m WHERE true",
         [Q_LIST_DELIVERED_POSITION] =

@@ -44,6 +44,7 @@ struct reader {
     struct set planned;   /* seqs of deferred messages to read */
     struct set exhausted; /* keys of which all that waits is planned */
     struct set park;      /* due ones that have to wait behind another */
+    struct set park_keys; /* their keys */
     struct set waiting;   /* keys with a head among the deferred */
     struct set blocked;   /* keys of which a message of this read is dead */
     struct set due;       /* the columns of Q_DUE, enum due, row by row */
@@ -79,7 +80,7 @@ static int set_has(const struct set *set, int64_t number)
 
 static void reader_free(struct reader *r)
 {
-    struct set *const sets[] = { &r->planned, &r->exhausted, &r->park, &r->waiting, &r->blocked, &r->due };
+    struct set *const sets[] = { &r->planned, &r->exhausted, &r->park, &r->park_keys, &r->waiting, &r->blocked, &r->due };
     size_t i;
 
     for (i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
@@ -235,8 +236,10 @@ static int plan_one(struct reader *r, const int64_t *due, outbox_error **err)
     int64_t before = outbox_consumer__ordered(consumer) ? head_before(due, dead_blocks) : 0;
     int rc;
 
-    if (before != 0 && !set_has(&r->planned, before))
-        return set_add(&r->park, due[SEQ], err);
+    if (before != 0 && !set_has(&r->planned, before)) {
+        rc = set_add(&r->park, due[SEQ], err);
+        return rc == OUTBOX_OK ? set_add(&r->park_keys, due[KEY], err) : rc;
+    }
     if (!has_room(r))
         return OUTBOX_OK;
     rc = plan(r, due[SEQ], due[BYTES], err);
@@ -273,7 +276,8 @@ static int by_seq(const void *a, const void *b)
     return by_first(&((const struct outbox_item *)a)->record.seq, &((const struct outbox_item *)b)->record.seq);
 }
 
-/* A due message that must wait behind another of its key is held from now on, or it would be looked at each time. */
+/* A due message that must wait behind another of its key is held from now on, or it would be looked at each time. Only
+ * now that the lane is locked it is certain whether the head is still there. */
 static int park(struct reader *r, outbox_error **err)
 {
     outbox_conn *conn = r->batch->consumer->conn;
@@ -289,6 +293,9 @@ static int park(struct reader *r, outbox_error **err)
     if (rc == OUTBOX_OK)
         rc = outbox_conn__run_list(conn, Q_DEFERRED_PARK, &args, r->park.list, r->park.count,
                                    "hold messages behind an earlier one", NULL, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__promote(conn, r->batch->lane, r->park_keys.list, r->park_keys.count,
+                                  outbox_consumer__dead_blocks(r->batch->consumer), err);
     if (rc == OUTBOX_OK)
         return outbox_conn__commit(conn, err);
     outbox_conn__rollback(conn);

@@ -390,6 +390,27 @@ static void test_stopped_pass(struct fixture *fx)
     outbox_signal__destroy(&p.signal);
 }
 
+/* Redriven after the cleaner found it and before it came to its lane: it is not dead any more. */
+static void test_dead_redriven(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    char sql[200];
+
+    fixture_set(fx, "clean.dead_retention", "1d");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    send_words(fx, "t", "k", "1 2");
+    CHECK_INT(settle_one(fx, consumer, OUTBOX_REJECT, NULL), 2);
+    CHECK_INT(clean(fx), 0); /* the pass that moves the lane's low water */
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET deferred_at = 1", fx->prefix), 0);
+    snprintf(sql, sizeof sql, "UPDATE %sdeferred SET state = 3, available_at = 1 WHERE seq = 1", fx->prefix);
+    at_lane_lock(fx, sql);
+    CHECK_INT(clean(fx), 1);
+    at_lane_lock(fx, NULL);
+    CHECK_INT(count_state(fx, OUTBOX_RETRYING), 1);
+    CHECK_INT(drain(fx, consumer, NULL), 1);
+    CHECK_INT(rows(fx), 0);
+}
+
 /* Statements that a pass runs for a lane in which there is nothing: none. */
 static void test_idle_pass(struct fixture *fx)
 {
@@ -424,6 +445,7 @@ void suite_clean(const struct target *target, const char *only)
         {"clean: retention of what was deferred", test_retention_of_deferred, 0},
         {"clean: retention of a duration", test_retention_duration, 0},
         {"clean: dead_retention", test_dead_retention, 0},
+        {"clean: a dead message is redriven meanwhile", test_dead_redriven, 0},
         {"clean: dedup.window", test_dedup_window, 0},
         {"clean: beside enqueue and relays", test_beside, 0},
         {"clean: a pass that is stopped", test_stopped, 1},

@@ -529,6 +529,24 @@ static void test_discard_first_head(struct fixture *fx)
     drained_of(fx, consumer, "k", "3 4 5 6");
 }
 
+/* Found to stand behind a head that is discarded before the lane is locked to hold it. */
+static void test_parked_without_head(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    char sql[200];
+
+    send_words(fx, "t", "k", "1");
+    answer_head(fx, consumer, OUTBOX_RETRY);
+    send_later(fx, "k", "2", HOUR_MS, 0);
+    drained_of(fx, consumer, "k", "");
+    make_one_due(fx, 2);
+    snprintf(sql, sizeof sql, "DELETE FROM %sdeferred WHERE seq = 1", fx->prefix);
+    at_lane_lock(fx, sql);
+    drained_of(fx, consumer, "k", "2");
+    at_lane_lock(fx, NULL);
+    CHECK_INT(count_waiting(fx), 0);
+}
+
 /* A head that dies without blocking lets go what is behind it, though a later one waits. */
 static void test_dead_before_retry(struct fixture *fx)
 {
@@ -624,6 +642,7 @@ void suite_order(const struct target *target, const char *only)
         {"order: several heads in a batch", test_heads_in_batch, 0},
         {"order: several heads, due one by one", test_heads_apart, 0},
         {"order: the first of several heads is discarded", test_discard_first_head, 0},
+        {"order: what is held when its head goes", test_parked_without_head, 0},
         {"order: the first of several heads dies", test_dead_before_retry, 0},
         {"order: ordering=none", test_ordering_none, 0},
         {"order: keyless messages", test_keyless, 1},

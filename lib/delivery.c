@@ -15,9 +15,6 @@ static int64_t monotonic_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* What a publisher has to answer once it was told to end. */
-#define PATIENCE 500000
-
 struct answer {
     int done;
     int verdict; /* 0: none that counts */
@@ -33,7 +30,8 @@ struct outbox_delivery {
     struct answer *answers;
     size_t count, done, next;
     int publishing; /* publish() has not returned */
-    int warned;     /* the publisher's cancel was called */
+    int64_t moved;  /* when it last took or answered a message; monotonic µs */
+    int warned;     /* the publisher's cancel was called, or must not be any more */
     int64_t patience; /* once it was: until when the answers that it still gives are waited for; monotonic µs */
     int cancelled;  /* answers no longer count */
     int unavailable; /* so it was said of one of them */
@@ -112,6 +110,7 @@ const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index)
     while (d->next < d->count && record == NULL && !d->cancelled) {
         size_t i = d->next++;
 
+        d->moved = monotonic_us();
         if (d->answers[i].done)
             continue;
         if (d->unavailable || key_failed(d, i)) {
@@ -160,6 +159,7 @@ int outbox_delivery_answer(outbox_delivery *d, size_t index, outbox_verdict verd
     counts = !d->cancelled;
     d->answers[index].done = 1;
     d->done++;
+    d->moved = monotonic_us();
     if (counts) {
         d->answers[index].verdict = verdict;
         d->unavailable |= verdict == OUTBOX_UNAVAILABLE;
@@ -178,14 +178,15 @@ void outbox_delivery__warn(outbox_delivery *d)
     int first;
 
     pthread_mutex_lock(&d->lock);
-    first = !d->warned;
+    /* The publisher may have forgotten one that is answered. */
+    first = !d->warned && (d->publishing || d->done < d->count);
     d->warned = 1;
     pthread_mutex_unlock(&d->lock);
     if (first && d->publisher->ops.cancel != NULL)
         d->publisher->ops.cancel(d->publisher->self, d);
     pthread_mutex_lock(&d->lock);
     if (first)
-        d->patience = monotonic_us() + PATIENCE;
+        d->patience = monotonic_us() + OUTBOX_DELIVERY_PATIENCE;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->lock);
 }
@@ -197,6 +198,16 @@ void outbox_delivery__cancel(outbox_delivery *d)
     d->cancelled = 1;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->lock);
+}
+
+int64_t outbox_delivery__stuck_since(outbox_delivery *d)
+{
+    int64_t since;
+
+    pthread_mutex_lock(&d->lock);
+    since = d->publishing ? d->moved : INT64_MAX;
+    pthread_mutex_unlock(&d->lock);
+    return since;
 }
 
 /* In slices, so that a hurried stop is seen; an answer ends a slice at once. */
@@ -253,15 +264,23 @@ enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us,
     size_t unanswered;
     int rc, given_up;
 
+    pthread_mutex_lock(&d->lock);
     d->publishing = 1;
+    d->moved = monotonic_us();
+    pthread_mutex_unlock(&d->lock);
     rc = d->publisher->ops.publish(d->publisher->self, d, &err);
     pthread_mutex_lock(&d->lock);
     d->publishing = 0;
     if (rc >= 0)
         wait_for_answers(d, deadline, hurry);
     given_up = d->done < d->count;
+    if (rc < 0) {
+        /* The publisher let go of it: it is not to be told any more. */
+        d->warned = 1;
+        d->cancelled = given_up;
+    }
     pthread_mutex_unlock(&d->lock);
-    if (given_up)
+    if (given_up && rc >= 0)
         outbox_delivery__cancel(d);
     pthread_mutex_lock(&d->lock);
     unanswered = fill_in(d);

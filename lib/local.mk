@@ -11,6 +11,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/module.c \
 	%D%/wake_file.c \
 	%D%/wake_socket.c \
+	%D%/watch.c \
 	%D%/waker.c \
 	%D%/names.c \
 	%D%/publish.c \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Workers claim, publish and settle; the keeper renews their leases and ends what a publisher takes too long for. */
+/* Workers claim, publish and settle; the keeper renews their leases. */
 #include "backoff.h"
 #include "error_internal.h"
 #include "relay_internal.h"
@@ -269,34 +269,6 @@ void *outbox_relay__worker(void *arg)
 
 /* ---- keeper ---- */
 
-/* Cancels what is late. Returns how long to wait until something else is, but not beyond `until`; what begins meanwhile
- * and is late before that pokes. */
-static int64_t cancel_late(outbox_relay *relay, int64_t until)
-{
-    int64_t now = outbox_thread__clock();
-    int i;
-
-    /* Under the lock: a worker cannot take its delivery away meanwhile. */
-    pthread_mutex_lock(&relay->lock);
-    if (relay->stop_at > now && relay->stop_at < until)
-        until = relay->stop_at;
-    for (i = 0; i < relay->count; i++) {
-        struct outbox_worker *worker = &relay->workers[i];
-
-        if (worker->delivery == NULL)
-            continue;
-        if (now >= worker->deadline || relay->hurry || (relay->stop_at != 0 && now >= relay->stop_at)) {
-            outbox_delivery__warn(worker->delivery);
-            worker->deadline = INT64_MAX;
-        }
-        if (worker->deadline < until)
-            until = worker->deadline;
-    }
-    relay->keeper_until = until;
-    pthread_mutex_unlock(&relay->lock);
-    return until > now ? until - now : 0;
-}
-
 static int renew(outbox_relay *relay, outbox_conn **conn, outbox_error **err)
 {
     int i, rc = *conn != NULL ? OUTBOX_OK : outbox_conn_open(relay->dsn, relay->conf, conn, err);
@@ -307,7 +279,7 @@ static int renew(outbox_relay *relay, outbox_conn **conn, outbox_error **err)
         int holds;
 
         pthread_mutex_lock(&relay->lock);
-        holds = relay->workers[i].holds;
+        holds = relay->workers[i].holds && !relay->workers[i].stuck;
         snprintf(owner, sizeof(owner), "%s", relay->workers[i].owner);
         pthread_mutex_unlock(&relay->lock);
         outbox_args__text(&args, P_OWNER, owner);
@@ -327,9 +299,12 @@ void *outbox_relay__keeper(void *arg)
     while (!outbox_signal__stopped(&relay->keeping)) {
         outbox_error *err = NULL;
 
-        outbox_signal__await(&relay->keeping, cancel_late(relay, next));
-        if (outbox_thread__clock() < next)
+        int64_t now = outbox_thread__clock();
+
+        if (now < next) {
+            outbox_signal__wait(&relay->keeping, next - now);
             continue;
+        }
         if (renew(relay, &conn, &err) < 0) {
             outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "leases could not be renewed: %s", outbox_error_message(err));
             outbox_error_free(err);

@@ -139,8 +139,10 @@ static void forget_if_done(outbox_delivery *d)
     pthread_mutex_lock(&publisher->lock);
     for (at = &publisher->abandoned; *at != NULL && *at != d; at = &(*at)->next_abandoned)
         ;
-    if (*at == d)
+    if (*at == d) {
         *at = d->next_abandoned;
+        publisher->abandoned_count--;
+    }
     pthread_mutex_unlock(&publisher->lock);
     delivery_free(d);
 }
@@ -304,6 +306,7 @@ int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch)
         d->keep = batch;
         d->next_abandoned = publisher->abandoned;
         publisher->abandoned = d;
+        publisher->abandoned_count++;
         pthread_mutex_unlock(&d->lock);
         pthread_mutex_unlock(&publisher->lock);
         return 1;
@@ -312,6 +315,16 @@ int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch)
     pthread_mutex_unlock(&publisher->lock);
     delivery_free(d);
     return 0;
+}
+
+size_t outbox_publisher__kept(outbox_publisher *publisher)
+{
+    size_t count;
+
+    pthread_mutex_lock(&publisher->lock);
+    count = publisher->abandoned_count;
+    pthread_mutex_unlock(&publisher->lock);
+    return count;
 }
 
 void outbox_publisher_free(outbox_publisher *publisher)

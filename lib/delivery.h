@@ -21,9 +21,13 @@
 struct outbox_publisher {
     outbox_publisher_ops ops;
     void *self;
-    pthread_mutex_t lock; /* guards abandoned */
+    pthread_mutex_t lock; /* guards the abandoned */
     outbox_delivery *abandoned;
+    size_t abandoned_count;
 };
+
+/* How many deliveries were given up and are kept, as the publisher may still answer. */
+size_t outbox_publisher__kept(outbox_publisher *publisher);
 
 /* items: pointers into a batch. NULL when memory is out. */
 outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox_item **items, size_t count);

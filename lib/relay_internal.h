@@ -3,7 +3,7 @@
  *
  * Threads: N workers (each with a connection and a consumer of its own), one keeper (a connection of its own; renews the
  * leases that workers hold), one watcher (no connection; see watch.c), one waker (see waker.h), one cleaner (see cleaner.c).
- * `lock` guards stats, failure and each worker's owner, holds, and what stands from lane to pinned; the signals, the idle
+ * `lock` guards stats, failure, silent and each worker's owner, holds, and what stands from lane to pinned; the signals, the idle
  * state, the breaker and deliveries have locks of their own. None of them is taken under another, and none is held when the
  * publisher or a hook is called. Nothing of ODBC crosses a thread. */
 #ifndef OUTBOX_RELAY_INTERNAL_H
@@ -61,6 +61,7 @@ struct outbox_relay {
     int count, running, once, cleaning;
     atomic_int hurry;              /* read by waits that hold other locks */
     int64_t stop_at;               /* when the drain ends; 0: not stopping */
+    int silent;                    /* the publisher keeps too much without an answer */
     int64_t watch_until;           /* the watcher looks at deliveries again; before that it must be poked */
     pthread_t keeper, watcher;
     int keeper_started, watcher_started;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #define SETTLE_TRIES 8
+#define KEPT_MAX 64 /* deliveries without an answer, each with its batch */
+#define KEPT_LOOK_US 100000
 
 static void set_holds(struct outbox_worker *worker, int holds)
 {
@@ -218,6 +220,48 @@ static int handle_error(struct outbox_worker *worker, int rc, outbox_error *err,
     return 0;
 }
 
+/* Deliveries that were given up are kept, with their messages, until they are answered: a publisher that never does must
+ * not eat the memory. */
+static int is_silent(outbox_relay *relay)
+{
+    size_t kept = outbox_publisher__kept(relay->publisher);
+    int silent = kept >= KEPT_MAX, news;
+
+    pthread_mutex_lock(&relay->lock);
+    news = silent != relay->silent;
+    relay->silent = silent;
+    pthread_mutex_unlock(&relay->lock);
+    if (news && silent)
+        outbox_log__write(relay->conf, OUTBOX_LOG_ERROR,
+                          "the publisher %s has not answered %zu deliveries that it was told to cancel: nothing more is sent "
+                          "until it does", outbox_publisher_name(relay->publisher), kept);
+    else if (news)
+        outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "the publisher %s answers again",
+                          outbox_publisher_name(relay->publisher));
+    return silent;
+}
+
+/* Waits while the publisher owes too many answers. 0: nothing more to do. */
+static int wait_for_answers(struct outbox_worker *worker)
+{
+    outbox_relay *relay = worker->relay;
+    outbox_error *err = NULL;
+
+    while (is_silent(relay) && !relay->once) {
+        outbox_signal__wait(&relay->signal, KEPT_LOOK_US);
+        if (outbox_signal__stopped(&relay->signal))
+            return 0;
+    }
+    if (!relay->once || !is_silent(relay))
+        return 1;
+    outbox_error__set(&err, OUTBOX_ERR_PUBLISH, "publisher.silent",
+                      "the publisher %s has not answered %d deliveries that it was told to cancel; what is left goes next time",
+                      outbox_publisher_name(relay->publisher), KEPT_MAX);
+    fail_once(relay, err);
+    outbox_error_free(err);
+    return 0;
+}
+
 /* Waits while the broker is taken for down, but for one worker at a time that is let in to try. 0: nothing more to do. */
 static int wait_for_broker(struct outbox_worker *worker)
 {
@@ -246,7 +290,7 @@ void *outbox_relay__worker(void *arg)
     outbox_relay *relay = worker->relay;
     int failures = 0, end = 0;
 
-    while (!end && !outbox_signal__stopped(&relay->signal) && wait_for_broker(worker)) {
+    while (!end && !outbox_signal__stopped(&relay->signal) && wait_for_answers(worker) && wait_for_broker(worker)) {
         outbox_error *err = NULL;
         int rc = worker->consumer != NULL ? OUTBOX_OK : connect_again(worker, &err);
 

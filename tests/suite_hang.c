@@ -304,6 +304,100 @@ static void test_locked_lane(struct fixture *fx)
     act_close(fx, &a);
 }
 
+/* ---- A publisher that owes answers ---- */
+
+enum { OWED_MAX = 1000 };
+
+/* Keeps what it gets, until it is told to answer. Guarded by lock. */
+struct debtor {
+    pthread_mutex_t lock;
+    outbox_delivery *owed[OWED_MAX];
+    int count, most, calls, honest;
+};
+
+static int debtor_publish(void *self, outbox_delivery *d, outbox_error **err)
+{
+    struct debtor *b = self;
+
+    (void)err;
+    pthread_mutex_lock(&b->lock);
+    b->calls++;
+    for (size_t i = 0; i < outbox_delivery_count(d) && b->honest; i++)
+        outbox_delivery_answer(d, i, OUTBOX_PUBLISHED, -1, NULL);
+    if (!b->honest && b->count < OWED_MAX)
+        b->owed[b->count++] = d;
+    b->most = b->count > b->most ? b->count : b->most;
+    pthread_mutex_unlock(&b->lock);
+    return OUTBOX_OK;
+}
+
+/* Answers all that it owes; returns how many deliveries that were. */
+static int debtor_pay(struct debtor *b)
+{
+    int count;
+
+    pthread_mutex_lock(&b->lock);
+    count = b->count;
+    for (int i = 0; i < count; i++) {
+        size_t n = outbox_delivery_count(b->owed[i]);
+
+        for (size_t k = 0; k < n; k++)
+            outbox_delivery_answer(b->owed[i], k, OUTBOX_UNKNOWN, -1, "at last");
+    }
+    b->count = 0;
+    pthread_mutex_unlock(&b->lock);
+    return count;
+}
+
+static int debtor_get(struct debtor *b, const int *field)
+{
+    int value;
+
+    pthread_mutex_lock(&b->lock);
+    value = *field;
+    pthread_mutex_unlock(&b->lock);
+    return value;
+}
+
+/* What was given up is kept until it is answered, and is no more than a bounded number of deliveries. */
+static void test_debtor(struct fixture *fx)
+{
+    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, 0, "debtor", debtor_publish, NULL, NULL};
+    outbox_publisher *publisher = NULL;
+    struct debtor *b = calloc(1, sizeof *b);
+    struct act a;
+    int done;
+
+    REQUIRE(b != NULL && one_lane(fx), "no outbox");
+    pthread_mutex_init(&b->lock, NULL);
+    fixture_set(fx, "relay.workers", "4");
+    fixture_set(fx, "relay.batch_size", "1");
+    fixture_set(fx, "relay.publish_timeout", "1ms");
+    fixture_set(fx, "retry.max_attempts", "1000000");
+    fixture_set(fx, "breaker.threshold", "0");
+    REQUIRE(act_open(fx, &a, FINE, 0) && OK(outbox_publisher_new(&ops, b, &publisher, &fx->err)) &&
+            act_swap(fx, &a, publisher) && send_numbered(fx, "t", 50, 50), "no relay");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    for (int round = 1; round <= 3; round++) {
+        WAIT_FOR(script_get(&a.script, &a.script.silent) == round, done);
+        CHECK(done, "round %d: it goes on with %d unanswered", round, debtor_get(b, &b->count));
+        CHECK(debtor_pay(b) >= 64, "too few");
+    }
+    CHECK(b->most <= 64 + 3, "%d were unanswered", b->most);
+    CHECK(b->calls >= 3 * 64, "%d calls", b->calls);
+    pthread_mutex_lock(&b->lock);
+    b->honest = 1;
+    pthread_mutex_unlock(&b->lock);
+    debtor_pay(b);
+    WAIT_FOR(stats_of(&a).published == 50, done);
+    CHECK(done, "%d published", (int)stats_of(&a).published);
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(stats_of(&a).dead, 0);
+    act_close(fx, &a);
+    free(b);
+}
+
 /* ---- A callback ---- */
 
 /* Answers with the verdict that its letter stands for; while the broker is away, with that alone. */
@@ -494,6 +588,7 @@ void suite_hang(const struct target *target, const char *only)
         {"broker: a cancel that takes its time", test_slow_cancel, 0},
         {"broker: does not return", test_never_returns, 1},
         {"broker: while a lane is locked", test_locked_lane, 1},
+        {"broker: owes answers", test_debtor, 0},
         {"broker: a callback's verdicts", test_callback, 0},
         {"broker: exec:, a command that is broken", test_exec_broken, 0},
         {"broker: exec:, unavailable", test_exec_unavailable, 0},

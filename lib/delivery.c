@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "delivery.h"
 #include "error_internal.h"
+#include "keys.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ struct outbox_delivery {
     pthread_cond_t changed;
     struct outbox_item **items;
     struct answer *answers;
+    struct outbox_keys failed; /* keys of what was answered with something else than published, or passed over */
     size_t count, done, next;
     int publishing; /* publish() has not returned */
     int64_t moved;  /* when it last took or answered a message; monotonic µs */
@@ -47,6 +49,7 @@ static void delivery_free(outbox_delivery *d)
     for (i = 0; i < d->count; i++)
         free(d->answers[i].reason);
     free(d->answers);
+    free(d->failed.slots);
     free(d->items);
     outbox_batch_free(d->keep);
     pthread_cond_destroy(&d->changed);
@@ -65,7 +68,7 @@ outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox
     d->count = count;
     d->items = malloc(count * sizeof(struct outbox_item *));
     d->answers = calloc(count, sizeof(*d->answers));
-    if (d->items == NULL || d->answers == NULL) {
+    if (d->items == NULL || d->answers == NULL || !outbox_keys__make(&d->failed, count)) {
         free(d->items);
         free(d->answers);
         free(d);
@@ -93,13 +96,17 @@ const outbox_record *outbox_delivery_message(const outbox_delivery *d, size_t in
 /* Whether an earlier message of the same key was answered with something else than published. */
 static int key_failed(const outbox_delivery *d, size_t index)
 {
-    int64_t key = d->items[index]->key_hash;
-    size_t i;
+    return outbox_keys__before(&d->failed, d->items[index]->key_hash, index);
+}
 
-    for (i = 0; i < index && key != 0; i++)
-        if (d->items[i]->key_hash == key && d->answers[i].done && d->answers[i].verdict != OUTBOX_PUBLISHED)
-            return 1;
-    return 0;
+/* It is answered, or passed over. */
+static void note_done(outbox_delivery *d, size_t index, int verdict)
+{
+    d->answers[index].done = 1;
+    d->answers[index].verdict = verdict;
+    d->done++;
+    if (verdict != OUTBOX_PUBLISHED)
+        outbox_keys__add(&d->failed, d->items[index]->key_hash, index);
 }
 
 const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index)
@@ -114,8 +121,7 @@ const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index)
         if (d->answers[i].done)
             continue;
         if (d->unavailable || key_failed(d, i)) {
-            d->answers[i].done = 1;
-            d->done++;
+            note_done(d, i, 0);
             continue;
         }
         *index = i;
@@ -159,11 +165,9 @@ int outbox_delivery_answer(outbox_delivery *d, size_t index, outbox_verdict verd
         return OUTBOX_NONE;
     }
     counts = !d->cancelled;
-    d->answers[index].done = 1;
-    d->done++;
+    note_done(d, index, counts ? (int)verdict : 0);
     d->moved = monotonic_us();
     if (counts) {
-        d->answers[index].verdict = verdict;
         d->unavailable |= verdict == OUTBOX_UNAVAILABLE;
         d->answers[index].retry_ms = retry_ms;
         if (reason != NULL && verdict != OUTBOX_PUBLISHED)

@@ -165,6 +165,9 @@ const struct outbox_driver outbox_driver__postgresql = {
                                     "ORDER BY seq LIMIT :limit"),
         [Q_SUSPECTS] = "(" LATE_ROWS ") UNION ALL (SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos "
                        "ORDER BY m.lane, m.seq LIMIT :limit)",
+        /* A lane that somebody has locked does not keep the others waiting: whoever settles it renews it, too. */
+        [Q_RENEW_ALL] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE lane = ANY(ARRAY("
+                        "SELECT l.lane FROM {lanes} l WHERE l.owner = :owner FOR UPDATE SKIP LOCKED))",
         [Q_SETTLE_POSITION] = "UPDATE {lanes} SET pos = :pos, snap = :snap::pg_snapshot, "
                               "xbound = pg_current_xact_id(), owner = :owner, lease_until = {now} + :lease, "
                               "suspect = :suspect WHERE lane = :lane AND token = :token RETURNING xbound::text",

@@ -22,6 +22,7 @@ unit_tests = \
 	%D%/unit/error \
 	%D%/unit/json \
 	%D%/unit/json_parse \
+	%D%/unit/keys \
 	%D%/unit/lane \
 	%D%/unit/log \
 	%D%/unit/migrations \

@@ -22,7 +22,7 @@ enum trouble {
 struct script {
     pthread_mutex_t lock;
     enum trouble trouble;
-    int calls, inside, most_inside, largest, cancelled, opened, closed;
+    int calls, inside, most_inside, largest, cancelled, opened, closed, stuck, silent;
     int calls_down, seen_down; /* calls and messages while it was down */
     int twice;        /* answers each message a second time, the other way round */
     int published, failed, dead, attempts_of_dead;

@@ -114,7 +114,7 @@ struct outbox_driver {
     const char *const *dbms;    /* what SQL_DBMS_NAME starts with; ends with NULL */
     unsigned flags;
     const char *now;            /* microseconds since 1970 UTC, by the server's clock, of this statement */
-    const char *bytes;          /* size of the column `payload` in bytes, without reading it */
+    const char *bytes;          /* of the columns payload and headers, which may be NULL, without reading them */
     const char *limit;          /* what follows ORDER BY */
     const char *text;           /* type for CAST of an error text */
     const char *id;             /* how the parameter :id is written into the column id */

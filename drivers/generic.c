@@ -60,7 +60,7 @@ const struct outbox_driver outbox_driver__generic = {
     .dbms = dbms,
     /* Standard SQL as far as it goes; a server that wants it otherwise gets a driver of its own. */
     .now = "CAST(EXTRACT(EPOCH FROM CURRENT_TIMESTAMP) * 1000000 AS BIGINT)",
-    .bytes = "OCTET_LENGTH(m.payload)",
+    .bytes = "OCTET_LENGTH(m.payload) + COALESCE(OCTET_LENGTH(m.headers), 0)",
     .limit = "FETCH FIRST :limit ROWS ONLY",
     .text = "VARCHAR(1000)",
     .id = ":id",

@@ -52,8 +52,9 @@
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = u.lane LIMIT 1)"
 
 /* Bounds the bytes of a batch in the server: psqlODBC fetches whole results into memory. */
+#define BYTES(m) "octet_length(" m ".payload) + coalesce(octet_length(" m ".headers), 0)"
 #define BOUNDED(source)                                                                                                 \
-    "FROM (SELECT q.*, sum(octet_length(q.payload)) OVER (ORDER BY q.seq) - octet_length(q.payload) AS ahead "          \
+    "FROM (SELECT q.*, sum(" BYTES("q") ") OVER (ORDER BY q.seq) - (" BYTES("q") ") AS ahead "                         \
     "FROM (" source ") q) m WHERE m.ahead < :bytes ORDER BY m.seq"
 
 #define LATE_ROWS                                                                                                       \
@@ -128,7 +129,7 @@ const struct outbox_driver outbox_driver__postgresql = {
     .dbms = dbms,
     .flags = OUTBOX_DRIVER_POSITION | OUTBOX_DRIVER_SETTLE_RETURNS,
     .now = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
-    .bytes = "octet_length(m.payload)",
+    .bytes = BYTES("m"),
     .limit = "LIMIT :limit",
     .text = "text",
     .id = ":id::uuid",

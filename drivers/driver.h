@@ -79,6 +79,9 @@ enum outbox_query {
     Q_REDRIVE,          /* dead ones by seq */
     Q_META_SET,
     Q_FUTURE,           /* 1 when xids that matter lie in this cluster's future: i; NULL: not asked */
+    Q_BEHIND,           /* 1 when the numbers to come lie behind a position: i; NULL: not asked */
+    Q_ADVANCE,          /* let numbers begin beyond all positions; used with Q_RENUMBER */
+    Q_RENUMBER,         /* new numbers for messages that were written behind a position since it is what it is */
     Q_REBASE_LANE,      /* the position means what it says here */
     Q_REBASE_NEW,       /* messages beyond the position count as written long ago */
     Q_AUDIT,            /* note who does what to which messages, none so far */

@@ -211,6 +211,17 @@ const struct outbox_driver outbox_driver__postgresql = {
             "SELECT max(CASE WHEN l.xbound >= s.xmax OR (SELECT m.tx FROM {messages} m WHERE m.lane = l.lane AND "
             "m.tx >= s.xmax AND m.seq > l.pos ORDER BY m.lane, m.tx, m.seq LIMIT 1) IS NOT NULL THEN 1 ELSE 0 END) "
             "FROM {lanes} l, (SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xmax) s WHERE l.lane >= 0",
+        /* The sequence went back: by TRUNCATE … RESTART IDENTITY, by logical replication, which does not copy it, or by a
+         * restore of some tables. A role that may not look does not know. */
+        [Q_BEHIND] =
+            "SELECT CASE WHEN has_sequence_privilege(s.oid, 'SELECT') AND coalesce(pg_sequence_last_value(s.oid), 0) < "
+            "(SELECT max(pos) FROM {lanes}) THEN 1 ELSE 0 END "
+            "FROM (SELECT pg_get_serial_sequence('{messages}', 'seq')::regclass AS oid) s",
+        [Q_ADVANCE] = "SELECT setval(pg_get_serial_sequence('{messages}', 'seq')::regclass, max(pos)) FROM {lanes}",
+        /* No transaction as late as xbound can have drawn a number below the position otherwise. */
+        [Q_RENUMBER] = "UPDATE {messages} m SET seq = DEFAULT FROM (SELECT w.lane, w.seq FROM {lanes} l JOIN {messages} w "
+                       "ON w.lane = l.lane AND w.seq <= l.pos AND w.tx >= l.xbound ORDER BY w.seq) b "
+                       "WHERE m.lane = b.lane AND m.seq = b.seq",
         [Q_REBASE_LANE] = "UPDATE {lanes} SET low = greatest(low, pos), cleaned = 0, snap = pg_current_snapshot(), "
                           "xbound = pg_current_xact_id() WHERE lane = :lane",
         /* 3 is the xid that any snapshot sees. */

@@ -198,8 +198,9 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_LIST_DEFERRED] = "SELECT " DEFERRED " FROM {deferred} m WHERE true",
         [Q_LIST_DELIVERED] = "SELECT " DELIVERED " FROM {published} m WHERE true",
         [Q_LIST_DELIVERED_POSITION] =
-            "SELECT " COLUMNS "6, NULL::text, NULL::text, 0, (SELECT min(p.published_at) FROM {positions} p WHERE "
-            "p.lane = m.lane AND p.pos >= m.seq AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap))) "
+            "SELECT " COLUMNS "6, NULL::text, NULL::text, 0, (SELECT p.published_at FROM {positions} p WHERE "
+            "p.lane = m.lane AND p.pos >= m.seq AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap)) "
+            "ORDER BY p.lane, p.pos, p.published_at LIMIT 1) "
             "FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
             "WHERE m.seq <= l.pos AND (m.seq <= l.low OR pg_visible_in_snapshot(m.tx, l.snap))",
         /* The table's oid too: clusters that were copied from one template have one identifier. Neither ever changes for

@@ -414,6 +414,29 @@ static void test_idle_pass(struct fixture *fx)
     CHECK_INT(rows(fx), 0);
 }
 
+/* A table without a key refuses deletes, even of no row, once it is published with all others. */
+static void test_publication(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    int made;
+
+    if (!target_is_postgresql(fx->target)) {
+        tap_skip("only PostgreSQL has publications");
+        return;
+    }
+    fixture_set(fx, "clean.retention", "1us");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    fx->db.quiet = 1; /* a warning that wal_level is not logical */
+    made = db_exec(&fx->db, "CREATE PUBLICATION %sall FOR ALL TABLES", fx->prefix);
+    fx->db.quiet = 0;
+    CHECK_INT(made, 0);
+    REQUIRE(send_numbered(fx, "t", 20, 50), "not sent");
+    CHECK_INT(drain(fx, consumer, NULL), 50);
+    CHECK(clean(fx) >= 0, "the cleaner was refused");
+    CHECK_INT(rows(fx), 0);
+    CHECK_INT(db_exec(&fx->db, "DROP PUBLICATION %sall", fx->prefix), 0);
+}
+
 void suite_clean(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -423,6 +446,7 @@ void suite_clean(const struct target *target, const char *only)
         {"clean: retention forever, and purge", test_retention_forever, 0},
         {"clean: retention of what was deferred", test_retention_of_deferred, 0},
         {"clean: retention of a duration", test_retention_duration, 0},
+        {"clean: beside a publication of all tables", test_publication, 0},
         {"clean: dead_retention", test_dead_retention, 0},
         {"clean: dedup.window", test_dedup_window, 0},
         {"clean: beside enqueue and relays", test_beside, 0},

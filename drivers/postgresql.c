@@ -76,6 +76,8 @@ static const char *const setup[] = {
     "SET jit = off",
     "SET default_transaction_isolation = 'read committed'",
     "SET idle_in_transaction_session_timeout = '60s'",
+    "SET statement_timeout = 0", /* those of applications: here they would stop the same statement again and again */
+    "SET lock_timeout = 0",
     NULL,
 };
 

@@ -90,6 +90,9 @@ enum outbox_query {
     Q_REDRIVE,          /* dead ones by seq */
     Q_META_SET,
     Q_FUTURE,           /* 1 when xids that matter lie in this cluster's future: i; NULL: not asked */
+    Q_BEHIND,           /* 1 when the numbers to come lie behind a position: i; NULL: not asked */
+    Q_ADVANCE,          /* let numbers begin beyond all positions; used with Q_RENUMBER */
+    Q_RENUMBER,         /* new numbers for messages that were written behind a position since it is what it is */
     Q_REBASE_LANE,      /* the position means what it says here */
     Q_REBASE_NEW,       /* messages beyond the position count as written long ago */
     Q_AUDIT,            /* note who does what to which messages, none so far */
@@ -125,7 +128,7 @@ struct outbox_driver {
     const char *const *dbms;    /* what SQL_DBMS_NAME starts with; ends with NULL */
     unsigned flags;
     const char *now;            /* microseconds since 1970 UTC, by the server's clock, of this statement */
-    const char *bytes;          /* size of the column `payload` in bytes, without reading it */
+    const char *bytes;          /* of the columns payload and headers, which may be NULL, without reading them */
     const char *limit;          /* what follows ORDER BY */
     const char *text;           /* type for CAST of an error text */
     const char *id;             /* how the parameter :id is written into the column id */

@@ -73,7 +73,7 @@ const struct outbox_driver outbox_driver__generic = {
     .dbms = dbms,
     /* Standard SQL as far as it goes; a server that wants it otherwise gets a driver of its own. */
     .now = "CAST(EXTRACT(EPOCH FROM CURRENT_TIMESTAMP) * 1000000 AS BIGINT)",
-    .bytes = "OCTET_LENGTH(m.payload)",
+    .bytes = "OCTET_LENGTH(m.payload) + COALESCE(OCTET_LENGTH(m.headers), 0)",
     .limit = "FETCH FIRST :limit ROWS ONLY",
     .text = "VARCHAR(1000)",
     .id = ":id",
@@ -212,7 +212,8 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_LIST_DELIVERED] = "SELECT " DELIVERED " FROM {published} m WHERE 1 = 1",
         [Q_LIST_DELIVERED_POSITION] =
             "SELECT " COLUMNS "CAST(6 AS INTEGER), CAST(NULL AS {text}), CAST(NULL AS {text}), CAST(0 AS INTEGER), "
-            "(SELECT MIN(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq) "
+            "(SELECT MIN(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos = "
+            "(SELECT MIN(q.pos) FROM {positions} q WHERE q.lane = m.lane AND q.pos >= m.seq)) "
             "FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE m.seq <= l.pos",
         [Q_PICK_PENDING] = "SELECT m.lane, m.seq, 0 FROM {messages} m WHERE " PENDING("m.") " = :state",
         [Q_PICK_PENDING_POSITION] = "SELECT m.lane, m.seq, 0 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "

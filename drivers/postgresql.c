@@ -52,8 +52,9 @@
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = u.lane LIMIT 1)"
 
 /* Bounds the bytes of a batch in the server: psqlODBC fetches whole results into memory. */
+#define BYTES(m) "octet_length(" m ".payload) + coalesce(octet_length(" m ".headers), 0)"
 #define BOUNDED(source)                                                                                                 \
-    "FROM (SELECT q.*, sum(octet_length(q.payload)) OVER (ORDER BY q.seq) - octet_length(q.payload) AS ahead "          \
+    "FROM (SELECT q.*, sum(" BYTES("q") ") OVER (ORDER BY q.seq) - (" BYTES("q") ") AS ahead "                         \
     "FROM (" source ") q) m WHERE m.ahead < :bytes ORDER BY m.seq"
 
 #define LATE_ROWS                                                                                                       \
@@ -75,6 +76,8 @@ static const char *const setup[] = {
     "SET jit = off",
     "SET default_transaction_isolation = 'read committed'",
     "SET idle_in_transaction_session_timeout = '60s'",
+    "SET statement_timeout = 0", /* those of applications: here they would stop the same statement again and again */
+    "SET lock_timeout = 0",
     NULL,
 };
 
@@ -134,7 +137,7 @@ const struct outbox_driver outbox_driver__postgresql = {
     .dbms = dbms,
     .flags = OUTBOX_DRIVER_POSITION | OUTBOX_DRIVER_SETTLE_RETURNS,
     .now = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
-    .bytes = "octet_length(m.payload)",
+    .bytes = BYTES("m"),
     .limit = "LIMIT :limit",
     .text = "text",
     .id = ":id::uuid",
@@ -211,8 +214,9 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_LIST_DEFERRED] = "SELECT " DEFERRED " FROM {deferred} m WHERE true",
         [Q_LIST_DELIVERED] = "SELECT " DELIVERED " FROM {published} m WHERE true",
         [Q_LIST_DELIVERED_POSITION] =
-            "SELECT " COLUMNS "6, NULL::text, NULL::text, 0, (SELECT min(p.published_at) FROM {positions} p WHERE "
-            "p.lane = m.lane AND p.pos >= m.seq AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap))) "
+            "SELECT " COLUMNS "6, NULL::text, NULL::text, 0, (SELECT p.published_at FROM {positions} p WHERE "
+            "p.lane = m.lane AND p.pos >= m.seq AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap)) "
+            "ORDER BY p.lane, p.pos, p.published_at LIMIT 1) "
             "FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
             "WHERE m.seq <= l.pos AND (m.seq <= l.low OR pg_visible_in_snapshot(m.tx, l.snap))",
         /* The table's oid too: clusters that were copied from one template have one identifier. Neither ever changes for
@@ -224,6 +228,17 @@ const struct outbox_driver outbox_driver__postgresql = {
             "SELECT max(CASE WHEN l.xbound >= s.xmax OR (SELECT m.tx FROM {messages} m WHERE m.lane = l.lane AND "
             "m.tx >= s.xmax AND m.seq > l.pos ORDER BY m.lane, m.tx, m.seq LIMIT 1) IS NOT NULL THEN 1 ELSE 0 END) "
             "FROM {lanes} l, (SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xmax) s WHERE l.lane >= 0",
+        /* The sequence went back: by TRUNCATE … RESTART IDENTITY, by logical replication, which does not copy it, or by a
+         * restore of some tables. A role that may not look does not know. */
+        [Q_BEHIND] =
+            "SELECT CASE WHEN has_sequence_privilege(s.oid, 'SELECT') AND coalesce(pg_sequence_last_value(s.oid), 0) < "
+            "(SELECT max(pos) FROM {lanes}) THEN 1 ELSE 0 END "
+            "FROM (SELECT pg_get_serial_sequence('{messages}', 'seq')::regclass AS oid) s",
+        [Q_ADVANCE] = "SELECT setval(pg_get_serial_sequence('{messages}', 'seq')::regclass, max(pos)) FROM {lanes}",
+        /* No transaction as late as xbound can have drawn a number below the position otherwise. */
+        [Q_RENUMBER] = "UPDATE {messages} m SET seq = DEFAULT FROM (SELECT w.lane, w.seq FROM {lanes} l JOIN {messages} w "
+                       "ON w.lane = l.lane AND w.seq <= l.pos AND w.tx >= l.xbound ORDER BY w.seq) b "
+                       "WHERE m.lane = b.lane AND m.seq = b.seq",
         [Q_REBASE_LANE] = "UPDATE {lanes} SET low = greatest(low, pos), cleaned = 0, snap = pg_current_snapshot(), "
                           "xbound = pg_current_xact_id() WHERE lane = :lane",
         /* 3 is the xid that any snapshot sees. */

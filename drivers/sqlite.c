@@ -3,11 +3,14 @@
  * settled. Transactions are begun by SQL, as the driver's own are deferred and fail when a reader wants to write. */
 #include "driver.h"
 
+/* A text's LENGTH is in characters. */
+#define BYTES(m) "LENGTH(" m ".payload) + COALESCE(LENGTH(CAST(" m ".headers AS BLOB)), 0)"
+
 #define WINDOW(where)                                                                                                   \
     "SELECT m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "      \
     "m.max_attempts, m.created_at, m.available_at, CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, NULL, NULL, 0, " \
     "0, NULL, (SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane) "                                              \
-    "FROM (SELECT q.*, SUM(LENGTH(q.payload)) OVER (ORDER BY q.seq) - LENGTH(q.payload) AS ahead FROM "                 \
+    "FROM (SELECT q.*, SUM(" BYTES("q") ") OVER (ORDER BY q.seq) - (" BYTES("q") ") AS ahead FROM "                    \
     "(SELECT * FROM {messages} WHERE " where " ORDER BY lane, seq LIMIT :limit) q) m WHERE m.ahead < :bytes "           \
     "ORDER BY m.seq"
 
@@ -59,7 +62,7 @@ const struct outbox_driver outbox_driver__sqlite = {
     .flags = OUTBOX_DRIVER_POSITION | OUTBOX_DRIVER_BEGIN_TELLS,
     /* Milliseconds are what SQLite has. */
     .now = "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)",
-    .bytes = "LENGTH(m.payload)",
+    .bytes = BYTES("m"),
     .limit = "LIMIT :limit",
     .text = "VARCHAR(1000)",
     .id = ":id",

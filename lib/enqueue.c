@@ -18,6 +18,7 @@
 
 #define TEXT_MAX_CHARS 255
 #define DEDUP_MAX_CHARS 200
+#define HEADERS_MAX ((size_t)1024 * 1024)
 #define CHUNK_BYTES ((size_t)16 * 1024 * 1024)
 
 /* One message ready to bind. */
@@ -103,10 +104,22 @@ static int check_header_names(const outbox_message *m, size_t index, outbox_erro
     return rc;
 }
 
+/* Brokers take a few kilobytes. Without a limit no size of a batch would bound a relay's memory. */
+static int check_header_bytes(size_t bytes, size_t index, outbox_error **err)
+{
+    char what[200];
+
+    if (bytes <= HEADERS_MAX)
+        return OUTBOX_OK;
+    snprintf(what, sizeof(what), "headers have %zu bytes, %zu are allowed", bytes, HEADERS_MAX);
+    return bad(err, index, "enqueue.headers_too_large", what);
+}
+
 static int check_headers(const outbox_message *m, size_t index, outbox_error **err)
 {
     char what[200];
-    size_t i;
+    size_t i, bytes = 0;
+    int rc;
 
     if (m->header_count > 0 && m->headers == NULL)
         return bad(err, index, "enqueue.bad_header", "header_count is not 0, but headers is NULL");
@@ -125,8 +138,10 @@ static int check_headers(const outbox_message *m, size_t index, outbox_error **e
             snprintf(what, sizeof(what), "header \"%.60s\" has a control character, which brokers would misread", h->name);
             return bad(err, index, "enqueue.bad_header", what);
         }
+        bytes += strlen(h->name) + strlen(h->value);
     }
-    return check_header_names(m, index, err);
+    rc = check_header_bytes(bytes, index, err);
+    return rc != OUTBOX_OK ? rc : check_header_names(m, index, err);
 }
 
 static int check_numbers(const outbox_conn *conn, const outbox_message *m, size_t index, outbox_error **err)
@@ -349,7 +364,7 @@ static size_t chunk_of(const struct row *rows, size_t left)
     size_t n = outbox_conn__chunk(left), bytes = 0, i;
 
     for (i = 0; i < n; i++) {
-        bytes += rows[i].m->payload_size;
+        bytes += rows[i].m->payload_size + (rows[i].headers != NULL ? strlen(rows[i].headers) : 0);
         if (bytes > CHUNK_BYTES && i > 0)
             return outbox_conn__chunk(i);
     }

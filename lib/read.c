@@ -344,7 +344,7 @@ static int take_new(void *ctx, const struct outbox_value *cells, outbox_error **
     item.record.token = batch->token;
     reason = unfit(&item.record, rc);
     r->last_seq = item.record.seq;
-    r->used += (int64_t)item.record.payload_size;
+    r->used += (int64_t)(cells[5].size + cells[6].size); /* payload and headers */
     r->rows++;
     batch->read_snap = (char *)(uintptr_t)cells[17].data;
     r->any_deferred = cells[18].type == OUTBOX_T_INT;

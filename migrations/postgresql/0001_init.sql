@@ -90,10 +90,13 @@ CREATE TABLE {positions} (
     pos          bigint      NOT NULL,
     low          bigint      NOT NULL,
     snap         pg_snapshot NOT NULL,
-    published_at bigint      NOT NULL
+    published_at bigint      NOT NULL,
+    id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY -- publications refuse deletes without a key
 );
 -- statement
 CREATE INDEX {prefix}positions_at ON {positions} (lane, published_at);
+-- statement
+CREATE INDEX {prefix}positions_pos ON {positions} (lane, pos, published_at);
 -- statement
 CREATE TABLE {dedup} (
     dedup_key  text   PRIMARY KEY,
@@ -256,8 +259,9 @@ SELECT m.lane, m.seq, m.id, m.topic, m.partition_key,
        CASE WHEN w.settled THEN 'published' WHEN m.available_at > {now} THEN 'scheduled' ELSE 'pending' END,
        0, NULL::text, m.created_at, m.available_at,
        CASE WHEN w.settled THEN
-           (SELECT min(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq
-            AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap))) END
+           (SELECT p.published_at FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq
+            AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap))
+            ORDER BY p.lane, p.pos, p.published_at LIMIT 1) END
 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane
 CROSS JOIN LATERAL (SELECT m.seq <= l.pos AND (m.seq <= l.low OR pg_visible_in_snapshot(m.tx, l.snap)) AS settled) w
 UNION ALL

@@ -29,7 +29,7 @@ typedef struct outbox_message {
     const char *partition_key;   /**< orders messages of one topic: up to 255 characters; NULL or "": not ordered */
     const void *payload;         /**< any bytes; may be NULL when payload_size is 0 */
     size_t payload_size;         /**< bytes, up to enqueue.max_payload */
-    const outbox_header *headers; /**< header_count of them, or NULL */
+    const outbox_header *headers; /**< header_count of them, up to 1 MiB in all; or NULL */
     size_t header_count;         /**< how many headers */
     const char *content_type;    /**< such as "application/json": the same, or NULL */
     const char *message_type;    /**< such as "order.paid": the same, or NULL */

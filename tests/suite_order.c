@@ -401,6 +401,37 @@ static void test_dead_switched_many(struct fixture *fx)
     CHECK_INT(drain(fx, consumer, NULL), MANY);
 }
 
+/* More of them in one lane than are looked at together, and a limit that is none of the pages'. */
+static void test_redrive_many(struct fixture *fx)
+{
+    enum { MANY = 9000, LIMIT = 4500 };
+    outbox_filter filter = OUTBOX_FILTER_INIT;
+    outbox_consumer *consumer = NULL;
+    int64_t count = 0;
+
+    fixture_set(fx, "schema.lanes", "2");
+    fixture_set(fx, "relay.batch_size", "10000");
+    REQUIRE(fixture_migrate(fx) == 0 && send_numbered(fx, "t", MANY, MANY), "not sent");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    for (int lanes = 0; lanes < 2; lanes++)
+        settle_one(fx, consumer, OUTBOX_REJECT, NULL);
+    CHECK_INT(count_state(fx, OUTBOX_DEAD), MANY);
+    filter.limit = LIMIT;
+    OK(outbox_redrive(fx->conn, &filter, &count, &fx->err));
+    CHECK_INT(count, LIMIT);
+    CHECK_INT(db_int(&fx->db, "SELECT MAX(seq) FROM %sdeferred WHERE state = 3", fx->prefix), LIMIT);
+    filter = (outbox_filter)OUTBOX_FILTER_INIT;
+    filter.state = OUTBOX_RETRYING;
+    OK(outbox_discard(fx->conn, &filter, &count, &fx->err));
+    CHECK_INT(count, LIMIT);
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET lane = 1", fx->prefix), 0);
+    OK(outbox_redrive(fx->conn, NULL, &count, &fx->err));
+    CHECK_INT(count, MANY - LIMIT);
+    CHECK_INT(db_int(&fx->db, "SELECT messages FROM %saudit WHERE what = 'redrive' ORDER BY done_at DESC LIMIT 1",
+                     fx->prefix), MANY - LIMIT);
+    CHECK_INT(count_state(fx, OUTBOX_DEAD), 0);
+}
+
 void suite_order(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -416,6 +447,7 @@ void suite_order(const struct target *target, const char *only)
         {"order: discard releases followers", test_discard_releases, 0},
         {"order: redrive keeps the order", test_redrive_order, 0},
         {"order: redrive starts attempts again", test_redrive_attempts, 1},
+        {"order: redrive of more than a page", test_redrive_many, 1},
         {"order: ordering=none", test_ordering_none, 0},
         {"order: keyless messages", test_keyless, 1},
         {"scheduled: holds nothing back, takes its place when due", test_scheduled, 0},

@@ -44,7 +44,8 @@ static int take_pick(void *ctx, const struct outbox_value *cells, outbox_error *
 static int look(struct job *job, int deferred, const char *before, const char *more, const char *after, size_t limit,
                 struct outbox_args *args, struct outbox_result *result, outbox_error **err)
 {
-    const char *text = outbox_conn__sql(job->conn, deferred ? Q_PICK_DEFERRED : outbox_conn__form(job->conn, Q_PICK_PENDING));
+    enum outbox_query query = deferred ? Q_PICK_DEFERRED : outbox_conn__form(job->conn, Q_PICK_PENDING);
+    const char *text = outbox_conn__sql(job->conn, query);
     struct outbox_buffer sql = { NULL, 0, 0 };
     outbox_filter filter = job->filter;
     int rc;
@@ -90,7 +91,8 @@ static int pick(struct job *job, int deferred, int lane, int64_t after, int64_t 
     outbox_args__int(&args, P_LANE, lane);
     outbox_args__int(&args, P_SEQ, after);
     outbox_args__int(&args, P_BOUND, bound);
-    return look(job, deferred, "", " AND m.lane = :lane AND m.seq > :seq AND m.seq <= :bound", "", PAGE, &args, &result, err);
+    return look(job, deferred, "", " AND m.lane = :lane AND m.seq > :seq AND m.seq <= :bound", "", PAGE, &args,
+                &result, err);
 }
 
 /* One lane's rows: what is to be done in its transaction, after its lock. */

@@ -40,9 +40,8 @@ enum outbox_query {
     Q_ARCHIVE_DEFERRED,
     Q_JOURNAL,          /* note where a lane's position is now */
     Q_DEFER,            /* copy messages by seq to the deferred ones */
-    Q_FAIL,             /* the same for failed ones, each with its state, attempts, wait and error */
+    Q_FAIL,             /* the same, each with its state, attempts, wait (scheduled: its own time) and error */
     Q_FAIL_DEFERRED,    /* state, attempts, wait and error of deferred ones that failed again */
-    Q_DEFER_SCHEDULED,  /* the same, with their own available_at */
     Q_DUE,              /* seq, key_hash, bytes, state; of its key: the last retry and dead before it, the first retry,
                          * dead and held behind it: iiiiiiiii */
     Q_FOLLOWERS,        /* seq, bytes of a key's held ones in between: ii */

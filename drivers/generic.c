@@ -129,18 +129,14 @@ const struct outbox_driver outbox_driver__generic = {
                     "FROM {messages} WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_FAIL] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, key_hash, "
                    "deferred_at) WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTCOME "]]) "
-                   "SELECT lane, seq, " COPIED ", vstate, vattempts, {now} + vdelay, verror, vkey, {now} "
-                   "FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane",
+                   "SELECT lane, seq, " COPIED ", vstate, vattempts, CASE WHEN vstate = 2 THEN available_at ELSE "
+                   "{now} + vdelay END, verror, vkey, {now} FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane",
         [Q_FAIL_DEFERRED] =
             "WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTCOME "]]) UPDATE {deferred} SET "
             "state = (SELECT vstate FROM v WHERE vseq = seq), attempts = (SELECT vattempts FROM v WHERE vseq = seq), "
             "available_at = {now} + (SELECT vdelay FROM v WHERE vseq = seq), "
             "last_error = (SELECT verror FROM v WHERE vseq = seq), deferred_at = {now} "
             "WHERE lane = :lane AND seq IN (SELECT vseq FROM v)",
-        [Q_DEFER_SCHEDULED] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, "
-                              "key_hash, deferred_at) SELECT lane, seq, " COPIED ", 2, 0, available_at, NULL, "
-                              "CAST(:key_hash AS BIGINT), {now} FROM {messages} "
-                              "WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, m.state, " OF_KEY("MAX", "<", "3") ", " OF_KEY("MAX", "<", "5") ", "
                   OF_KEY("MIN", ">", "3") ", " OF_KEY("MIN", ">", "5") ", " OF_KEY("MIN", ">", "4") " FROM {deferred} m "
                   "WHERE m.lane = :lane AND m.available_at <= {now} ORDER BY m.lane, m.available_at, m.seq {limit}",

@@ -8,9 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PAGE 4096
+
+/* One page of what a filter fits. */
 struct picked {
-    int64_t *rows; /* lane, seq, key_hash */
-    size_t count, room;
+    int64_t rows[PAGE * 3]; /* lane, seq, key_hash */
+    size_t count;
+};
+
+/* What is being done. */
+struct job {
+    outbox_conn *conn;
+    outbox_filter filter;
+    int redrive;
+    outbox_id audit;          /* "" before there was anything to do */
+    int64_t changed, found;
+    struct picked *page;
 };
 
 static int take_pick(void *ctx, const struct outbox_value *cells, outbox_error **err)
@@ -18,48 +31,68 @@ static int take_pick(void *ctx, const struct outbox_value *cells, outbox_error *
     struct picked *p = ctx;
     int i;
 
-    if (p->count == p->room) {
-        size_t room = p->room * 2 + 256;
-        int64_t *grown = realloc(p->rows, room * 3 * sizeof(*grown));
-
-        if (grown == NULL)
-            return outbox_error__nomem(err);
-        p->rows = grown;
-        p->room = room;
-    }
+    (void)err;
+    if (p->count == PAGE)
+        return OUTBOX_NONE;
     for (i = 0; i < 3; i++)
         p->rows[p->count * 3 + (size_t)i] = cells[i].number;
     p->count++;
     return OUTBOX_OK;
 }
 
-static int by_lane(const void *a, const void *b)
+/* Runs a query of those that pick, between other texts, with the filter; limit: 0 is none. */
+static int look(struct job *job, int deferred, const char *before, const char *more, const char *after, size_t limit,
+                struct outbox_args *args, struct outbox_result *result, outbox_error **err)
 {
-    const int64_t *x = a, *y = b;
-
-    if (x[0] != y[0])
-        return x[0] < y[0] ? -1 : 1;
-    return x[1] < y[1] ? -1 : x[1] > y[1];
-}
-
-static int pick(outbox_conn *conn, const outbox_filter *filter, int deferred, struct picked *picked, outbox_error **err)
-{
-    enum outbox_query query = deferred ? Q_PICK_DEFERRED : outbox_conn__form(conn, Q_PICK_PENDING);
-    struct outbox_result result = { "iii", NULL, take_pick, picked, 0 };
-    struct outbox_args args = { .set = 0 };
+    enum outbox_query query = deferred ? Q_PICK_DEFERRED : outbox_conn__form(job->conn, Q_PICK_PENDING);
+    const char *text = outbox_conn__sql(job->conn, query);
     struct outbox_buffer sql = { NULL, 0, 0 };
-    const char *text = outbox_conn__sql(conn, query);
+    outbox_filter filter = job->filter;
     int rc;
 
-    outbox_args__int(&args, P_STATE, filter->state);
-    if (!outbox_buffer__add(&sql, text, strlen(text)) || !outbox_filter__apply(filter, deferred, &sql, &args))
+    filter.limit = limit;
+    outbox_args__int(args, P_STATE, filter.state);
+    if (!outbox_buffer__add(&sql, before, strlen(before)) || !outbox_buffer__add(&sql, text, strlen(text)) ||
+        !outbox_buffer__add(&sql, more, strlen(more)) || !outbox_filter__apply(&filter, deferred, &sql, args) ||
+        !outbox_buffer__add(&sql, after, strlen(after)))
         rc = outbox_error__nomem(err);
     else
-        rc = outbox_conn__run_once(conn, sql.data, &args, "look for messages", &result, err);
+        rc = outbox_conn__run_once(job->conn, sql.data, args, "look for messages", result, err);
     outbox_buffer__free(&sql);
-    if (rc == OUTBOX_OK && picked->count > 1)
-        qsort(picked->rows, picked->count, 3 * sizeof(int64_t), by_lane);
     return rc;
+}
+
+static int take_bound(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    (void)err;
+    *(int64_t *)ctx = cells[0].type == OUTBOX_T_NULL_INT ? 0 : cells[0].number;
+    return OUTBOX_OK;
+}
+
+/* A limit is for the oldest of all lanes: up to which seq they are. */
+static int find_bound(struct job *job, int deferred, int64_t *bound, outbox_error **err)
+{
+    struct outbox_result result = { "i", NULL, take_bound, bound, 0 };
+    struct outbox_args args = { .set = 0 };
+
+    *bound = INT64_MAX;
+    if (job->filter.limit == 0)
+        return OUTBOX_OK;
+    return look(job, deferred, "SELECT MAX(o.seq) FROM (", "", ") o", job->filter.limit - (size_t)job->changed, &args,
+                &result, err);
+}
+
+static int pick(struct job *job, int deferred, int lane, int64_t after, int64_t bound, outbox_error **err)
+{
+    struct outbox_result result = { "iii", NULL, take_pick, job->page, 0 };
+    struct outbox_args args = { .set = 0 };
+
+    job->page->count = 0;
+    outbox_args__int(&args, P_LANE, lane);
+    outbox_args__int(&args, P_SEQ, after);
+    outbox_args__int(&args, P_BOUND, bound);
+    return look(job, deferred, "", " AND m.lane = :lane AND m.seq > :seq AND m.seq <= :bound", "", PAGE, &args,
+                &result, err);
 }
 
 /* One lane's rows: what is to be done in its transaction, after its lock. */
@@ -88,70 +121,73 @@ static int change_lane(outbox_conn *conn, enum outbox_query query, const struct 
 }
 
 /* With a rate, as many at once as come due within a tenth of a second. */
-static int change_all(outbox_conn *conn, enum outbox_query query, const struct picked *picked, const outbox_filter *filter,
-                      const char *audit, int64_t *changed, outbox_error **err)
+static int change_page(struct job *job, enum outbox_query query, outbox_error **err)
 {
-    int64_t rate = filter->rate;
-    struct outbox_args args = { .set = 0 };
+    int64_t rate = job->filter.rate;
     size_t most = rate == 0 || rate / 10 > 512 ? 512 : rate < 20 ? 1 : (size_t)rate / 10;
-    int dead_blocks = outbox_conf__number(conn->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
-    int64_t *seqs = calloc(picked->count + 1, sizeof(*seqs));
+    int dead_blocks = outbox_conf__number(job->conn->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
+    struct outbox_args args = { .set = 0 };
+    int64_t seqs[512];
     size_t i, n;
-    int rc = seqs != NULL ? OUTBOX_OK : outbox_error__nomem(err);
+    int rc = OUTBOX_OK;
 
-    outbox_args__int(&args, P_STATE, filter->state);
-    for (i = 0; i < picked->count && rc == OUTBOX_OK; i += n) {
-        const int64_t *first = &picked->rows[i * 3];
+    outbox_args__int(&args, P_STATE, job->filter.state);
+    for (i = 0; i < job->page->count && rc == OUTBOX_OK; i += n) {
+        const int64_t *first = &job->page->rows[i * 3];
 
-        for (n = 0; i + n < picked->count && first[n * 3] == first[0] && n < most; n++)
+        for (n = 0; i + n < job->page->count && n < most; n++)
             seqs[n] = first[n * 3 + 1];
         if (query == Q_DISCARD_DEFERRED) {
-            rc = outbox_conn__remove_deferred(conn, query, &args, (int)first[0], seqs, &first[2], 3, n, dead_blocks, audit,
-                                              changed, err);
+            rc = outbox_conn__remove_deferred(job->conn, query, &args, (int)first[0], seqs, &first[2], 3, n, dead_blocks,
+                                              job->audit.text, &job->changed, err);
         } else {
-            outbox_args__int(&args, P_DELAY, rate > 0 ? (int64_t)((double)i / (double)rate * 1e6) : 0);
-            rc = change_lane(conn, query, &args, first[0], seqs, n, audit, changed, err);
+            outbox_args__int(&args, P_DELAY, rate > 0 ? (int64_t)((double)job->found / (double)rate * 1e6) : 0);
+            rc = change_lane(job->conn, query, &args, first[0], seqs, n, job->audit.text, &job->changed, err);
         }
+        job->found += (int64_t)n;
     }
-    free(seqs);
     return rc;
 }
 
-/* Of one table, the deferred or the messages. */
-static int change_some(outbox_conn *conn, const outbox_filter *filter, int redrive, int deferred, outbox_id *audit,
-                       int64_t *changed, outbox_error **err)
+/* Of one table, the deferred or the messages: lane by lane and page by page, as there may be any number of them. */
+static int change_some(struct job *job, int deferred, outbox_error **err)
 {
-    enum outbox_query query = redrive    ? Q_REDRIVE
-                              : deferred ? Q_DISCARD_DEFERRED
-                                         : outbox_conn__form(conn, Q_DISCARD_PENDING);
-    struct picked picked = { NULL, 0, 0 };
-    int rc = pick(conn, filter, deferred, &picked, err);
+    enum outbox_query query = job->redrive ? Q_REDRIVE
+                              : deferred   ? Q_DISCARD_DEFERRED
+                                           : outbox_conn__form(job->conn, Q_DISCARD_PENDING);
+    int64_t bound, after;
+    int rc = find_bound(job, deferred, &bound, err), lane;
 
-    if (rc == OUTBOX_OK && picked.count > 0 && audit->text[0] == '\0')
-        rc = outbox_audit__begin(conn, redrive ? "redrive" : "discard", filter, audit, err);
-    if (rc == OUTBOX_OK)
-        rc = change_all(conn, query, &picked, filter, audit->text, changed, err);
-    free(picked.rows);
+    for (lane = 0; lane < job->conn->lanes && rc == OUTBOX_OK; lane++) {
+        after = 0;
+        do {
+            rc = pick(job, deferred, lane, after, bound, err);
+            if (rc == OUTBOX_OK && job->page->count > 0 && job->audit.text[0] == '\0')
+                rc = outbox_audit__begin(job->conn, job->redrive ? "redrive" : "discard", &job->filter, &job->audit, err);
+            if (rc == OUTBOX_OK && job->page->count > 0) {
+                after = job->page->rows[(job->page->count - 1) * 3 + 1];
+                rc = change_page(job, query, err);
+            }
+        } while (rc == OUTBOX_OK && job->page->count == PAGE);
+    }
     return rc;
 }
 
-/* Scheduled messages may be in either table. A relay moves them to the deferred when it reads them, so it is looked there
+/* Scheduled messages may be in either table. A relay moves them to the deferred when it reads them, so these are looked at
  * again; those there already are the older ones, for a limit. */
-static int change(outbox_conn *conn, const outbox_filter *given, int redrive, int64_t *count, outbox_error **err)
+static int change(outbox_conn *conn, const outbox_filter *filter, int redrive, int64_t *count, outbox_error **err)
 {
-    outbox_filter filter = *given;
-    outbox_id audit = { "" };
-    int64_t changed = 0;
-    int rc = outbox_conn__load(conn, err), looks, look;
+    struct job job = { .conn = conn, .filter = *filter, .redrive = redrive };
+    int rc = outbox_conn__load(conn, err), looks = filter->state == OUTBOX_SCHEDULED ? 3 : 1, i;
 
-    looks = filter.state == OUTBOX_SCHEDULED ? 3 : 1;
-    for (look = 0; look < looks && rc == OUTBOX_OK && (given->limit == 0 || changed < (int64_t)given->limit); look++) {
-        filter.limit = given->limit - (given->limit > 0 ? (size_t)changed : 0);
-        rc = change_some(conn, &filter, redrive, filter.state != OUTBOX_PENDING && look != 1, &audit, &changed, err);
-    }
+    if (rc == OUTBOX_OK && (job.page = malloc(sizeof(*job.page))) == NULL)
+        rc = outbox_error__nomem(err);
+    for (i = 0; i < looks && rc == OUTBOX_OK && (filter->limit == 0 || (size_t)job.changed < filter->limit); i++)
+        rc = change_some(&job, filter->state != OUTBOX_PENDING && i != 1, err);
+    free(job.page);
     if (count != NULL)
-        *count = changed;
-    return rc == OUTBOX_OK && changed == 0 ? OUTBOX_NONE : rc;
+        *count = job.changed;
+    return rc == OUTBOX_OK && job.changed == 0 ? OUTBOX_NONE : rc;
 }
 
 int outbox_redrive(outbox_conn *conn, const outbox_filter *given, int64_t *count, outbox_error **err)

@@ -5,6 +5,7 @@
 
 #include "conn_internal.h"
 #include "record.h"
+#include "thread.h"
 
 #include <outbox/consumer.h>
 
@@ -41,6 +42,7 @@ struct outbox_consumer {
     outbox_conn *conn;
     outbox_conf *conf;
     char owner[160];
+    struct outbox_signal *signal; /* when it is stopped, nothing more is read; may be NULL */
 };
 
 struct outbox_batch {
@@ -97,6 +99,7 @@ int outbox_batch__fence(outbox_batch *batch, int keep, outbox_error **err);
 /* When dead messages do not block: lets go what waits behind one, from a time when they did. */
 int outbox_consumer__release_stranded(outbox_consumer *consumer, outbox_error **err);
 
+int outbox_consumer__stopped(const outbox_consumer *consumer);
 int64_t outbox_consumer__lease_us(const outbox_consumer *consumer);
 
 #endif

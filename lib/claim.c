@@ -292,6 +292,11 @@ int64_t outbox_consumer__lease_us(const outbox_consumer *consumer)
     return outbox_conf__number(consumer->conf, CONF_RELAY_LEASE);
 }
 
+int outbox_consumer__stopped(const outbox_consumer *consumer)
+{
+    return consumer->signal != NULL && outbox_signal__stopped(consumer->signal);
+}
+
 int outbox_consumer__ordered(const outbox_consumer *consumer)
 {
     return outbox_conf__number(consumer->conf, CONF_ORDERING) == ORDERING_KEY;
@@ -398,7 +403,7 @@ int outbox_consumer_claim(outbox_consumer *consumer, outbox_batch **out, outbox_
     int tries, rc = OUTBOX_NONE;
 
     *out = NULL;
-    for (tries = 0; tries < consumer->conn->lanes + 1; tries++) {
+    for (tries = 0; tries < consumer->conn->lanes + 1 && !outbox_consumer__stopped(consumer); tries++) {
         rc = outbox_consumer__lease(consumer, &batch, err);
         if (rc != OUTBOX_OK)
             return rc;

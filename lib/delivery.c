@@ -50,7 +50,7 @@ static void delivery_free(outbox_delivery *d)
     for (i = 0; i < d->count; i++)
         free(d->answers[i].reason);
     free(d->answers);
-    free(d->failed.slots);
+    outbox_keys__free(&d->failed);
     free(d->items);
     outbox_batch_free(d->keep);
     pthread_cond_destroy(&d->changed);
@@ -97,7 +97,7 @@ const outbox_record *outbox_delivery_message(const outbox_delivery *d, size_t in
 /* Whether an earlier message of the same key was answered with something else than published. */
 static int key_failed(const outbox_delivery *d, size_t index)
 {
-    return outbox_keys__before(&d->failed, d->items[index]->key_hash, index);
+    return outbox_keys__before(&d->failed, d->items[index]->key_hash, (int64_t)index);
 }
 
 /* It is answered, or passed over. */
@@ -107,7 +107,7 @@ static void note_done(outbox_delivery *d, size_t index, int verdict)
     d->answers[index].verdict = verdict;
     d->done++;
     if (verdict != OUTBOX_PUBLISHED)
-        outbox_keys__add(&d->failed, d->items[index]->key_hash, index);
+        outbox_keys__add(&d->failed, d->items[index]->key_hash, (int64_t)index);
 }
 
 const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index)

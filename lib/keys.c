@@ -15,7 +15,17 @@ int outbox_keys__make(struct outbox_keys *keys, size_t count)
     return keys->slots != NULL;
 }
 
-/* Where it is, or would go. */
+void outbox_keys__clear(struct outbox_keys *keys)
+{
+    memset(keys->slots, 0, (keys->mask + 1) * sizeof(*keys->slots));
+}
+
+void outbox_keys__free(struct outbox_keys *keys)
+{
+    free(keys->slots);
+}
+
+/* Where it is, or would go. Hashes are spread already; numbers in a row are, too. */
 static struct outbox_key_slot *find(const struct outbox_keys *keys, int64_t key)
 {
     size_t at = (size_t)key & keys->mask;
@@ -25,7 +35,7 @@ static struct outbox_key_slot *find(const struct outbox_keys *keys, int64_t key)
     return &keys->slots[at];
 }
 
-int outbox_keys__add(struct outbox_keys *keys, int64_t key, size_t place)
+int outbox_keys__add(struct outbox_keys *keys, int64_t key, int64_t place)
 {
     struct outbox_key_slot *slot;
 
@@ -44,17 +54,10 @@ int outbox_keys__add(struct outbox_keys *keys, int64_t key, size_t place)
 
 int outbox_keys__has(const struct outbox_keys *keys, int64_t key)
 {
-    return key != 0 && find(keys, key)->key == key;
+    return key != 0 && keys->slots != NULL && find(keys, key)->key == key;
 }
 
-int outbox_keys__before(const struct outbox_keys *keys, int64_t key, size_t place)
+int outbox_keys__before(const struct outbox_keys *keys, int64_t key, int64_t place)
 {
-    const struct outbox_key_slot *slot = key != 0 ? find(keys, key) : NULL;
-
-    return slot != NULL && slot->key == key && slot->first < place;
-}
-
-void outbox_keys__clear(struct outbox_keys *keys)
-{
-    memset(keys->slots, 0, (keys->mask + 1) * sizeof(*keys->slots));
+    return outbox_keys__has(keys, key) && find(keys, key)->first < place;
 }

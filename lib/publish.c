@@ -46,7 +46,7 @@ static size_t next_wave(struct course_of *c)
             c->done[i] = 1; /* held, settle.c sees to it */
             continue;
         }
-        if (!in_order && outbox_keys__add(&c->seen, item->key_hash, i))
+        if (!in_order && outbox_keys__add(&c->seen, item->key_hash, (int64_t)i))
             continue;
         c->done[i] = 1;
         c->wave[n++] = item;
@@ -62,7 +62,7 @@ static size_t probe_wave(struct course_of *c)
     size_t i, n = 0;
 
     for (i = 0; i < batch->count; i++)
-        if (!outbox_keys__add(&c->seen, batch->items[i].key_hash, i))
+        if (!outbox_keys__add(&c->seen, batch->items[i].key_hash, (int64_t)i))
             c->wave[n++] = &batch->items[i];
     c->wave[0] = c->wave[turn % n];
     c->done[c->wave[0] - batch->items] = 1;
@@ -338,8 +338,8 @@ int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, out
     if (batch->single && batch->items[0].spared)
         batch->suspect++; /* as little is known of it as before */
     *given_up = c.given_up;
-    free(c.failed.slots);
-    free(c.seen.slots);
+    outbox_keys__free(&c.failed);
+    outbox_keys__free(&c.seen);
     free(c.done);
     free(c.seqs);
     free(c.doubt);

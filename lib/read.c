@@ -1,25 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Read: what is due among the deferred, then new messages, both in seq order.
  *
- * The order of a key rests on one invariant, which holds after each transaction:
+ * The order of a key rests on one invariant, which holds after each transaction (ARCHITECTURE.md, The deferred):
  *
  *   Every held message has a head of its key before it, by seq: one in retry, or a dead one when dead ones block.
  *
- * A key can have several heads: one that was scheduled fails before another, one dies behind one in retry, dead ones are
- * redriven. What is held belongs to the nearest head before it, its followers lie between that head and the next. So:
- *
- *   - A due message is taken when all heads before it are, with all their followers. It looks at the nearest head before
- *     it only, as that one was taken under the same condition. Else it is parked: held itself, behind that head.
+ * A key can have several heads. What is held belongs to the nearest before it: followers lie between a head and the next.
+ *   - A due message is taken when all heads before it are, with all their followers. It looks at the nearest one only,
+ *     as that was taken under the same condition. Else it is parked: held itself, behind that head.
  *   - With a head go its own followers, not those of a later head, which may not be due, or dead.
  *   - When a batch is full, nothing more of any key is taken, so what was cut off is not overtaken.
- *   - A new message stays in the batch only if no head of its key is left out of it, nor any follower: when the last head
- *     of all is taken with all that it has. Else it is set aside, to be held.
- *
- * Setting aside is written with the batch's outcome, so nothing is looked at twice. The reads see the deferred messages
- * without a lock, and administration may change them meanwhile; whoever makes a message held, or takes a head away, does
- * so under the lane's lock and then promotes: the first held message of a key that has no head before it becomes one. */
+ *   - A new message stays in the batch only when the last of its key's heads is in it, with all that it has. Else it is
+ *     set aside, to be held, which is written with the batch's outcome.
+ * The reads have no lock, and administration may change what they saw. Whoever makes a message held, or takes a head
+ * away, does so under the lane's lock and then promotes: the first held message with no head before it becomes one. */
 #include "batch_internal.h"
 #include "error_internal.h"
+#include "keys.h"
 #include "lane.h"
 #include "text.h"
 
@@ -42,12 +39,13 @@ struct reader {
     size_t limit;
     int64_t bytes, used;
     struct set planned;   /* seqs of deferred messages to read */
-    struct set exhausted; /* keys of which all that waits is planned */
     struct set park;      /* due ones that have to wait behind another */
     struct set park_keys; /* their keys */
-    struct set waiting;   /* keys with a head among the deferred */
-    struct set blocked;   /* keys of which a message of this read is dead */
     struct set due;       /* the columns of Q_DUE, enum due, row by row */
+    struct outbox_keys taken;     /* planned, to look up */
+    struct outbox_keys exhausted; /* keys of which all that waits is planned */
+    struct outbox_keys waiting;   /* keys with a head among the deferred */
+    struct outbox_keys blocked;   /* keys of which a message of this read is dead */
     int64_t last_seq;     /* of the new messages */
     size_t rows;
     int any_deferred;     /* as the read of the new ones saw it */
@@ -68,23 +66,17 @@ static int set_add(struct set *set, int64_t number, outbox_error **err)
     return OUTBOX_OK;
 }
 
-static int set_has(const struct set *set, int64_t number)
-{
-    size_t i;
-
-    for (i = 0; i < set->count; i++)
-        if (set->list[i] == number)
-            return 1;
-    return 0;
-}
-
 static void reader_free(struct reader *r)
 {
-    struct set *const sets[] = { &r->planned, &r->exhausted, &r->park, &r->park_keys, &r->waiting, &r->blocked, &r->due };
+    struct set *const sets[] = { &r->planned, &r->park, &r->park_keys, &r->due };
     size_t i;
 
     for (i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
         free(sets[i]->list);
+    outbox_keys__free(&r->taken);
+    outbox_keys__free(&r->exhausted);
+    outbox_keys__free(&r->waiting);
+    outbox_keys__free(&r->blocked);
 }
 
 static struct outbox_item *item_new(struct outbox_item **items, size_t *count, size_t *room)
@@ -158,6 +150,7 @@ static int take_due(void *ctx, const struct outbox_value *c, outbox_error **err)
 static int plan(struct reader *r, int64_t seq, int64_t bytes, outbox_error **err)
 {
     r->used += bytes;
+    outbox_keys__add(&r->taken, seq, 0);
     return set_add(&r->planned, seq, err);
 }
 
@@ -203,7 +196,7 @@ static int plan_followers(struct reader *r, const int64_t *head, int64_t next, o
                               err);
     }
     if (rc == OUTBOX_OK && !f.full && next == INT64_MAX)
-        rc = set_add(&r->exhausted, head[KEY], err);
+        outbox_keys__add(&r->exhausted, head[KEY], 0);
     return rc;
 }
 
@@ -236,7 +229,7 @@ static int plan_one(struct reader *r, const int64_t *due, outbox_error **err)
     int64_t before = outbox_consumer__ordered(consumer) ? head_before(due, dead_blocks) : 0;
     int rc;
 
-    if (before != 0 && !set_has(&r->planned, before)) {
+    if (before != 0 && !outbox_keys__has(&r->taken, before)) {
         rc = set_add(&r->park, due[SEQ], err);
         return rc == OUTBOX_OK ? set_add(&r->park_keys, due[KEY], err) : rc;
     }
@@ -264,11 +257,9 @@ static int take_deferred(void *ctx, const struct outbox_value *cells, outbox_err
     item.was_held = item.record.state == OUTBOX_HELD;
     if (outbox_consumer__ordered(batch->consumer))
         item.key_hash = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
-    if (reason != NULL)
-        return put(batch, &item, FATE_REJECT, reason, err);
-    if (item.record.attempts >= outbox_batch__max_attempts(batch, &item.record))
-        return put(batch, &item, FATE_REJECT, CRASHED, err);
-    return put(batch, &item, FATE_NONE, NULL, err);
+    if (reason == NULL && item.record.attempts >= outbox_batch__max_attempts(batch, &item.record))
+        reason = CRASHED;
+    return put(batch, &item, reason != NULL ? FATE_REJECT : FATE_NONE, reason, err);
 }
 
 static int by_seq(const void *a, const void *b)
@@ -312,6 +303,8 @@ static int read_deferred(struct reader *r, outbox_error **err)
     size_t i;
     int rc;
 
+    if (!outbox_keys__make(&r->taken, r->limit) || !outbox_keys__make(&r->exhausted, r->limit))
+        return outbox_error__nomem(err);
     outbox_args__int(&args, P_LANE, batch->lane);
     outbox_args__int(&args, P_LIMIT, (int64_t)r->limit);
     rc = outbox_conn__run(conn, Q_DUE, &args, 0, "look for messages that are due", &look, err);
@@ -410,7 +403,9 @@ static int read_new(struct reader *r, outbox_error **err)
 
 static int take_waiting(void *ctx, const struct outbox_value *cells, outbox_error **err)
 {
-    return set_add(ctx, cells[0].number, err);
+    (void)err;
+    outbox_keys__add(ctx, cells[0].number, 0);
+    return OUTBOX_OK;
 }
 
 static int find_waiting(struct reader *r, outbox_error **err)
@@ -419,8 +414,8 @@ static int find_waiting(struct reader *r, outbox_error **err)
     struct outbox_result result = { "i", NULL, take_waiting, &r->waiting, 0 };
     struct outbox_args args = { .set = 0 };
     struct set keys = { NULL, 0, 0 };
-    size_t i;
     int rc = OUTBOX_OK;
+    size_t i;
 
     for (i = 0; i < batch->count + batch->aside_count && rc == OUTBOX_OK; i++) {
         const struct outbox_item *item = i < batch->count ? &batch->items[i] : &batch->aside[i - batch->count];
@@ -428,6 +423,8 @@ static int find_waiting(struct reader *r, outbox_error **err)
         if (!item->deferred && item->key_hash != 0)
             rc = set_add(&keys, item->key_hash, err);
     }
+    if (rc == OUTBOX_OK && !outbox_keys__make(&r->waiting, keys.count))
+        rc = outbox_error__nomem(err);
     outbox_args__int(&args, P_LANE, batch->lane);
     outbox_args__int(&args, P_DEAD, outbox_consumer__dead_blocks(batch->consumer) ? OUTBOX_DEAD : OUTBOX_RETRYING);
     if (rc == OUTBOX_OK)
@@ -437,38 +434,48 @@ static int find_waiting(struct reader *r, outbox_error **err)
     return rc;
 }
 
+/* Something of its key waits that is not in this batch. */
+static int is_behind(const struct reader *r, int64_t key)
+{
+    return outbox_keys__has(&r->waiting, key) && !outbox_keys__has(&r->exhausted, key);
+}
+
+/* What is dead blocks its key, but for what cannot be sent and takes its turn like any other: it is held then. */
+static int find_blocked(struct reader *r, outbox_error **err)
+{
+    outbox_batch *batch = r->batch;
+    size_t i;
+
+    if (batch->aside_count == 0 || !outbox_consumer__dead_blocks(batch->consumer))
+        return OUTBOX_OK;
+    if (!outbox_keys__make(&r->blocked, batch->aside_count))
+        return outbox_error__nomem(err);
+    for (i = 0; i < batch->aside_count; i++) {
+        struct outbox_item *dead = &batch->aside[i];
+
+        if (dead->fate != FATE_REJECT || dead->key_hash == 0)
+            continue;
+        if (!dead->deferred && (outbox_keys__has(&r->blocked, dead->key_hash) || is_behind(r, dead->key_hash))) {
+            dead->fate = FATE_HELD;
+            dead->reason = NULL;
+        } else {
+            outbox_keys__add(&r->blocked, dead->key_hash, dead->record.seq);
+        }
+    }
+    return OUTBOX_OK;
+}
+
 /* Takes out of the batch what must wait behind something of its key. */
 static int hold_back(struct reader *r, outbox_error **err)
 {
     outbox_batch *batch = r->batch;
     size_t i, kept = 0;
-    int rc = OUTBOX_OK;
+    int rc = find_blocked(r, err);
 
-    for (i = 0; i < batch->aside_count && rc == OUTBOX_OK; i++) {
-        struct outbox_item *dead = &batch->aside[i];
-
-        if (dead->fate != FATE_REJECT || dead->key_hash == 0 || !outbox_consumer__dead_blocks(batch->consumer))
-            continue;
-        /* One that cannot be sent takes its turn like any other: behind a dead one it is held. */
-        if (!dead->deferred && (set_has(&r->blocked, dead->key_hash) ||
-                                (set_has(&r->waiting, dead->key_hash) && !set_has(&r->exhausted, dead->key_hash)))) {
-            dead->fate = FATE_HELD;
-            dead->reason = NULL;
-        } else {
-            rc = set_add(&r->blocked, dead->key_hash, err);
-        }
-    }
-    if (r->waiting.count + r->blocked.count == 0)
-        return rc;
     for (i = 0; i < batch->count && rc == OUTBOX_OK; i++) {
         const struct outbox_item *item = &batch->items[i];
-        int waits = !item->deferred && set_has(&r->waiting, item->key_hash) && !set_has(&r->exhausted, item->key_hash);
-        size_t b;
-
-        for (b = 0; b < batch->aside_count && !waits && set_has(&r->blocked, item->key_hash); b++)
-            waits = batch->aside[b].fate == FATE_REJECT && batch->aside[b].key_hash == item->key_hash &&
-                    batch->aside[b].record.seq < item->record.seq;
-        if (waits)
+        if ((!item->deferred && is_behind(r, item->key_hash)) ||
+            outbox_keys__before(&r->blocked, item->key_hash, item->record.seq))
             rc = put(batch, item, FATE_HELD, NULL, err);
         else
             batch->items[kept++] = *item;
@@ -558,7 +565,7 @@ static int read_once(outbox_batch *batch, outbox_error **err)
 int outbox_batch__read(outbox_batch *batch, outbox_error **err)
 {
     for (;;) {
-        int rc = read_once(batch, err);
+        int rc = outbox_consumer__stopped(batch->consumer) ? OUTBOX_NONE : read_once(batch, err);
 
         if (rc != OUTBOX_OK)
             return rc;

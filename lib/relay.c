@@ -100,6 +100,8 @@ static int first_connection(outbox_relay *relay, outbox_error **err)
     if (rc != OUTBOX_OK) {
         outbox_conn_close(worker->conn);
         worker->conn = NULL;
+    } else {
+        worker->consumer->signal = &relay->signal;
     }
     return rc;
 }

@@ -4,6 +4,7 @@
 #include "backoff.h"
 #include "batch_internal.h"
 #include "error_internal.h"
+#include "keys.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -105,19 +106,23 @@ static int failed(const outbox_batch *batch, const struct outbox_item *item)
 }
 
 /* What was not answered behind one of its key that failed is held with it. */
-static void hold_followers(outbox_batch *batch)
+static int hold_followers(outbox_batch *batch, outbox_error **err)
 {
-    size_t i, j;
+    struct outbox_keys stopped = { NULL, 0 };
+    size_t i;
 
+    if (!outbox_keys__make(&stopped, batch->count))
+        return outbox_error__nomem(err);
     for (i = 0; i < batch->count; i++) {
-        const struct outbox_item *head = &batch->items[i];
+        struct outbox_item *item = &batch->items[i];
 
-        if (head->key_hash == 0 || !failed(batch, head))
-            continue;
-        for (j = i + 1; j < batch->count; j++)
-            if (batch->items[j].key_hash == head->key_hash && batch->items[j].fate == FATE_NONE)
-                batch->items[j].fate = FATE_HELD;
+        if (item->fate == FATE_NONE && outbox_keys__has(&stopped, item->key_hash))
+            item->fate = FATE_HELD;
+        else if (item->key_hash != 0 && failed(batch, item))
+            outbox_keys__add(&stopped, item->key_hash, 0);
     }
+    outbox_keys__free(&stopped);
+    return OUTBOX_OK;
 }
 
 static void decide(outbox_batch *batch, struct outbox_item *item)
@@ -140,7 +145,7 @@ static void decide(outbox_batch *batch, struct outbox_item *item)
     item->wait = item->delay >= 0 ? item->delay : outbox_backoff__delay(conf, item->attempts);
 }
 
-static void decide_all(outbox_batch *batch)
+static int decide_all(outbox_batch *batch, outbox_error **err)
 {
     size_t i;
 
@@ -152,7 +157,7 @@ static void decide_all(outbox_batch *batch)
         item->attempts = item->record.attempts;
         item->dead = item->fate == FATE_REJECT;
     }
-    hold_followers(batch);
+    return hold_followers(batch, err);
 }
 
 /* The position goes as far as everything is settled; it stays when a late message is not, or more late ones may be
@@ -180,50 +185,32 @@ static struct move where_to(const outbox_batch *batch)
 
 /* ---- writing ---- */
 
-typedef int (*wanted_fn)(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key);
+typedef int (*wanted_fn)(const outbox_batch *batch, const struct outbox_item *item, const struct move *move);
 
-static int published_message(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
+static int published_message(const outbox_batch *batch, const struct outbox_item *item, const struct move *move)
 {
     (void)batch;
-    (void)key;
     return !item->deferred && item->fate == FATE_PUBLISHED && !(move->moves && item->record.seq <= move->pos);
 }
 
-static int published_deferred(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
+static int published_deferred(const outbox_batch *batch, const struct outbox_item *item, const struct move *move)
 {
     (void)batch;
     (void)move;
-    (void)key;
     return item->deferred && item->fate == FATE_PUBLISHED;
 }
 
-static int moved(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
+static int moved(const outbox_batch *batch, const struct outbox_item *item, const struct move *move)
 {
     (void)batch;
     (void)move;
-    (void)key;
     return !item->deferred && item->fate != FATE_NONE && item->fate != FATE_PUBLISHED;
 }
 
-static int held_of_key(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
+static int parked(const outbox_batch *batch, const struct outbox_item *item, const struct move *move)
 {
     (void)batch;
     (void)move;
-    return !item->deferred && item->fate == FATE_HELD && item->key_hash == key;
-}
-
-static int scheduled_of_key(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
-{
-    (void)batch;
-    (void)move;
-    return !item->deferred && item->fate == FATE_SCHEDULED && item->key_hash == key;
-}
-
-static int parked(const outbox_batch *batch, const struct outbox_item *item, const struct move *move, int64_t key)
-{
-    (void)batch;
-    (void)move;
-    (void)key;
     return item->deferred && item->fate == FATE_HELD && !item->was_held;
 }
 
@@ -237,13 +224,13 @@ static size_t total(const outbox_batch *batch)
     return batch->count + batch->aside_count;
 }
 
-static void collect(const outbox_batch *batch, wanted_fn wanted, const struct move *move, int64_t key, struct seqs *out)
+static void collect(const outbox_batch *batch, wanted_fn wanted, const struct move *move, struct seqs *out)
 {
     size_t i;
 
     out->count = 0;
     for (i = 0; i < total(batch); i++)
-        if (wanted(batch, nth(batch, i), move, key))
+        if (wanted(batch, nth(batch, i), move))
             out->list[out->count++] = nth(batch, i)->record.seq;
 }
 
@@ -263,88 +250,72 @@ static struct outbox_value number(int64_t n, int null)
     return (struct outbox_value){ null ? OUTBOX_T_NULL_INT : OUTBOX_T_INT, n, NULL, 0 };
 }
 
-static void bind_outcome(const void *ctx, size_t row, int param, struct outbox_value *value)
-{
-    const struct outbox_item *item = ((struct outbox_item *const *)ctx)[row];
-
-    if (param == P_SEQ)
-        *value = number(item->record.seq, 0);
-    else if (param == P_STATE)
-        *value = number(item->dead ? OUTBOX_DEAD : OUTBOX_RETRYING, 0);
-    else if (param == P_ATTEMPTS)
-        *value = number(item->attempts, 0);
-    else if (param == P_DELAY)
-        *value = number(item->wait, item->dead);
-    else if (param == P_KEY_HASH)
-        *value = number(item->key_hash, 0);
-    else
-        *value = (struct outbox_value){ item->reason != NULL ? OUTBOX_T_TEXT : OUTBOX_T_NULL_TEXT, 0, item->reason,
-                                        item->reason != NULL ? strlen(item->reason) : 0 };
-}
-
 static int is_failure(const struct outbox_item *item)
 {
     return item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN || item->fate == FATE_REJECT;
 }
 
-/* Many failures are a few statements, whatever each of them is. */
-static int write_failures(outbox_batch *batch, int deferred, outbox_error **err)
+static outbox_state state_after(const struct outbox_item *item)
 {
-    struct outbox_item **failures = malloc((total(batch) + 1) * sizeof(struct outbox_item *));
+    if (item->dead)
+        return OUTBOX_DEAD;
+    return item->fate == FATE_HELD ? OUTBOX_HELD : item->fate == FATE_SCHEDULED ? OUTBOX_SCHEDULED : OUTBOX_RETRYING;
+}
+
+static void bind_outcome(const void *ctx, size_t row, int param, struct outbox_value *value)
+{
+    const struct outbox_item *item = ((struct outbox_item *const *)ctx)[row];
+    const char *reason = is_failure(item) ? item->reason : NULL;
+
+    if (param == P_SEQ)
+        *value = number(item->record.seq, 0);
+    else if (param == P_STATE)
+        *value = number(state_after(item), 0);
+    else if (param == P_ATTEMPTS)
+        *value = number(item->attempts, 0);
+    else if (param == P_DELAY)
+        *value = number(item->wait, item->dead || !is_failure(item));
+    else if (param == P_KEY_HASH)
+        *value = number(item->key_hash, 0);
+    else
+        *value = (struct outbox_value){ reason != NULL ? OUTBOX_T_TEXT : OUTBOX_T_NULL_TEXT, 0, reason,
+                                        reason != NULL ? strlen(reason) : 0 };
+}
+
+/* What is deferred changes when it failed; a message becomes deferred when it must wait, too. */
+static int has_outcome(const struct outbox_item *item, int deferred)
+{
+    return item->deferred == deferred &&
+           (is_failure(item) || (!deferred && (item->fate == FATE_HELD || item->fate == FATE_SCHEDULED)));
+}
+
+/* Many of them are a few statements, whatever became of each. */
+static int write_outcomes(outbox_batch *batch, int deferred, outbox_error **err)
+{
+    struct outbox_item **list = malloc((total(batch) + 1) * sizeof(struct outbox_item *));
     struct outbox_args args = { .set = 0, .row = bind_outcome };
     size_t count = 0, i, n;
-    int rc = failures != NULL ? OUTBOX_OK : outbox_error__nomem(err);
+    int rc = list != NULL ? OUTBOX_OK : outbox_error__nomem(err);
 
     for (i = 0; i < total(batch) && rc == OUTBOX_OK; i++)
-        if (nth(batch, i)->deferred == deferred && is_failure(nth(batch, i)))
-            failures[count++] = nth(batch, i);
+        if (has_outcome(nth(batch, i), deferred))
+            list[count++] = nth(batch, i);
     outbox_args__int(&args, P_LANE, batch->lane);
     for (i = 0; i < count && rc == OUTBOX_OK; i += n) {
         n = outbox_conn__chunk(count - i);
-        args.ctx = failures + i;
+        args.ctx = list + i;
         rc = outbox_conn__run(batch->consumer->conn, deferred ? Q_FAIL_DEFERRED : Q_FAIL, &args, n, "settle a batch", NULL,
                               err);
     }
-    free(failures);
+    free(list);
     return rc;
 }
 
-/* Whether this item is the first of the batch for which key and fate are so: each group is written once. */
-static int first_of_group(const outbox_batch *batch, size_t index)
+static int write_waiting(outbox_batch *batch, outbox_error **err)
 {
-    const struct outbox_item *item = nth(batch, index);
-    size_t i;
+    int rc = write_outcomes(batch, 0, err);
 
-    for (i = 0; i < index; i++)
-        if (!nth(batch, i)->deferred && nth(batch, i)->fate == item->fate && nth(batch, i)->key_hash == item->key_hash)
-            return 0;
-    return 1;
-}
-
-static int write_waiting(outbox_batch *batch, const struct move *move, struct seqs *seqs, outbox_error **err)
-{
-    size_t i;
-    int rc = write_failures(batch, 0, err);
-
-    if (rc == OUTBOX_OK)
-        rc = write_failures(batch, 1, err);
-
-    for (i = 0; i < total(batch) && rc == OUTBOX_OK; i++) {
-        const struct outbox_item *item = nth(batch, i);
-        struct outbox_args args = { .set = 0 };
-        int held = item->fate == FATE_HELD;
-
-        if (item->deferred || (!held && item->fate != FATE_SCHEDULED) || !first_of_group(batch, i))
-            continue;
-        collect(batch, held ? held_of_key : scheduled_of_key, move, item->key_hash, seqs);
-        outbox_args__int(&args, P_STATE, OUTBOX_HELD);
-        outbox_args__int(&args, P_ATTEMPTS, 0);
-        outbox_args__text(&args, P_ERROR, NULL);
-        outbox_args__null_int(&args, P_DELAY);
-        outbox_args__int(&args, P_KEY_HASH, item->key_hash);
-        rc = write_list(batch, held ? Q_DEFER : Q_DEFER_SCHEDULED, &args, seqs, err);
-    }
-    return rc;
+    return rc == OUTBOX_OK ? write_outcomes(batch, 1, err) : rc;
 }
 
 int outbox_conn__promote(outbox_conn *conn, int lane, const int64_t *keys, size_t count, int dead_blocks,
@@ -377,12 +348,12 @@ static int write_published(outbox_batch *batch, const struct move *move, int ret
 {
     int rc = OUTBOX_OK;
 
-    collect(batch, published_message, move, 0, seqs);
+    collect(batch, published_message, move, seqs);
     if (retain)
         rc = write_list(batch, Q_ARCHIVE, NULL, seqs, err);
     if (rc == OUTBOX_OK)
         rc = write_list(batch, Q_DELETE, NULL, seqs, err);
-    collect(batch, published_deferred, move, 0, seqs);
+    collect(batch, published_deferred, move, seqs);
     if (rc == OUTBOX_OK && retain)
         rc = write_list(batch, Q_ARCHIVE_DEFERRED, NULL, seqs, err);
     if (rc == OUTBOX_OK)
@@ -399,13 +370,13 @@ static int write_all(outbox_batch *batch, int keep, const struct move *move, int
     if (rc == OUTBOX_OK)
         rc = write_published(batch, move, retain, seqs, err);
     if (rc == OUTBOX_OK)
-        rc = write_waiting(batch, move, seqs, err);
+        rc = write_waiting(batch, err);
     if (rc == OUTBOX_OK) {
-        collect(batch, moved, move, 0, seqs);
+        collect(batch, moved, move, seqs);
         rc = write_list(batch, Q_DELETE, NULL, seqs, err);
     }
     if (rc == OUTBOX_OK) {
-        collect(batch, parked, move, 0, seqs);
+        collect(batch, parked, move, seqs);
         rc = write_list(batch, Q_DEFERRED_PARK, NULL, seqs, err);
     }
     if (rc == OUTBOX_OK)
@@ -454,9 +425,10 @@ int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err)
     int retain = outbox_conf__number(batch->consumer->conf, CONF_CLEAN_RETENTION) != 0;
     struct move move;
     size_t i;
-    int rc;
+    int rc = decide_all(batch, err);
 
-    decide_all(batch);
+    if (rc != OUTBOX_OK)
+        return rc;
     move = where_to(batch);
     if (is_plain(batch, &move, retain))
         rc = fence_and_move(batch, keep, &move, err);
@@ -489,7 +461,7 @@ int outbox_batch__charge(outbox_batch *batch, outbox_error **err)
     if (rc == OUTBOX_OK) {
         rc = outbox_batch__fence(batch, 1, err);
         if (rc == OUTBOX_OK)
-            rc = write_failures(batch, !fresh, err);
+            rc = write_outcomes(batch, !fresh, err);
         if (rc == OUTBOX_OK && fresh)
             rc = write_list(batch, Q_DELETE, NULL, &one, err);
         if (rc == OUTBOX_OK)

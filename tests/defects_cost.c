@@ -90,6 +90,27 @@ static void test_failures_in_bulk(struct fixture *fx)
     CHECK_INT(count_state(fx, OUTBOX_DEAD), 601);
 }
 
+/* 7. What waits behind failed ones was set aside one statement a key. */
+static void test_held_in_bulk(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    long before, took;
+
+    fixture_set(fx, "schema.lanes", "1");
+    fixture_set(fx, "relay.batch_size", "600");
+    REQUIRE(fixture_migrate(fx) == 0 && (consumer = fixture_consumer(fx, NULL)) != NULL, "no outbox");
+    REQUIRE(send_numbered(fx, "t", 600, 600), "not sent");
+    CHECK_INT(settle_one(fx, consumer, OUTBOX_REJECT, NULL), 600);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(send_numbered(fx, "t", 600, 600), "not sent");
+    before = statements_executed();
+    CHECK_INT(drain(fx, consumer, NULL), 0);
+    took = statements_executed() - before;
+    tap_note("setting 1200 messages of 600 keys aside took %ld statements", took);
+    CHECK(took <= 150, "1200 messages of 600 keys took %ld statements", took);
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 1200);
+}
+
 /* ---- 8 ---- */
 
 struct gate {
@@ -274,6 +295,7 @@ void defects_cost(const struct target *target, const char *only)
     static const struct test tests[] = {
         {"defect 7: one bad message charges its batch", test_bad_alone, 1},
         {"defect 7: failures are marked row by row", test_failures_in_bulk, 1},
+        {"defect 7: held messages are written key by key", test_held_in_bulk, 1},
         {"defect 8: cancelling repeats what was acknowledged", test_stop_keeps_acknowledged, 0},
         {"defect 9: an undecodable header stalls the outbox", test_undecodable, 1},
         {"defect 10: rows are updated again and again", test_rows_written_once, 0},

@@ -138,6 +138,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/suite_hostile.c \
 	%D%/suite_late.c \
 	%D%/suite_lease.c \
+	%D%/suite_heads.c \
 	%D%/suite_order.c \
 	%D%/suite_relay.c \
 	%D%/suite_schema.c \

@@ -13,6 +13,7 @@ void suite_fields(const struct target *target, const char *only);
 void suite_lease(const struct target *target, const char *only);
 void suite_verdict(const struct target *target, const char *only);
 void suite_order(const struct target *target, const char *only);
+void suite_heads(const struct target *target, const char *only);
 void suite_late(const struct target *target, const char *only);
 void suite_clean(const struct target *target, const char *only);
 void suite_admin(const struct target *target, const char *only);
@@ -21,6 +22,12 @@ void suite_relay(const struct target *target, const char *only);
 void suite_hostile(const struct target *target, const char *only);
 void suite_broker(const struct target *target, const char *only);
 void suite_hang(const struct target *target, const char *only);
+
+/* Steps of suite_order.c. Answers the first message of a batch, everything else there stays without a verdict; drains and
+ * compares what came of a key; enqueues for a later time. */
+void answer_head(struct fixture *fx, outbox_consumer *consumer, outbox_verdict verdict);
+void drained_of(struct fixture *fx, outbox_consumer *consumer, const char *key, const char *words);
+void send_later(struct fixture *fx, const char *key, const char *word, int64_t delay_ms, int64_t at);
 
 /* All of them. argv[1], when given, is a part of the names of the tests to run. Returns the exit status. */
 int conformance_main(const char *target, int argc, char **argv);

@@ -293,8 +293,8 @@ static void test_discard_published(struct fixture *fx)
         return;
     }
     send_words(fx, "t", "k", "1");
-    snprintf(sql, sizeof sql, "UPDATE %slanes SET pos = 1, low = 1, token = token + 1 WHERE lane = (SELECT lane FROM %smessages)",
-             fx->prefix, fx->prefix);
+    snprintf(sql, sizeof sql, "UPDATE %slanes SET pos = 1, low = 1, token = token + 1 WHERE lane = "
+             "(SELECT lane FROM %smessages)", fx->prefix, fx->prefix);
     at_lane_lock(fx, sql);
     CHECK_INT(discard(fx, OUTBOX_PENDING), 0);
     at_lane_lock(fx, NULL);

@@ -366,11 +366,30 @@ static void test_no_connection(struct fixture *fx)
     EXPECT(outbox_conn_open("no_such_dsn", fx->conf, &conn, &fx->err), OUTBOX_ERR_CONNECT);
 }
 
+/* A message in a lane that nobody claims would never be seen: it is refused when it is written. */
+static void test_lane_exists(struct fixture *fx)
+{
+    static const int bad[] = {-1, 3, 64};
+
+    fixture_set(fx, "schema.lanes", "3");
+    REQUIRE(fixture_migrate(fx) == 0, "no outbox");
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        CHECK(db_exec(&fx->db, "INSERT INTO %smessages (lane, id, topic, payload) VALUES (%d, "
+                      "'01890a5d-ac96-774b-bcce-b302099a8057', 't', %s)", fx->prefix, bad[i],
+                      target_is_postgresql(fx->target) ? "'\\x32'" : "x'32'") != 0, "lane %d was taken", bad[i]);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
+    CHECK_INT(db_exec(&fx->db, "INSERT INTO %smessages (lane, id, topic, payload) VALUES (2, "
+                      "'01890a5d-ac96-774b-bcce-b302099a8057', 't', %s)", fx->prefix,
+                      target_is_postgresql(fx->target) ? "'\\x32'" : "x'32'"), 0);
+    CHECK_INT(drain(fx, fixture_consumer(fx, NULL), NULL), 1);
+}
+
 void suite_schema(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
         {"schema: migrate, and migrate again", test_migrate, 1},
         {"schema: four processes migrate at once", test_migrate_together, 1},
+        {"schema: a lane that does not exist", test_lane_exists, 1},
         {"schema: missing tables", test_missing, 1},
         {"schema: one table is gone", test_incomplete, 0},
         {"schema: settings that contradict the outbox", test_wrong_settle, 0},

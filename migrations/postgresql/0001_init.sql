@@ -4,7 +4,7 @@
 CREATE TABLE {messages} (
     tx            xid8     NOT NULL DEFAULT pg_current_xact_id(),
     seq           bigint   NOT NULL GENERATED ALWAYS AS IDENTITY,
-    lane          smallint NOT NULL,
+    lane          smallint NOT NULL CHECK (lane BETWEEN 0 AND {lane_count} - 1),
     created_at    bigint   NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
     available_at  bigint,
     max_attempts  integer  CHECK (max_attempts >= 1),

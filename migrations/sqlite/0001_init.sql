@@ -2,7 +2,7 @@
 -- statement
 CREATE TABLE {messages} (
     seq           INTEGER PRIMARY KEY AUTOINCREMENT,
-    lane          SMALLINT NOT NULL,
+    lane          SMALLINT NOT NULL CHECK (lane BETWEEN 0 AND {lane_count} - 1),
     created_at    BIGINT   NOT NULL DEFAULT {now},
     available_at  BIGINT,
     max_attempts  INTEGER CHECK (max_attempts >= 1),

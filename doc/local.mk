@@ -14,7 +14,8 @@ dist_man_MANS += \
 
 dist_doc_DATA = \
 	%D%/json.md \
-	%D%/performance.md
+	%D%/performance.md \
+	%D%/permissions.md
 
 # Formal models, which tests/models.sh checks.
 EXTRA_DIST += \

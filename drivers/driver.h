@@ -6,11 +6,18 @@
 
 #include "odbc.h"
 
+/* Advice that several drivers give. */
+#define OUTBOX_ADVICE_DEDUP "a message with this id or dedup_key was enqueued before, so roll back: there is nothing to do"
+#define OUTBOX_ADVICE_ABORTED                                                                                           \
+    "a statement of this transaction failed before, and its error says why: roll back, then repeat the transaction"
+
 /* Statements. P: used in position mode instead of the one before. Columns of results are given as fetch types. */
 enum outbox_query {
     Q_META,             /* name, value: tt */
     Q_TOUCH,            /* a write that changes nothing, before anything is read in the application's transaction; or NULL */
     Q_CLOCK,            /* the server's time: i */
+    Q_MARK,             /* leaves a mark until the transaction ends, be it one of this statement alone; or NULL */
+    Q_MARKED,           /* 1 when it is there, so that a transaction is open: i */
     Q_INSERT,           /* enqueue rows */
     Q_DEDUP,            /* note ids and keys that must be unique */
     Q_CLAIM,            /* lease a lane that has work; Q_CLAIM columns; NULL: Q_CANDIDATES and Q_TAKE */
@@ -36,14 +43,16 @@ enum outbox_query {
     Q_FAIL,             /* the same for failed ones, each with its state, attempts, wait and error */
     Q_FAIL_DEFERRED,    /* state, attempts, wait and error of deferred ones that failed again */
     Q_DEFER_SCHEDULED,  /* the same, with their own available_at */
-    Q_DUE,              /* seq, key_hash, bytes, min held, min retry, min dead: iiiiii */
-    Q_FOLLOWERS,        /* seq, bytes of a key's held ones: ii */
+    Q_DUE,              /* seq, key_hash, bytes, state; of its key: the last retry and dead before it, the first retry,
+                         * dead and held behind it: iiiiiiiii */
+    Q_FOLLOWERS,        /* seq, bytes of a key's held ones in between: ii */
     Q_WAITING,          /* keys of a list that wait: i */
     Q_DEFERRED_READ,    /* deferred ones by seq */
     Q_DEFERRED_PARK,    /* back to held, by seq */
     Q_DEFERRED_DELETE,  /* by seq */
-    Q_PROMOTE,          /* let the first held one of each key of a list go, when nothing holds it */
-    Q_STRANDED,         /* lane, key_hash of keys that have held messages, dead ones, and no head in retry: ii */
+    Q_DISCARD_DEFERRED, /* the same, those that are still in a state */
+    Q_PROMOTE,          /* let the first held one of each key of a list go, when no head is before it */
+    Q_STRANDED,         /* lane, key_hash of keys with dead messages, and held ones before any retry: ii */
     Q_LOCK_LANE,        /* for administration: waits for whoever settles the lane */
     Q_CLEANER_TAKE,
     Q_CLEANER_RELEASE,
@@ -57,6 +66,7 @@ enum outbox_query {
     Q_ARCHIVE_OLD,      /* lane, seq: ii */
     Q_ARCHIVE_DELETE,
     Q_DEAD_OLD,         /* lane, seq, key_hash: iii */
+    Q_DEAD_DELETE,      /* by seq, those that are still dead, for as long */
     Q_DEDUP_OLD,        /* dedup_key: t */
     Q_DEDUP_DELETE,
     Q_COUNT_PENDING,    /* count, oldest created_at: ii */
@@ -72,12 +82,17 @@ enum outbox_query {
     Q_LIST_DELIVERED,
     Q_LIST_DELIVERED_POSITION,
     Q_SYSTEM,           /* which cluster this is: t; NULL: not asked */
-    Q_PICK_PENDING,     /* lane, seq, key_hash, for administration: iii; a filter follows */
+    Q_PICK_PENDING,     /* lane, seq, key_hash, for administration, of pending or scheduled ones: iii; a filter follows */
     Q_PICK_PENDING_POSITION,
     Q_PICK_DEFERRED,
+    Q_DISCARD_PENDING,  /* messages by seq, those that are still in a state */
+    Q_DISCARD_PENDING_POSITION,
     Q_REDRIVE,          /* dead ones by seq */
     Q_META_SET,
     Q_FUTURE,           /* 1 when xids that matter lie in this cluster's future: i; NULL: not asked */
+    Q_BEHIND,           /* 1 when the numbers to come lie behind a position: i; NULL: not asked */
+    Q_ADVANCE,          /* let numbers begin beyond all positions; used with Q_RENUMBER */
+    Q_RENUMBER,         /* new numbers for messages that were written behind a position since it is what it is */
     Q_REBASE_LANE,      /* the position means what it says here */
     Q_REBASE_NEW,       /* messages beyond the position count as written long ago */
     Q_AUDIT,            /* note who does what to which messages, none so far */
@@ -90,6 +105,7 @@ enum outbox_query {
 
 #define OUTBOX_DRIVER_POSITION 1u        /* can settle by position */
 #define OUTBOX_DRIVER_SETTLE_RETURNS 2u  /* Q_SETTLE_POSITION answers with a row: the new xbound */
+#define OUTBOX_DRIVER_BEGIN_TELLS 4u     /* `begin` in an open transaction is OUTBOX_ERR_STATE, and does nothing to it */
 
 /* What connections of the library's own say when they connect, where the user has no say in it. */
 struct outbox_word {
@@ -112,7 +128,7 @@ struct outbox_driver {
     const char *const *dbms;    /* what SQL_DBMS_NAME starts with; ends with NULL */
     unsigned flags;
     const char *now;            /* microseconds since 1970 UTC, by the server's clock, of this statement */
-    const char *bytes;          /* size of the column `payload` in bytes, without reading it */
+    const char *bytes;          /* of the columns payload and headers, which may be NULL, without reading them */
     const char *limit;          /* what follows ORDER BY */
     const char *text;           /* type for CAST of an error text */
     const char *id;             /* how the parameter :id is written into the column id */

@@ -11,13 +11,19 @@
 #define COLUMNS                                                                                                         \
     "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "             \
     "m.max_attempts, m.created_at, m.available_at, "
-#define RAW COLUMNS "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, CAST(NULL AS {text}), CAST(NULL AS {text}), "  \
+#define PENDING(of) "CASE WHEN " of "available_at > {now} THEN 2 ELSE 1 END"
+#define RAW COLUMNS PENDING("m.") ", CAST(NULL AS {text}), CAST(NULL AS {text}), "  \
     "CAST(0 AS INTEGER), CAST(0 AS INTEGER)"
 #define ANY_DEFERRED "(SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane)"
 #define DEFERRED COLUMNS "m.state, m.last_error, CAST(NULL AS {text}), m.attempts, CAST(0 AS INTEGER)"
 #define DELIVERED "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "\
     "m.max_attempts, m.created_at, CAST(NULL AS INTEGER), CAST(6 AS INTEGER), m.last_error, CAST(NULL AS {text}), "     \
     "m.attempts, m.published_at"
+
+/* The nearest of a deferred message's key on one side of it, in one state: a probe of an index. */
+#define OF_KEY(which, side, state)                                                                                      \
+    "(SELECT " which "(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = " state  \
+    " AND f.seq " side " m.seq AND m.key_hash <> 0)"
 
 /* What became of one message: bound for each, written for all at once. */
 #define OUTCOME                                                                                                         \
@@ -33,20 +39,27 @@ static const struct outbox_errclass errors[] = {
     { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
       "somebody holds a lock for longer than lock_timeout: repeat the transaction" },
     { "25006", 0, NULL, OUTBOX_ERR_READONLY, NULL,
-      "the server is read-only, a standby perhaps after a failover: the relay goes on once it, or the DSN's other "
-      "server, takes writes" },
+      "the server is read-only, a standby perhaps after a failover: try again once it, or the DSN's other server, takes "
+      "writes" },
     { "53100", 0, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
     { "53", 0, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory, connections or disk" },
+    { "42501", 0, "denied for schema", OUTBOX_ERR_DATABASE, "database.permission",
+      "the role needs USAGE on the schema, and CREATE too where it makes the outbox's tables" },
+    { "42501", 0, "denied for database", OUTBOX_ERR_DATABASE, "database.permission",
+      "the role needs CREATE on the database to make a schema" },
     { "42501", 0, NULL, OUTBOX_ERR_DATABASE, "database.permission",
-      "the role needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables, and USAGE on their schema" },
+      "the role lacks a right: permissions.md lists what writers, relays and administrators need" },
     { "57014", 0, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
       "the statement was cancelled, by statement_timeout or somebody: repeat the transaction" },
+    { "25P02", 0, NULL, OUTBOX_ERR_STATE, "database.aborted", OUTBOX_ADVICE_ABORTED },
+    { "23", 0, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "23", 0, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42S22", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42P01", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "3F000", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "HY000", 5, "lock", OUTBOX_ERR_CONFLICT, NULL, NULL },
+    { "HY000", 19, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "HY000", 19, "constraint", OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "HY000", 1, "no such table", OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "HY000", 8, "readonly", OUTBOX_ERR_READONLY, NULL, NULL },
@@ -60,7 +73,7 @@ const struct outbox_driver outbox_driver__generic = {
     .dbms = dbms,
     /* Standard SQL as far as it goes; a server that wants it otherwise gets a driver of its own. */
     .now = "CAST(EXTRACT(EPOCH FROM CURRENT_TIMESTAMP) * 1000000 AS BIGINT)",
-    .bytes = "OCTET_LENGTH(m.payload)",
+    .bytes = "OCTET_LENGTH(m.payload) + COALESCE(OCTET_LENGTH(m.headers), 0)",
     .limit = "FETCH FIRST :limit ROWS ONLY",
     .text = "VARCHAR(1000)",
     .id = ":id",
@@ -128,17 +141,11 @@ const struct outbox_driver outbox_driver__generic = {
                               "key_hash, deferred_at) SELECT lane, seq, " COPIED ", 2, 0, available_at, NULL, "
                               "CAST(:key_hash AS BIGINT), {now} FROM {messages} "
                               "WHERE lane = :lane AND seq IN ([[:seq]])",
-        [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, "
-                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4 "
-                  "AND m.key_hash <> 0), "
-                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 3 "
-                  "AND m.key_hash <> 0), "
-                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 5 "
-                  "AND m.key_hash <> 0) "
-                  "FROM {deferred} m WHERE m.lane = :lane AND m.available_at <= {now} "
-                  "ORDER BY m.lane, m.available_at, m.seq {limit}",
+        [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, m.state, " OF_KEY("MAX", "<", "3") ", " OF_KEY("MAX", "<", "5") ", "
+                  OF_KEY("MIN", ">", "3") ", " OF_KEY("MIN", ">", "5") ", " OF_KEY("MIN", ">", "4") " FROM {deferred} m "
+                  "WHERE m.lane = :lane AND m.available_at <= {now} ORDER BY m.lane, m.available_at, m.seq {limit}",
         [Q_FOLLOWERS] = "SELECT m.seq, {bytes} FROM {deferred} m WHERE m.lane = :lane AND m.key_hash = :key_hash AND "
-                        "m.state = 4 ORDER BY m.seq {limit}",
+                        "m.state = 4 AND m.seq > :seq AND m.seq < :bound ORDER BY m.seq {limit}",
         [Q_WAITING] = "SELECT DISTINCT key_hash FROM {deferred} WHERE lane = :lane AND state IN (3, :dead) AND key_hash "
                       "IN ([[:key_hash]])",
         [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND m.seq IN ([[:seq]])",
@@ -146,16 +153,21 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_DEFERRED_PARK] = "UPDATE {deferred} SET state = 4, available_at = NULL WHERE lane = :lane AND "
                             "available_at IS NOT NULL AND seq IN ([[:seq]])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq IN ([[:seq]])",
+        [Q_DISCARD_DEFERRED] = "DELETE FROM {deferred} WHERE lane = :lane AND state = :state AND seq IN ([[:seq]])",
+        /* The first held one of a key is looked up by its index, however many there are. */
         [Q_PROMOTE] =
-            "UPDATE {deferred} SET state = 3, available_at = {now} WHERE lane = :lane AND key_hash IN ([[:key_hash]]) AND "
-            "state = 4 AND seq = (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = :lane AND "
-            "f.key_hash = {deferred_plain}.key_hash AND f.state = 4) AND NOT EXISTS (SELECT 1 FROM {deferred} h WHERE "
-            "h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND h.state IN (3, :dead))",
+            "WITH v (vkey) AS (VALUES [[(CAST(:key_hash AS BIGINT))]]) UPDATE {deferred} SET state = 3, "
+            "available_at = {now} WHERE lane = :lane AND state = 4 AND seq IN (SELECT (SELECT MIN(f.seq) FROM {deferred} f "
+            "WHERE f.lane = :lane AND f.key_hash = vkey AND f.state = 4) FROM v) AND "
+            "(SELECT MIN(h.seq) FROM {deferred} h WHERE h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND "
+            "h.state = 3 AND h.seq < {deferred_plain}.seq) IS NULL AND "
+            "(SELECT MIN(h.seq) FROM {deferred} h WHERE h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND "
+            "h.state = :dead AND h.seq < {deferred_plain}.seq) IS NULL",
         [Q_STRANDED] =
             "SELECT DISTINCT m.lane, m.key_hash FROM {deferred} m WHERE m.state = 5 AND m.key_hash <> 0 AND "
-            "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4) "
-            "IS NOT NULL AND (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND "
-            "f.state = 3) IS NULL ORDER BY m.lane, m.key_hash {limit}",
+            "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4) < "
+            "COALESCE((SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND "
+            "f.state = 3), 9223372036854775807) ORDER BY m.lane, m.key_hash {limit}",
         [Q_LOCK_LANE] = "UPDATE {lanes} SET lane = lane WHERE lane = :lane",
         [Q_CLEANER_TAKE] = "UPDATE {lanes} SET owner = :owner, token = token + 1, lease_until = {now} + :lease "
                            "WHERE lane = -1 AND (owner IS NULL OR owner = :owner OR lease_until < {now})",
@@ -176,6 +188,8 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_ARCHIVE_DELETE] = "DELETE FROM {published} WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_DEAD_OLD] = "SELECT m.lane, m.seq, m.key_hash FROM {deferred} m WHERE m.state = 5 AND "
                        "m.deferred_at <= {now} - :age ORDER BY m.lane, m.seq {limit}",
+        [Q_DEAD_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND state = 5 AND deferred_at <= {now} - :age AND "
+                          "seq IN ([[:seq]])",
         [Q_DEDUP_OLD] = "SELECT m.dedup_key FROM {dedup} m WHERE m.created_at <= {now} - :age "
                         "ORDER BY m.created_at {limit}",
         [Q_DEDUP_DELETE] = "DELETE FROM {dedup} WHERE dedup_key IN ([[:dedup]])",
@@ -198,11 +212,16 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_LIST_DELIVERED] = "SELECT " DELIVERED " FROM {published} m WHERE 1 = 1",
         [Q_LIST_DELIVERED_POSITION] =
             "SELECT " COLUMNS "CAST(6 AS INTEGER), CAST(NULL AS {text}), CAST(NULL AS {text}), CAST(0 AS INTEGER), "
-            "(SELECT MIN(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq) "
+            "(SELECT MIN(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos = "
+            "(SELECT MIN(q.pos) FROM {positions} q WHERE q.lane = m.lane AND q.pos >= m.seq)) "
             "FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE m.seq <= l.pos",
-        [Q_PICK_PENDING] = "SELECT m.lane, m.seq, 0 FROM {messages} m WHERE 1 = 1",
+        [Q_PICK_PENDING] = "SELECT m.lane, m.seq, 0 FROM {messages} m WHERE " PENDING("m.") " = :state",
         [Q_PICK_PENDING_POSITION] = "SELECT m.lane, m.seq, 0 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
-                                    "WHERE m.seq > l.pos",
+                                    "WHERE m.seq > l.pos AND " PENDING("m.") " = :state",
+        [Q_DISCARD_PENDING] = "DELETE FROM {messages} WHERE lane = :lane AND " PENDING("") " = :state AND "
+                              "seq IN ([[:seq]])",
+        [Q_DISCARD_PENDING_POSITION] = "DELETE FROM {messages} WHERE lane = :lane AND " PENDING("") " = :state AND seq > "
+                                       "(SELECT l.pos FROM {lanes} l WHERE l.lane = :lane) AND seq IN ([[:seq]])",
         [Q_PICK_DEFERRED] = "SELECT m.lane, m.seq, m.key_hash FROM {deferred} m WHERE 1 = 1",
         [Q_REDRIVE] = "UPDATE {deferred} SET state = 3, attempts = 0, available_at = {now} + :delay "
                       "WHERE lane = :lane AND state = 5 AND seq IN ([[:seq]])",

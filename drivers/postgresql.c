@@ -52,8 +52,9 @@
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = u.lane LIMIT 1)"
 
 /* Bounds the bytes of a batch in the server: psqlODBC fetches whole results into memory. */
+#define BYTES(m) "octet_length(" m ".payload) + coalesce(octet_length(" m ".headers), 0)"
 #define BOUNDED(source)                                                                                                 \
-    "FROM (SELECT q.*, sum(octet_length(q.payload)) OVER (ORDER BY q.seq) - octet_length(q.payload) AS ahead "          \
+    "FROM (SELECT q.*, sum(" BYTES("q") ") OVER (ORDER BY q.seq) - (" BYTES("q") ") AS ahead "                         \
     "FROM (" source ") q) m WHERE m.ahead < :bytes ORDER BY m.seq"
 
 #define LATE_ROWS                                                                                                       \
@@ -75,6 +76,8 @@ static const char *const setup[] = {
     "SET jit = off",
     "SET default_transaction_isolation = 'read committed'",
     "SET idle_in_transaction_session_timeout = '60s'",
+    "SET statement_timeout = 0", /* those of applications: here they would stop the same statement again and again */
+    "SET lock_timeout = 0",
     NULL,
 };
 
@@ -102,17 +105,23 @@ static const struct outbox_errclass errors[] = {
     { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
       "somebody holds a lock for longer than lock_timeout: repeat the transaction" },
     { "25006", 0, NULL, OUTBOX_ERR_READONLY, NULL,
-      "the server is read-only, a standby perhaps after a failover: the relay goes on once it, or the DSN's other "
-      "server, takes writes" },
+      "the server is read-only, a standby perhaps after a failover: try again once it, or the DSN's other server, takes "
+      "writes" },
     { "53100", 0, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
     { "53", 0, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory, connections or disk" },
+    { "42501", 0, "denied for schema", OUTBOX_ERR_DATABASE, "database.permission",
+      "the role needs USAGE on the schema, and CREATE too where it makes the outbox's tables" },
+    { "42501", 0, "denied for database", OUTBOX_ERR_DATABASE, "database.permission",
+      "the role needs CREATE on the database to make a schema" },
     { "42501", 0, NULL, OUTBOX_ERR_DATABASE, "database.permission",
-      "the role needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables, and USAGE on their schema" },
+      "the role lacks a right: permissions.md lists what writers, relays and administrators need" },
     { "57014", 0, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
       "the statement was cancelled, by statement_timeout or somebody: repeat the transaction" },
     { "58030", 0, NULL, OUTBOX_ERR_DATABASE, "database.io", "the server cannot read or write its files: see its log" },
     { "XX001", 0, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", "the server's files are damaged: restore them" },
     { "XX002", 0, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", "an index is damaged: REINDEX it" },
+    { "25P02", 0, NULL, OUTBOX_ERR_STATE, "database.aborted", OUTBOX_ADVICE_ABORTED },
+    { "23505", 0, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "23505", 0, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "42P01", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
@@ -128,7 +137,7 @@ const struct outbox_driver outbox_driver__postgresql = {
     .dbms = dbms,
     .flags = OUTBOX_DRIVER_POSITION | OUTBOX_DRIVER_SETTLE_RETURNS,
     .now = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
-    .bytes = "octet_length(m.payload)",
+    .bytes = BYTES("m"),
     .limit = "LIMIT :limit",
     .text = "text",
     .id = ":id::uuid",
@@ -143,6 +152,8 @@ const struct outbox_driver outbox_driver__postgresql = {
     .conninfo = outbox_postgresql__conninfo,
     .errors = errors,
     .sql = {
+        [Q_MARK] = "SELECT set_config('outbox.transaction', '1', true)",
+        [Q_MARKED] = "SELECT CASE current_setting('outbox.transaction', true) WHEN '1' THEN 1 ELSE 0 END",
         [Q_CLAIM] = CLAIM(NEW ", " DUE),
         [Q_CLAIM_POSITION] = CLAIM(NEW_BEYOND ", " LATE_LISTED ", " LATE_BEYOND ", " DUE),
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, l.snap::text, l.xbound::text, l.low, l.suspect, "
@@ -157,6 +168,9 @@ const struct outbox_driver outbox_driver__postgresql = {
                                     "ORDER BY seq LIMIT :limit"),
         [Q_SUSPECTS] = "(" LATE_ROWS ") UNION ALL (SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos "
                        "ORDER BY m.lane, m.seq LIMIT :limit)",
+        /* A lane that somebody has locked does not keep the others waiting: whoever settles it renews it, too. */
+        [Q_RENEW_ALL] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE lane = ANY(ARRAY("
+                        "SELECT l.lane FROM {lanes} l WHERE l.owner = :owner FOR UPDATE SKIP LOCKED))",
         [Q_SETTLE_POSITION] = "UPDATE {lanes} SET pos = :pos, snap = :snap::pg_snapshot, "
                               "xbound = pg_current_xact_id(), owner = :owner, lease_until = {now} + :lease, "
                               "suspect = :suspect WHERE lane = :lane AND token = :token RETURNING xbound::text",
@@ -191,12 +205,18 @@ const struct outbox_driver outbox_driver__postgresql = {
             "NOT pg_visible_in_snapshot(m.tx, l.snap)))",
         [Q_PICK_PENDING_POSITION] =
             "SELECT m.lane, m.seq, 0 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE (m.seq > l.pos OR "
-            "(m.seq > l.low AND NOT pg_visible_in_snapshot(m.tx, l.snap)))",
+            "(m.seq > l.low AND NOT pg_visible_in_snapshot(m.tx, l.snap))) AND "
+            "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END = :state",
+        [Q_DISCARD_PENDING_POSITION] =
+            "DELETE FROM {messages} m USING {lanes} l WHERE l.lane = m.lane AND m.lane = :lane AND (m.seq > l.pos OR "
+            "(m.seq > l.low AND NOT pg_visible_in_snapshot(m.tx, l.snap))) AND "
+            "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END = :state AND m.seq = ANY (:seqs::bigint[])",
         [Q_LIST_DEFERRED] = "SELECT " DEFERRED " FROM {deferred} m WHERE true",
         [Q_LIST_DELIVERED] = "SELECT " DELIVERED " FROM {published} m WHERE true",
         [Q_LIST_DELIVERED_POSITION] =
-            "SELECT " COLUMNS "6, NULL::text, NULL::text, 0, (SELECT min(p.published_at) FROM {positions} p WHERE "
-            "p.lane = m.lane AND p.pos >= m.seq AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap))) "
+            "SELECT " COLUMNS "6, NULL::text, NULL::text, 0, (SELECT p.published_at FROM {positions} p WHERE "
+            "p.lane = m.lane AND p.pos >= m.seq AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap)) "
+            "ORDER BY p.lane, p.pos, p.published_at LIMIT 1) "
             "FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
             "WHERE m.seq <= l.pos AND (m.seq <= l.low OR pg_visible_in_snapshot(m.tx, l.snap))",
         /* The table's oid too: clusters that were copied from one template have one identifier. Neither ever changes for
@@ -208,6 +228,17 @@ const struct outbox_driver outbox_driver__postgresql = {
             "SELECT max(CASE WHEN l.xbound >= s.xmax OR (SELECT m.tx FROM {messages} m WHERE m.lane = l.lane AND "
             "m.tx >= s.xmax AND m.seq > l.pos ORDER BY m.lane, m.tx, m.seq LIMIT 1) IS NOT NULL THEN 1 ELSE 0 END) "
             "FROM {lanes} l, (SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xmax) s WHERE l.lane >= 0",
+        /* The sequence went back: by TRUNCATE … RESTART IDENTITY, by logical replication, which does not copy it, or by a
+         * restore of some tables. A role that may not look does not know. */
+        [Q_BEHIND] =
+            "SELECT CASE WHEN has_sequence_privilege(s.oid, 'SELECT') AND coalesce(pg_sequence_last_value(s.oid), 0) < "
+            "(SELECT max(pos) FROM {lanes}) THEN 1 ELSE 0 END "
+            "FROM (SELECT pg_get_serial_sequence('{messages}', 'seq')::regclass AS oid) s",
+        [Q_ADVANCE] = "SELECT setval(pg_get_serial_sequence('{messages}', 'seq')::regclass, max(pos)) FROM {lanes}",
+        /* No transaction as late as xbound can have drawn a number below the position otherwise. */
+        [Q_RENUMBER] = "UPDATE {messages} m SET seq = DEFAULT FROM (SELECT w.lane, w.seq FROM {lanes} l JOIN {messages} w "
+                       "ON w.lane = l.lane AND w.seq <= l.pos AND w.tx >= l.xbound ORDER BY w.seq) b "
+                       "WHERE m.lane = b.lane AND m.seq = b.seq",
         [Q_REBASE_LANE] = "UPDATE {lanes} SET low = greatest(low, pos), cleaned = 0, snap = pg_current_snapshot(), "
                           "xbound = pg_current_xact_id() WHERE lane = :lane",
         /* 3 is the xid that any snapshot sees. */

@@ -3,11 +3,14 @@
  * settled. Transactions are begun by SQL, as the driver's own are deferred and fail when a reader wants to write. */
 #include "driver.h"
 
+/* A text's LENGTH is in characters. */
+#define BYTES(m) "LENGTH(" m ".payload) + COALESCE(LENGTH(CAST(" m ".headers AS BLOB)), 0)"
+
 #define WINDOW(where)                                                                                                   \
     "SELECT m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "      \
     "m.max_attempts, m.created_at, m.available_at, CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, NULL, NULL, 0, " \
     "0, NULL, (SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane) "                                              \
-    "FROM (SELECT q.*, SUM(LENGTH(q.payload)) OVER (ORDER BY q.seq) - LENGTH(q.payload) AS ahead FROM "                 \
+    "FROM (SELECT q.*, SUM(" BYTES("q") ") OVER (ORDER BY q.seq) - (" BYTES("q") ") AS ahead FROM "                    \
     "(SELECT * FROM {messages} WHERE " where " ORDER BY lane, seq LIMIT :limit) q) m WHERE m.ahead < :bytes "           \
     "ORDER BY m.seq"
 
@@ -30,9 +33,9 @@ static const struct outbox_errclass errors[] = {
     { "", 6, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "", 0, "database is locked", OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "", 8, NULL, OUTBOX_ERR_READONLY, NULL,
-      "the file or its folder is not writable for this user; the relay goes on once it is" },
+      "the file or its folder is not writable for this user: try again once it is" },
     { "", 0, "readonly database", OUTBOX_ERR_READONLY, NULL,
-      "the file or its folder is not writable for this user; the relay goes on once it is" },
+      "the file or its folder is not writable for this user: try again once it is" },
     { "", 13, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the disk, or raise PRAGMA max_page_count" },
     { "", 0, "database or disk is full", OUTBOX_ERR_DATABASE, "database.full",
       "make room on the disk, or raise PRAGMA max_page_count" },
@@ -42,6 +45,9 @@ static const struct outbox_errclass errors[] = {
       "the file cannot be opened: its folder must exist, and be readable and writable for this user" },
     { "", 10, NULL, OUTBOX_ERR_LOST, "database.io", "the file could not be read or written" },
     { "", 3, NULL, OUTBOX_ERR_DATABASE, "database.permission", "this user may not use the file" },
+    { "", 0, "dedup.", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
+    { "", 0, "within a transaction", OUTBOX_ERR_STATE, "conn.transaction_open",
+      "a transaction is open on this connection already" },
     { "", 0, "UNIQUE constraint", OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "", 0, "no such table", OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 0, "no such column", OUTBOX_ERR_SCHEMA, NULL, NULL },
@@ -53,10 +59,10 @@ const struct outbox_driver outbox_driver__sqlite = {
     .name = "sqlite",
     .dialect = "sqlite",
     .dbms = dbms,
-    .flags = OUTBOX_DRIVER_POSITION,
+    .flags = OUTBOX_DRIVER_POSITION | OUTBOX_DRIVER_BEGIN_TELLS,
     /* Milliseconds are what SQLite has. */
     .now = "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)",
-    .bytes = "LENGTH(m.payload)",
+    .bytes = BYTES("m"),
     .limit = "LIMIT :limit",
     .text = "VARCHAR(1000)",
     .id = ":id",

@@ -3,6 +3,7 @@
  * The usual case: an application has an ODBC connection of its own, changes its own table and enqueues a message,
  * and both become true at the same moment, or neither does. Needs `outboxctl migrate` first.
  *
+ *     cc borrowed.c $(pkg-config --cflags --libs outbox odbc) -o borrowed
  *     borrowed 'Driver=SQLite3;Database=first.db'
  */
 #include <outbox/outbox.h>

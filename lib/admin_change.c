@@ -42,16 +42,17 @@ static int by_lane(const void *a, const void *b)
     return x[1] < y[1] ? -1 : x[1] > y[1];
 }
 
-static int pick(outbox_conn *conn, const outbox_filter *filter, int pending, struct picked *picked, outbox_error **err)
+static int pick(outbox_conn *conn, const outbox_filter *filter, int deferred, struct picked *picked, outbox_error **err)
 {
-    enum outbox_query query = pending ? outbox_conn__form(conn, Q_PICK_PENDING) : Q_PICK_DEFERRED;
+    enum outbox_query query = deferred ? Q_PICK_DEFERRED : outbox_conn__form(conn, Q_PICK_PENDING);
     struct outbox_result result = { "iii", NULL, take_pick, picked, 0 };
     struct outbox_args args = { .set = 0 };
     struct outbox_buffer sql = { NULL, 0, 0 };
     const char *text = outbox_conn__sql(conn, query);
     int rc;
 
-    if (!outbox_buffer__add(&sql, text, strlen(text)) || !outbox_filter__apply(filter, !pending, &sql, &args))
+    outbox_args__int(&args, P_STATE, filter->state);
+    if (!outbox_buffer__add(&sql, text, strlen(text)) || !outbox_filter__apply(filter, deferred, &sql, &args))
         rc = outbox_error__nomem(err);
     else
         rc = outbox_conn__run_once(conn, sql.data, &args, "look for messages", &result, err);
@@ -62,17 +63,16 @@ static int pick(outbox_conn *conn, const outbox_filter *filter, int pending, str
 }
 
 /* One lane's rows: what is to be done in its transaction, after its lock. */
-static int change_lane(outbox_conn *conn, enum outbox_query query, int64_t lane, const int64_t *seqs, size_t n,
-                       int64_t delay, const char *audit, int64_t *changed, outbox_error **err)
+static int change_lane(outbox_conn *conn, enum outbox_query query, const struct outbox_args *given, int64_t lane,
+                       const int64_t *seqs, size_t n, const char *audit, int64_t *changed, outbox_error **err)
 {
     struct outbox_result result = { NULL, NULL, NULL, NULL, 0 };
-    struct outbox_args args = { .set = 0 };
+    struct outbox_args args = *given;
     int rc = outbox_conn__begin(conn, err);
 
     if (rc != OUTBOX_OK)
         return rc;
     outbox_args__int(&args, P_LANE, lane);
-    outbox_args__int(&args, P_DELAY, delay);
     rc = outbox_conn__run(conn, Q_LOCK_LANE, &args, 0, "lock a lane", NULL, err);
     if (rc == OUTBOX_OK)
         rc = outbox_conn__run_list(conn, query, &args, seqs, n, "change messages", &result, err);
@@ -88,49 +88,67 @@ static int change_lane(outbox_conn *conn, enum outbox_query query, int64_t lane,
 }
 
 /* With a rate, as many at once as come due within a tenth of a second. */
-static int change_all(outbox_conn *conn, enum outbox_query query, const struct picked *picked, int64_t rate,
+static int change_all(outbox_conn *conn, enum outbox_query query, const struct picked *picked, const outbox_filter *filter,
                       const char *audit, int64_t *changed, outbox_error **err)
 {
+    int64_t rate = filter->rate;
+    struct outbox_args args = { .set = 0 };
     size_t most = rate == 0 || rate / 10 > 512 ? 512 : rate < 20 ? 1 : (size_t)rate / 10;
     int dead_blocks = outbox_conf__number(conn->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
     int64_t *seqs = calloc(picked->count + 1, sizeof(*seqs));
     size_t i, n;
     int rc = seqs != NULL ? OUTBOX_OK : outbox_error__nomem(err);
 
+    outbox_args__int(&args, P_STATE, filter->state);
     for (i = 0; i < picked->count && rc == OUTBOX_OK; i += n) {
         const int64_t *first = &picked->rows[i * 3];
 
         for (n = 0; i + n < picked->count && first[n * 3] == first[0] && n < most; n++)
             seqs[n] = first[n * 3 + 1];
-        if (query == Q_DEFERRED_DELETE) {
-            rc = outbox_conn__remove_deferred(conn, (int)first[0], seqs, &first[2], 3, n, dead_blocks, audit, err);
-            *changed += rc == OUTBOX_OK ? (int64_t)n : 0;
+        if (query == Q_DISCARD_DEFERRED) {
+            rc = outbox_conn__remove_deferred(conn, query, &args, (int)first[0], seqs, &first[2], 3, n, dead_blocks, audit,
+                                              changed, err);
         } else {
-            int64_t delay = rate > 0 ? (int64_t)((double)i / (double)rate * 1e6) : 0;
-
-            rc = change_lane(conn, query, first[0], seqs, n, delay, audit, changed, err);
+            outbox_args__int(&args, P_DELAY, rate > 0 ? (int64_t)((double)i / (double)rate * 1e6) : 0);
+            rc = change_lane(conn, query, &args, first[0], seqs, n, audit, changed, err);
         }
     }
     free(seqs);
     return rc;
 }
 
-static int change(outbox_conn *conn, outbox_filter *filter, int redrive, int64_t *count, outbox_error **err)
+/* Of one table, the deferred or the messages. */
+static int change_some(outbox_conn *conn, const outbox_filter *filter, int redrive, int deferred, outbox_id *audit,
+                       int64_t *changed, outbox_error **err)
 {
-    int pending = filter->state == OUTBOX_PENDING;
-    enum outbox_query query = redrive ? Q_REDRIVE : pending ? Q_DELETE : Q_DEFERRED_DELETE;
+    enum outbox_query query = redrive    ? Q_REDRIVE
+                              : deferred ? Q_DISCARD_DEFERRED
+                                         : outbox_conn__form(conn, Q_DISCARD_PENDING);
     struct picked picked = { NULL, 0, 0 };
-    int64_t changed = 0;
-    outbox_id audit;
-    int rc = outbox_conn__load(conn, err);
+    int rc = pick(conn, filter, deferred, &picked, err);
 
+    if (rc == OUTBOX_OK && picked.count > 0 && audit->text[0] == '\0')
+        rc = outbox_audit__begin(conn, redrive ? "redrive" : "discard", filter, audit, err);
     if (rc == OUTBOX_OK)
-        rc = pick(conn, filter, pending, &picked, err);
-    if (rc == OUTBOX_OK && picked.count > 0)
-        rc = outbox_audit__begin(conn, redrive ? "redrive" : "discard", filter, &audit, err);
-    if (rc == OUTBOX_OK)
-        rc = change_all(conn, query, &picked, filter->rate, audit.text, &changed, err);
+        rc = change_all(conn, query, &picked, filter, audit->text, changed, err);
     free(picked.rows);
+    return rc;
+}
+
+/* Scheduled messages may be in either table. A relay moves them to the deferred when it reads them, so it is looked there
+ * again; those there already are the older ones, for a limit. */
+static int change(outbox_conn *conn, const outbox_filter *given, int redrive, int64_t *count, outbox_error **err)
+{
+    outbox_filter filter = *given;
+    outbox_id audit = { "" };
+    int64_t changed = 0;
+    int rc = outbox_conn__load(conn, err), looks, look;
+
+    looks = filter.state == OUTBOX_SCHEDULED ? 3 : 1;
+    for (look = 0; look < looks && rc == OUTBOX_OK && (given->limit == 0 || changed < (int64_t)given->limit); look++) {
+        filter.limit = given->limit - (given->limit > 0 ? (size_t)changed : 0);
+        rc = change_some(conn, &filter, redrive, filter.state != OUTBOX_PENDING && look != 1, &audit, &changed, err);
+    }
     if (count != NULL)
         *count = changed;
     return rc == OUTBOX_OK && changed == 0 ? OUTBOX_NONE : rc;

@@ -18,7 +18,7 @@
  * What cannot be told apart: as many poison messages as breaker.threshold, or one that the publisher calls an outage,
  * when they are all that there is. They wait, uncharged, until another message passes; the log says so.
  *
- * Threads: shared by a relay's workers; `lock` guards all of it, and may be taken under the relay's. A delivery
+ * Threads: shared by a relay's workers; `lock` guards all of it. A delivery
  * remembers the epoch in which it began: one that began before the outage and succeeds is no sign that it is over. */
 #ifndef OUTBOX_BREAKER_H
 #define OUTBOX_BREAKER_H

@@ -152,6 +152,53 @@ static int rebase_all(outbox_conn *conn, const char *system, struct rebase *r, o
     return rc;
 }
 
+static int is_behind(outbox_conn *conn, int *behind, outbox_error **err)
+{
+    struct outbox_result result = { "i", NULL, take_flag, behind, 0 };
+    struct outbox_args args = { .set = 0 };
+
+    return outbox_conn__run(conn, Q_BEHIND, &args, 0, "look whether numbers began again", &result, err);
+}
+
+/* Numbers that lie behind a position would pass for published. Done once, like a rebase, after which no xid tells
+ * which messages have got one. */
+static int advance(outbox_conn *conn, int rebased, int *behind, outbox_error **err)
+{
+    struct outbox_args args = { .set = 0 };
+    int rc = outbox_conn__begin(conn, err);
+
+    if (rc != OUTBOX_OK)
+        return rc;
+    outbox_args__int(&args, P_LANE, -1);
+    rc = outbox_conn__run(conn, Q_LOCK_LANE, &args, 0, "let numbers go on", NULL, err);
+    if (rc == OUTBOX_OK)
+        rc = is_behind(conn, behind, err);
+    if (rc == OUTBOX_OK && *behind)
+        rc = outbox_conn__run(conn, Q_ADVANCE, &args, 0, "let numbers go on beyond all positions", NULL, err);
+    if (rc == OUTBOX_OK && *behind && !rebased)
+        rc = outbox_conn__run(conn, Q_RENUMBER, &args, 0, "number messages anew", NULL, err);
+    if (rc == OUTBOX_OK)
+        return outbox_conn__commit(conn, err);
+    outbox_conn__rollback(conn);
+    return rc;
+}
+
+static int check_sequence(outbox_conn *conn, int rebased, outbox_error **err)
+{
+    int behind = 0, rc;
+
+    if (!conn->position || outbox_conn__sql(conn, Q_BEHIND) == NULL)
+        return OUTBOX_OK;
+    rc = is_behind(conn, &behind, err);
+    if (rc == OUTBOX_OK && behind)
+        rc = advance(conn, rebased, &behind, err);
+    if (rc == OUTBOX_OK && behind)
+        outbox_log__write(conn->conf, OUTBOX_LOG_WARNING,
+                          "the numbers of messages began again behind what is published (TRUNCATE with RESTART IDENTITY, "
+                          "logical replication, or a partial restore): they go on beyond it now");
+    return rc;
+}
+
 static int take_system(void *ctx, const struct outbox_value *cells, outbox_error **err)
 {
     (void)err;
@@ -159,7 +206,7 @@ static int take_system(void *ctx, const struct outbox_value *cells, outbox_error
     return OUTBOX_OK;
 }
 
-static int check_system(outbox_conn *conn, outbox_error **err)
+static int check_system(outbox_conn *conn, int *rebased, outbox_error **err)
 {
     outbox_arena arena = { NULL };
     char system[80] = "";
@@ -179,6 +226,7 @@ static int check_system(outbox_conn *conn, outbox_error **err)
             r->arena = &arena;
         rc = r != NULL ? rebase_all(conn, system, r, err) : outbox_error__nomem(err);
         free(r);
+        *rebased = rc == OUTBOX_OK;
         if (rc == OUTBOX_OK)
             outbox_log__write(conn->conf, OUTBOX_LOG_WARNING,
                           "this database was restored from another cluster: positions were taken over");
@@ -191,7 +239,7 @@ int outbox_consumer_new(outbox_conn *conn, const outbox_conf *conf, const char *
                         outbox_error **err)
 {
     outbox_consumer *consumer;
-    int rc;
+    int rebased = 0, rc;
 
     *out = NULL;
     if (conn == NULL || (owner != NULL && (owner[0] == '\0' || strlen(owner) > 150)))
@@ -199,7 +247,9 @@ int outbox_consumer_new(outbox_conn *conn, const outbox_conf *conf, const char *
                                  "a consumer needs a connection and an owner name of 1 to 150 characters");
     rc = outbox_conn__load(conn, err);
     if (rc == OUTBOX_OK)
-        rc = check_system(conn, err);
+        rc = check_system(conn, &rebased, err);
+    if (rc == OUTBOX_OK)
+        rc = check_sequence(conn, rebased, err);
     if (rc != OUTBOX_OK)
         return rc;
     consumer = calloc(1, sizeof(*consumer));

@@ -251,16 +251,22 @@ static size_t same_lane(const struct rows *r, size_t from, int64_t *seqs)
 
 static int remove_archived(struct cleaning *c, int64_t lane, const int64_t *seqs, size_t n, outbox_error **err)
 {
+    struct outbox_result result = { NULL, NULL, NULL, NULL, 0 };
     struct outbox_args args = { .set = 0 };
+    int rc;
 
     outbox_args__int(&args, P_LANE, lane);
-    return outbox_conn__run_list(c->conn, Q_ARCHIVE_DELETE, &args, seqs, n, "clean the outbox", NULL, err);
+    rc = outbox_conn__run_list(c->conn, Q_ARCHIVE_DELETE, &args, seqs, n, "clean the outbox", &result, err);
+    c->removed += result.rows;
+    return rc;
 }
 
-int outbox_conn__remove_deferred(outbox_conn *conn, int lane, const int64_t *seqs, const int64_t *keys, size_t stride,
-                                 size_t n, int dead_blocks, const char *audit, outbox_error **err)
+int outbox_conn__remove_deferred(outbox_conn *conn, enum outbox_query query, const struct outbox_args *given, int lane,
+                                 const int64_t *seqs, const int64_t *keys, size_t stride, size_t n, int dead_blocks,
+                                 const char *audit, int64_t *removed, outbox_error **err)
 {
-    struct outbox_args args = { .set = 0 };
+    struct outbox_result result = { NULL, NULL, NULL, NULL, 0 };
+    struct outbox_args args = *given;
     int64_t *list = malloc((n + 1) * sizeof(*list));
     size_t i, count = 0;
     int rc = list != NULL ? outbox_conn__begin(conn, err) : outbox_error__nomem(err);
@@ -272,18 +278,21 @@ int outbox_conn__remove_deferred(outbox_conn *conn, int lane, const int64_t *seq
     outbox_args__int(&args, P_LANE, lane);
     rc = outbox_conn__run(conn, Q_LOCK_LANE, &args, 0, "lock a lane", NULL, err);
     if (rc == OUTBOX_OK)
-        rc = outbox_conn__run_list(conn, Q_DEFERRED_DELETE, &args, seqs, n, "remove messages", NULL, err);
+        rc = outbox_conn__run_list(conn, query, &args, seqs, n, "remove messages", &result, err);
     for (i = 0; i < n; i++)
         if (keys[i * stride] != 0)
             list[count++] = keys[i * stride];
     if (rc == OUTBOX_OK)
         rc = outbox_conn__promote(conn, lane, list, count, dead_blocks, err);
     if (rc == OUTBOX_OK && audit != NULL)
-        rc = outbox_conn__audit_add(conn, audit, (int64_t)n, err);
+        rc = outbox_conn__audit_add(conn, audit, result.rows, err);
     free(list);
     if (rc == OUTBOX_OK)
-        return outbox_conn__commit(conn, err);
-    outbox_conn__rollback(conn);
+        rc = outbox_conn__commit(conn, err);
+    else
+        outbox_conn__rollback(conn);
+    if (rc == OUTBOX_OK)
+        *removed += result.rows;
     return rc;
 }
 
@@ -307,13 +316,11 @@ static int clean_old(struct cleaning *c, enum outbox_query query, int64_t age, o
         for (i = 0; i < r.count && rc == OUTBOX_OK; i += n) {
             n = same_lane(&r, i, seqs);
             if (query == Q_DEAD_OLD)
-                rc = outbox_conn__remove_deferred(c->conn, (int)r.list[i * 3], seqs, &r.list[i * 3 + 2], 3, n,
-                                                  c->dead_blocks, NULL, err);
+                rc = outbox_conn__remove_deferred(c->conn, Q_DEAD_DELETE, &args, (int)r.list[i * 3], seqs,
+                                                  &r.list[i * 3 + 2], 3, n, c->dead_blocks, NULL, &c->removed, err);
             else
                 rc = remove_archived(c, r.list[i * 3], seqs, n, err);
         }
-        if (rc == OUTBOX_OK)
-            c->removed += (int64_t)r.count;
         if (rc == OUTBOX_OK && (int64_t)r.count == c->batch)
             rc = take(c, err);
     } while (rc == OUTBOX_OK && (int64_t)r.count == c->batch && !stopped(c));

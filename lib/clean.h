@@ -17,10 +17,12 @@ void outbox_clean__limits(const outbox_conf *conf, struct outbox_clean_limits *l
 int outbox_clean__pass(outbox_conn *conn, const struct outbox_clean_limits *limits, struct outbox_signal *signal,
                        int64_t *removed, outbox_error **err);
 
-/* Removes deferred messages of one lane in a transaction, and lets those go that waited behind them. keys: the
- * key_hash of each, stride numbers apart. audit: the entry that this belongs to, or NULL. */
-int outbox_conn__remove_deferred(outbox_conn *conn, int lane, const int64_t *seqs, const int64_t *keys, size_t stride,
-                                 size_t n, int dead_blocks, const char *audit, outbox_error **err);
+/* Removes deferred messages of one lane in a transaction, and lets those go that waited behind them. They were found
+ * without its lock: the statement says again, with what args has, which of them it is for. keys: the key_hash of each,
+ * stride numbers apart. audit: the entry that this belongs to, or NULL. removed: how many they were is added. */
+int outbox_conn__remove_deferred(outbox_conn *conn, enum outbox_query query, const struct outbox_args *args, int lane,
+                                 const int64_t *seqs, const int64_t *keys, size_t stride, size_t n, int dead_blocks,
+                                 const char *audit, int64_t *removed, outbox_error **err);
 
 /* In the transaction that changes messages: n more for an entry of the audit. */
 int outbox_conn__audit_add(outbox_conn *conn, const char *audit, int64_t n, outbox_error **err);

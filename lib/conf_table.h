@@ -36,7 +36,8 @@
     X(RELAY_BATCH_SIZE, "relay.batch_size", INTEGER, "100", 1, 10000, NULL,                                             \
       "Most messages in a batch. Larger ones are faster and repeat more after a crash.")                                \
     X(RELAY_BATCH_BYTES, "relay.batch_bytes", SIZE, "16MiB", 1, 4096 * CONF_MIB_, NULL,                                 \
-      "A batch ends with the message that reaches this many bytes of payload; bounds memory per worker.")               \
+      "A batch ends with the message that reaches this many bytes of payload and headers; bounds memory per "           \
+      "worker.")                                                                                                        \
     X(RELAY_POLL_INTERVAL, "relay.poll_interval", DURATION, "1s", 1000, 3600 * CONF_US_, NULL,                          \
       "Longest wait before an idle relay looks again; after work it begins with a millisecond and doubles.")            \
     X(RELAY_LEASE, "relay.lease", DURATION, "30s", CONF_US_, 86400 * CONF_US_, NULL,                                    \

@@ -2,6 +2,7 @@
 #include "delivery.h"
 #include "error_internal.h"
 #include "log.h"
+#include "keys.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,9 +17,6 @@ static int64_t monotonic_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* What a publisher has to answer once it was told to end. */
-#define PATIENCE 500000
-
 struct answer {
     int done;
     int verdict; /* 0: none that counts */
@@ -32,9 +30,11 @@ struct outbox_delivery {
     pthread_cond_t changed;
     struct outbox_item **items;
     struct answer *answers;
+    struct outbox_keys failed; /* keys of what was answered with something else than published, or passed over */
     size_t count, done, next;
     int publishing; /* publish() has not returned */
-    int warned;     /* the publisher's cancel was called */
+    int64_t moved;  /* when it last took or answered a message; monotonic µs */
+    int warned;     /* the publisher's cancel was called, or must not be any more */
     int64_t patience; /* once it was: until when the answers that it still gives are waited for; monotonic µs */
     int cancelled;  /* answers no longer count */
     int unavailable; /* so it was said of one of them */
@@ -50,6 +50,7 @@ static void delivery_free(outbox_delivery *d)
     for (i = 0; i < d->count; i++)
         free(d->answers[i].reason);
     free(d->answers);
+    free(d->failed.slots);
     free(d->items);
     outbox_batch_free(d->keep);
     pthread_cond_destroy(&d->changed);
@@ -68,7 +69,7 @@ outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox
     d->count = count;
     d->items = malloc(count * sizeof(struct outbox_item *));
     d->answers = calloc(count, sizeof(*d->answers));
-    if (d->items == NULL || d->answers == NULL) {
+    if (d->items == NULL || d->answers == NULL || !outbox_keys__make(&d->failed, count)) {
         free(d->items);
         free(d->answers);
         free(d);
@@ -96,13 +97,17 @@ const outbox_record *outbox_delivery_message(const outbox_delivery *d, size_t in
 /* Whether an earlier message of the same key was answered with something else than published. */
 static int key_failed(const outbox_delivery *d, size_t index)
 {
-    int64_t key = d->items[index]->key_hash;
-    size_t i;
+    return outbox_keys__before(&d->failed, d->items[index]->key_hash, index);
+}
 
-    for (i = 0; i < index && key != 0; i++)
-        if (d->items[i]->key_hash == key && d->answers[i].done && d->answers[i].verdict != OUTBOX_PUBLISHED)
-            return 1;
-    return 0;
+/* It is answered, or passed over. */
+static void note_done(outbox_delivery *d, size_t index, int verdict)
+{
+    d->answers[index].done = 1;
+    d->answers[index].verdict = verdict;
+    d->done++;
+    if (verdict != OUTBOX_PUBLISHED)
+        outbox_keys__add(&d->failed, d->items[index]->key_hash, index);
 }
 
 const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index)
@@ -113,11 +118,11 @@ const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index)
     while (d->next < d->count && record == NULL && !d->cancelled) {
         size_t i = d->next++;
 
+        d->moved = monotonic_us();
         if (d->answers[i].done)
             continue;
         if (d->unavailable || key_failed(d, i)) {
-            d->answers[i].done = 1;
-            d->done++;
+            note_done(d, i, 0);
             continue;
         }
         *index = i;
@@ -141,8 +146,10 @@ static void forget_if_done(outbox_delivery *d)
     pthread_mutex_lock(&publisher->lock);
     for (at = &publisher->abandoned; *at != NULL && *at != d; at = &(*at)->next_abandoned)
         ;
-    if (*at == d)
+    if (*at == d) {
         *at = d->next_abandoned;
+        publisher->abandoned_count--;
+    }
     pthread_mutex_unlock(&publisher->lock);
     delivery_free(d);
 }
@@ -159,10 +166,9 @@ int outbox_delivery_answer(outbox_delivery *d, size_t index, outbox_verdict verd
         return OUTBOX_NONE;
     }
     counts = !d->cancelled;
-    d->answers[index].done = 1;
-    d->done++;
+    note_done(d, index, counts ? (int)verdict : 0);
+    d->moved = monotonic_us();
     if (counts) {
-        d->answers[index].verdict = verdict;
         d->unavailable |= verdict == OUTBOX_UNAVAILABLE;
         d->answers[index].retry_ms = retry_ms;
         if (reason != NULL && verdict != OUTBOX_PUBLISHED)
@@ -179,14 +185,15 @@ void outbox_delivery__warn(outbox_delivery *d)
     int first;
 
     pthread_mutex_lock(&d->lock);
-    first = !d->warned;
+    /* The publisher may have forgotten one that is answered. */
+    first = !d->warned && (d->publishing || d->done < d->count);
     d->warned = 1;
     pthread_mutex_unlock(&d->lock);
     if (first && d->publisher->ops.cancel != NULL)
         d->publisher->ops.cancel(d->publisher->self, d);
     pthread_mutex_lock(&d->lock);
     if (first)
-        d->patience = monotonic_us() + PATIENCE;
+        d->patience = monotonic_us() + OUTBOX_DELIVERY_PATIENCE;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->lock);
 }
@@ -198,6 +205,16 @@ void outbox_delivery__cancel(outbox_delivery *d)
     d->cancelled = 1;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->lock);
+}
+
+int64_t outbox_delivery__stuck_since(outbox_delivery *d)
+{
+    int64_t since;
+
+    pthread_mutex_lock(&d->lock);
+    since = d->publishing ? d->moved : INT64_MAX;
+    pthread_mutex_unlock(&d->lock);
+    return since;
 }
 
 /* In slices, so that a hurried stop is seen; an answer ends a slice at once. */
@@ -255,15 +272,23 @@ enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us,
     size_t unanswered;
     int rc, given_up;
 
+    pthread_mutex_lock(&d->lock);
     d->publishing = 1;
+    d->moved = monotonic_us();
+    pthread_mutex_unlock(&d->lock);
     rc = d->publisher->ops.publish(d->publisher->self, d, &err);
     pthread_mutex_lock(&d->lock);
     d->publishing = 0;
     if (rc >= 0)
         wait_for_answers(d, deadline, hurry);
     given_up = d->done < d->count;
+    if (rc < 0) {
+        /* The publisher let go of it: it is not to be told any more. */
+        d->warned = 1;
+        d->cancelled = given_up;
+    }
     pthread_mutex_unlock(&d->lock);
-    if (given_up)
+    if (given_up && rc >= 0)
         outbox_delivery__cancel(d);
     pthread_mutex_lock(&d->lock);
     unanswered = fill_in(d);
@@ -288,6 +313,7 @@ int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch)
         d->keep = batch;
         d->next_abandoned = publisher->abandoned;
         publisher->abandoned = d;
+        publisher->abandoned_count++;
         pthread_mutex_unlock(&d->lock);
         pthread_mutex_unlock(&publisher->lock);
         return 1;
@@ -296,6 +322,16 @@ int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch)
     pthread_mutex_unlock(&publisher->lock);
     delivery_free(d);
     return 0;
+}
+
+size_t outbox_publisher__kept(outbox_publisher *publisher)
+{
+    size_t count;
+
+    pthread_mutex_lock(&publisher->lock);
+    count = publisher->abandoned_count;
+    pthread_mutex_unlock(&publisher->lock);
+    return count;
 }
 
 void outbox_publisher_free(outbox_publisher *publisher)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A delivery: some messages of a batch in a publisher's hands.
  *
- * Threads: the worker makes it, calls publish and waits; answers come from any thread; cancel may come from another.
- * The mutex guards everything that answers change. A delivery that was given up lives on, with the batch whose texts
- * it shows, until each message was answered or the publisher is closed. */
+ * Threads: the worker makes it, calls publish and waits; answers come from any thread; cancel may come from another, which
+ * the worker waits for before it lets go of the delivery (watch.c). No lock is held when the publisher is called.
+ * The mutex guards everything that answers change; the publisher's may be held when it is taken. A delivery that was
+ * given up lives on, with the batch whose texts it shows, until each message was answered or the publisher is closed. */
 #ifndef OUTBOX_DELIVERY_H
 #define OUTBOX_DELIVERY_H
 
@@ -14,12 +15,19 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* How long a publisher that was told to end may still answer; microseconds. */
+#define OUTBOX_DELIVERY_PATIENCE 500000
+
 struct outbox_publisher {
     outbox_publisher_ops ops;
     void *self;
-    pthread_mutex_t lock; /* guards abandoned */
+    pthread_mutex_t lock; /* guards the abandoned */
     outbox_delivery *abandoned;
+    size_t abandoned_count;
 };
+
+/* How many deliveries were given up and are kept, as the publisher may still answer. */
+size_t outbox_publisher__kept(outbox_publisher *publisher);
 
 /* items: pointers into a batch. NULL when memory is out. */
 outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox_item **items, size_t count);
@@ -39,7 +47,10 @@ enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us,
 /* Tells the publisher, once, that nobody will wait much longer. */
 void outbox_delivery__warn(outbox_delivery *d);
 
-/* The same, and from here on answers no longer count. */
+/* Since when publish() has neither taken nor answered a message; INT64_MAX when it has returned. Monotonic microseconds. */
+int64_t outbox_delivery__stuck_since(outbox_delivery *d);
+
+/* The same as a warning, and from here on answers no longer count. */
 void outbox_delivery__cancel(outbox_delivery *d);
 
 /* Frees it; one that was given up keeps batch until the last answer. Returns 1 when the batch is its own now. */

@@ -58,6 +58,14 @@ static int check_path(const char *path, outbox_error **err)
     return OUTBOX_OK;
 }
 
+/* Neither an attribute nor the name of a DSN can begin so. It is not shown, as it may hold a password. */
+static int is_url(const char *dsn)
+{
+    size_t scheme = strcspn(dsn, ":;= ");
+
+    return scheme > 0 && strncmp(dsn + scheme, "://", 3) == 0;
+}
+
 int outbox_dsn__plain(const char *dsn, struct outbox_buffer *out, outbox_error **err)
 {
     int good;
@@ -68,6 +76,11 @@ int outbox_dsn__plain(const char *dsn, struct outbox_buffer *out, outbox_error *
             return OUTBOX_ERR_INVALID;
         good = outbox_buffer__add(out, "Driver=SQLite3;Database=", 24) && add_path(out, dsn) &&
                outbox_buffer__add(out, SQLITE_MORE, strlen(SQLITE_MORE));
+    } else if (is_url(dsn)) {
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.url",
+                                 "%.*s://… is a URL, which ODBC does not know: give a DSN's name, or a connection string "
+                                 "such as \"Driver=PostgreSQL Unicode;Servername=HOST;Database=NAME;Username=USER\"",
+                                 (int)strcspn(dsn, ":") < 20 ? (int)strcspn(dsn, ":") : 20, dsn);
     } else if (strchr(dsn, '=') != NULL) {
         good = outbox_buffer__add(out, dsn, strlen(dsn));
     } else {

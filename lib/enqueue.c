@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Enqueue: check everything, then write it in as few statements as the driver allows, in the caller's transaction. */
+/* Enqueue: check everything, then write it in as few statements as the driver allows, in the caller's transaction, if
+ * there is one. */
 #include "arena.h"
 #include "buffer.h"
 #include "conn_internal.h"
@@ -17,6 +18,7 @@
 
 #define TEXT_MAX_CHARS 255
 #define DEDUP_MAX_CHARS 200
+#define HEADERS_MAX ((size_t)1024 * 1024)
 #define CHUNK_BYTES ((size_t)16 * 1024 * 1024)
 
 /* One message ready to bind. */
@@ -102,10 +104,22 @@ static int check_header_names(const outbox_message *m, size_t index, outbox_erro
     return rc;
 }
 
+/* Brokers take a few kilobytes. Without a limit no size of a batch would bound a relay's memory. */
+static int check_header_bytes(size_t bytes, size_t index, outbox_error **err)
+{
+    char what[200];
+
+    if (bytes <= HEADERS_MAX)
+        return OUTBOX_OK;
+    snprintf(what, sizeof(what), "headers have %zu bytes, %zu are allowed", bytes, HEADERS_MAX);
+    return bad(err, index, "enqueue.headers_too_large", what);
+}
+
 static int check_headers(const outbox_message *m, size_t index, outbox_error **err)
 {
     char what[200];
-    size_t i;
+    size_t i, bytes = 0;
+    int rc;
 
     if (m->header_count > 0 && m->headers == NULL)
         return bad(err, index, "enqueue.bad_header", "header_count is not 0, but headers is NULL");
@@ -124,8 +138,10 @@ static int check_headers(const outbox_message *m, size_t index, outbox_error **e
             snprintf(what, sizeof(what), "header \"%.60s\" has a control character, which brokers would misread", h->name);
             return bad(err, index, "enqueue.bad_header", what);
         }
+        bytes += strlen(h->name) + strlen(h->value);
     }
-    return check_header_names(m, index, err);
+    rc = check_header_bytes(bytes, index, err);
+    return rc != OUTBOX_OK ? rc : check_header_names(m, index, err);
 }
 
 static int check_numbers(const outbox_conn *conn, const outbox_message *m, size_t index, outbox_error **err)
@@ -287,11 +303,23 @@ static int dedup_keys(const struct row *rows, size_t count, outbox_arena *arena,
     return 1;
 }
 
+/* "id:" and "key:" begin them, as in the table. Which of several it was, some servers say. */
+static void say_keys(char *const *keys, size_t count, char *doing, size_t size)
+{
+    if (count == 1)
+        snprintf(doing, size, "enqueue the message with the %s %.200s", keys[0][0] == 'i' ? "id" : "dedup_key",
+                 strchr(keys[0], ':') + 1);
+    else
+        snprintf(doing, size, "enqueue messages whose ids and dedup_keys must be new (%zu of them, the first %.200s)", count,
+                 keys[0]);
+}
+
 static int insert_dedup(outbox_conn *conn, const struct row *rows, size_t count, outbox_error **err)
 {
     outbox_arena arena = { NULL };
     char **keys = calloc(count * 2, sizeof(*keys));
     struct outbox_args args = { .set = 0, .row = bind_dedup };
+    char doing[300];
     size_t n = 0, at, chunk;
     int rc = OUTBOX_OK;
 
@@ -300,7 +328,8 @@ static int insert_dedup(outbox_conn *conn, const struct row *rows, size_t count,
     for (at = 0; at < n && rc == OUTBOX_OK; at += chunk) {
         chunk = outbox_conn__chunk(n - at);
         args.ctx = keys + at;
-        rc = outbox_conn__run(conn, Q_DEDUP, &args, chunk, "enqueue a message that must be unique", NULL, err);
+        say_keys(keys + at, chunk, doing, sizeof(doing));
+        rc = outbox_conn__run(conn, Q_DEDUP, &args, chunk, doing, NULL, err);
     }
     free(keys);
     outbox_arena__free(&arena);
@@ -335,7 +364,7 @@ static size_t chunk_of(const struct row *rows, size_t left)
     size_t n = outbox_conn__chunk(left), bytes = 0, i;
 
     for (i = 0; i < n; i++) {
-        bytes += rows[i].m->payload_size;
+        bytes += rows[i].m->payload_size + (rows[i].headers != NULL ? strlen(rows[i].headers) : 0);
         if (bytes > CHUNK_BYTES && i > 0)
             return outbox_conn__chunk(i);
     }
@@ -355,6 +384,32 @@ static int insert_all(outbox_conn *conn, const struct call *call, outbox_error *
         if (rc == OUTBOX_OK)
             rc = outbox_conn__run(conn, Q_INSERT, &args, n, "enqueue messages", NULL, err);
     }
+    return rc;
+}
+
+static int takes_several(const struct call *call)
+{
+    size_t i;
+
+    for (i = 0; i < call->count; i++)
+        if (call->rows[i].m->id != NULL || (call->rows[i].m->dedup_key != NULL && call->rows[i].m->dedup_key[0] != '\0'))
+            return 1;
+    return chunk_of(call->rows, call->count) < call->count;
+}
+
+/* All or nothing. One statement is that by itself; several need a transaction, if none is open. */
+static int insert(outbox_conn *conn, const struct call *call, outbox_error **err)
+{
+    int was_open = conn->in_transaction, rc = takes_several(call) ? outbox_conn__begin_unless_open(conn, err) : OUTBOX_OK;
+
+    if (rc != OUTBOX_OK)
+        return rc;
+    rc = insert_all(conn, call, err);
+    if (was_open || !conn->in_transaction)
+        return rc;
+    if (rc == OUTBOX_OK)
+        return outbox_conn__commit(conn, err);
+    outbox_conn__rollback(conn);
     return rc;
 }
 
@@ -392,7 +447,7 @@ int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t cou
     for (i = 0; i < count && rc == OUTBOX_OK && ids != NULL; i++)
         ids[i] = call.rows[i].id;
     if (rc == OUTBOX_OK)
-        rc = insert_all(conn, &call, err);
+        rc = insert(conn, &call, err);
     for (i = 0; i < count; i++)
         free(call.rows[i].headers);
     free(call.rows);

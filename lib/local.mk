@@ -11,6 +11,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/module.c \
 	%D%/wake_file.c \
 	%D%/wake_socket.c \
+	%D%/watch.c \
 	%D%/waker.c \
 	%D%/names.c \
 	%D%/publish.c \
@@ -38,6 +39,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/error.c \
 	%D%/json.c \
 	%D%/json_parse.c \
+	%D%/keys.c \
 	%D%/lane.c \
 	%D%/log.c \
 	%D%/migrate.c \
@@ -85,6 +87,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/dsn.h \
 	%D%/error_internal.h \
 	%D%/json.h \
+	%D%/keys.h \
 	%D%/lane.h \
 	%D%/log.h \
 	%D%/migrate_data.h \

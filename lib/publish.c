@@ -8,49 +8,11 @@
  * beside it: the lane becomes suspect, and its messages go one at a time, as after a crash. When nothing gets through at
  * all, it is the broker (breaker.h): what failed since the last success is spared, and the lane let go. Nor is anybody
  * to blame for what is cancelled because the relay stops. */
+#include "keys.h"
 #include "relay_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* A set of keys: open addressing, twice as large as the batch. 0 is no key. */
-struct keys {
-    int64_t *slots;
-    size_t mask;
-};
-
-static int keys_make(struct keys *keys, size_t count)
-{
-    size_t size = 16;
-
-    while (size < count * 2)
-        size *= 2;
-    keys->mask = size - 1;
-    keys->slots = calloc(size, sizeof(*keys->slots));
-    return keys->slots != NULL;
-}
-
-static int keys_has(const struct keys *keys, int64_t key)
-{
-    size_t at = (size_t)key & keys->mask;
-
-    while (keys->slots[at] != 0 && keys->slots[at] != key)
-        at = (at + 1) & keys->mask;
-    return key != 0 && keys->slots[at] == key;
-}
-
-/* 1 when it was there already. */
-static int keys_add(struct keys *keys, int64_t key)
-{
-    size_t at = (size_t)key & keys->mask;
-
-    while (keys->slots[at] != 0 && keys->slots[at] != key)
-        at = (at + 1) & keys->mask;
-    if (keys->slots[at] == key)
-        return 1;
-    keys->slots[at] = key;
-    return 0;
-}
 
 enum course { GO_ON, HALT, HALT_LATE };
 
@@ -58,7 +20,7 @@ enum course { GO_ON, HALT, HALT_LATE };
 struct course_of {
     struct outbox_worker *worker;
     outbox_batch *batch;
-    struct keys failed, seen;
+    struct outbox_keys failed, seen;
     char *done;                 /* per item: it had its turn */
     struct outbox_item **wave;
     struct outbox_item **doubt; /* failed since the last success */
@@ -74,17 +36,17 @@ static size_t next_wave(struct course_of *c)
     outbox_batch *batch = c->batch;
     size_t i, n = 0;
 
-    memset(c->seen.slots, 0, (c->seen.mask + 1) * sizeof(*c->seen.slots));
+    outbox_keys__clear(&c->seen);
     for (i = 0; i < batch->count; i++) {
         struct outbox_item *item = &batch->items[i];
 
         if (c->done[i])
             continue;
-        if (keys_has(&c->failed, item->key_hash)) {
+        if (outbox_keys__has(&c->failed, item->key_hash)) {
             c->done[i] = 1; /* held, settle.c sees to it */
             continue;
         }
-        if (!in_order && item->key_hash != 0 && keys_add(&c->seen, item->key_hash))
+        if (!in_order && outbox_keys__add(&c->seen, item->key_hash, i))
             continue;
         c->done[i] = 1;
         c->wave[n++] = item;
@@ -100,7 +62,7 @@ static size_t probe_wave(struct course_of *c)
     size_t i, n = 0;
 
     for (i = 0; i < batch->count; i++)
-        if (batch->items[i].key_hash == 0 || !keys_add(&c->seen, batch->items[i].key_hash))
+        if (!outbox_keys__add(&c->seen, batch->items[i].key_hash, i))
             c->wave[n++] = &batch->items[i];
     c->wave[0] = c->wave[turn % n];
     c->done[c->wave[0] - batch->items] = 1;
@@ -166,8 +128,7 @@ static enum course note_failure(struct course_of *c, struct outbox_item *item, c
     enum outbox_breaker_change change = outbox_breaker__failed(&c->worker->relay->breaker, item->record.seq,
                                                                &c->worker->probe, outbox_thread__clock());
 
-    if (item->key_hash != 0)
-        keys_add(&c->failed, item->key_hash);
+    outbox_keys__add(&c->failed, item->key_hash, 0);
     /* One that is accused already pays, whatever the others turn out to be. */
     if (change != BREAKER_ACCUSED)
         c->doubt[c->doubts++] = item;
@@ -212,8 +173,8 @@ static enum course note_answer(struct course_of *c, struct outbox_item *item, ui
     }
     if ((item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN) && item->delay < 0)
         return note_failure(c, item, why);
-    if (item->fate != FATE_PUBLISHED && item->key_hash != 0)
-        keys_add(&c->failed, item->key_hash);
+    if (item->fate != FATE_PUBLISHED)
+        outbox_keys__add(&c->failed, item->key_hash, 0);
     note_life(c, epoch);
     return GO_ON;
 }
@@ -320,22 +281,13 @@ static enum course deliver(struct course_of *c, struct outbox_item **items, size
     enum course course;
     char why[1024];
     uint64_t epoch;
-    int poke;
 
     if (d == NULL)
         return HALT; /* out of memory: it stays as it is */
     outbox_breaker__is_open(&relay->breaker, &epoch);
-    pthread_mutex_lock(&relay->lock);
-    worker->delivery = d;
-    worker->deadline = outbox_thread__clock() + timeout;
-    poke = worker->deadline < relay->keeper_until || relay->hurry;
-    pthread_mutex_unlock(&relay->lock);
-    if (poke)
-        outbox_signal__poke(&relay->keeping);
+    outbox_relay__watch(worker, d, c->batch->lane, timeout);
     outcome = outbox_delivery__run(d, timeout, &relay->hurry, why, sizeof(why));
-    pthread_mutex_lock(&relay->lock);
-    worker->delivery = NULL;
-    pthread_mutex_unlock(&relay->lock);
+    outbox_relay__unwatch(worker);
     course = note_answers(c, items, n, epoch);
     n = collect_unanswered(items, n);
     if (outcome == DELIVERY_LATE) {
@@ -354,7 +306,7 @@ static enum course publish_part(struct course_of *c, struct outbox_item **items,
     size_t i, kept = 0;
 
     for (i = 0; i < n; i++)
-        if (!keys_has(&c->failed, items[i]->key_hash))
+        if (!outbox_keys__has(&c->failed, items[i]->key_hash))
             items[kept++] = items[i];
     if (kept == 0)
         return GO_ON;
@@ -380,8 +332,8 @@ int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, out
     c.doubt = malloc(batch->count * sizeof(struct outbox_item *));
     c.seqs = malloc(batch->count * sizeof(*c.seqs));
     c.done = calloc(batch->count, 1);
-    if (c.wave != NULL && c.doubt != NULL && c.seqs != NULL && c.done != NULL && keys_make(&c.failed, batch->count) &&
-        keys_make(&c.seen, batch->count))
+    if (c.wave != NULL && c.doubt != NULL && c.seqs != NULL && c.done != NULL && outbox_keys__make(&c.failed, batch->count) &&
+        outbox_keys__make(&c.seen, batch->count))
         publish_all(&c);
     if (batch->single && batch->items[0].spared)
         batch->suspect++; /* as little is known of it as before */

@@ -56,6 +56,8 @@ int outbox_relay_new(const char *dsn, const outbox_conf *conf, outbox_publisher 
     pthread_mutex_init(&relay->lock, NULL);
     outbox_signal__init(&relay->signal);
     outbox_signal__init(&relay->keeping);
+    outbox_signal__init(&relay->watching);
+    pthread_cond_init(&relay->unpinned, NULL);
     relay->publisher = publisher;
     relay->stats.size = sizeof(relay->stats);
     if (hooks != NULL)
@@ -129,6 +131,11 @@ static void join_workers(outbox_relay *relay)
         pthread_join(relay->keeper, NULL);
         relay->keeper_started = 0;
     }
+    if (relay->watcher_started) {
+        outbox_signal__stop(&relay->watching);
+        pthread_join(relay->watcher, NULL);
+        relay->watcher_started = 0;
+    }
     if (relay->cleaner != NULL && relay->cleaning) {
         relay->cleaning = 0;
         outbox_cleaner_stop(relay->cleaner);
@@ -166,6 +173,10 @@ static int start_threads(outbox_relay *relay, outbox_error **err)
     if (rc == OUTBOX_OK) {
         rc = outbox_thread__start(&relay->keeper, "outbox-keeper", outbox_relay__keeper, relay, err);
         relay->keeper_started = rc == OUTBOX_OK;
+    }
+    if (rc == OUTBOX_OK) {
+        rc = outbox_thread__start(&relay->watcher, "outbox-watcher", outbox_relay__watcher, relay, err);
+        relay->watcher_started = rc == OUTBOX_OK;
     }
     if (rc == OUTBOX_OK && relay->cleaner != NULL && !relay->once) {
         rc = outbox_cleaner_start(relay->cleaner, err);
@@ -207,7 +218,7 @@ void outbox_relay_stop(outbox_relay *relay)
     pthread_mutex_unlock(&relay->lock);
     outbox_signal__stop(&relay->signal);
     outbox_idle__stop(&relay->idle);
-    outbox_signal__poke(&relay->keeping);
+    outbox_signal__poke(&relay->watching);
 }
 
 void outbox_relay_hurry(outbox_relay *relay)
@@ -228,6 +239,7 @@ int outbox_relay_join(outbox_relay *relay, outbox_error **err)
     outbox_signal__reset(&relay->signal);
     outbox_idle__reset(&relay->idle);
     outbox_signal__reset(&relay->keeping);
+    outbox_signal__reset(&relay->watching);
     pthread_mutex_lock(&relay->lock);
     relay->stop_at = 0;
     relay->hurry = 0;
@@ -266,12 +278,16 @@ int outbox_relay_stats_get(outbox_relay *relay, outbox_relay_stats *stats)
 {
     size_t size = stats != NULL ? stats->size : 0;
     int wake = outbox_idle__state(&relay->idle);
+    uint64_t down, outages, probes;
 
     if (size < sizeof(size_t) || size > sizeof(*stats))
         return OUTBOX_ERR_INVALID;
+    outbox_breaker__look(&relay->breaker, &down, &outages, &probes);
     pthread_mutex_lock(&relay->lock);
     relay->stats.wake_state = (uint64_t)wake;
-    outbox_breaker__look(&relay->breaker, &relay->stats.broker_down, &relay->stats.outages, &relay->stats.probes);
+    relay->stats.broker_down = down;
+    relay->stats.outages = outages;
+    relay->stats.probes = probes;
     memcpy(stats, &relay->stats, size);
     pthread_mutex_unlock(&relay->lock);
     stats->size = size;
@@ -289,6 +305,8 @@ void outbox_relay_free(outbox_relay *relay)
     outbox_cleaner_free(relay->cleaner);
     outbox_signal__destroy(&relay->signal);
     outbox_signal__destroy(&relay->keeping);
+    outbox_signal__destroy(&relay->watching);
+    pthread_cond_destroy(&relay->unpinned);
     if (relay->conf != NULL)
         outbox_idle__destroy(&relay->idle);
     if (relay->breaker.conf != NULL)

@@ -2,9 +2,10 @@
 /* The relay's shared state.
  *
  * Threads: N workers (each with a connection and a consumer of its own), one keeper (a connection of its own; renews the
- * leases that workers hold), one waker (see waker.h), one cleaner (see cleaner.c). `lock` guards stats, failure and each
- * worker's owner, held and delivery; the signals and the idle state have locks of their own. No two of them are ever held
- * together. Nothing of ODBC crosses a thread. */
+ * leases that workers hold), one watcher (no connection; see watch.c), one waker (see waker.h), one cleaner (see cleaner.c).
+ * `lock` guards stats, failure, silent and each worker's owner, holds, and what stands from lane to pinned; the signals, the idle
+ * state, the breaker and deliveries have locks of their own. None of them is taken under another, and none is held when the
+ * publisher or a hook is called. Nothing of ODBC crosses a thread. */
 #ifndef OUTBOX_RELAY_INTERNAL_H
 #define OUTBOX_RELAY_INTERNAL_H
 
@@ -31,8 +32,12 @@ struct outbox_worker {
     int streak;             /* so many looks in a row found something */
     int probe;              /* let in to try one message; the worker's own */
     int in_trouble;         /* see trouble.h; the worker's own */
+    int lane;               /* of the delivery */
     outbox_delivery *delivery; /* in the publisher's hands now */
-    int64_t deadline;       /* of the delivery, monotonic microseconds */
+    int64_t deadline;       /* when the watcher looks at it, monotonic microseconds */
+    int warned;             /* the watcher has told the publisher */
+    int stuck;              /* publish() does not return: the lease is not renewed */
+    int pinned;             /* the watcher has the delivery: it must stay */
     outbox_conn *conn;
     outbox_consumer *consumer;
 };
@@ -48,8 +53,10 @@ struct outbox_relay {
     struct outbox_signal signal;   /* stop, for workers that wait for something else than work */
     struct outbox_idle idle;       /* where they wait for work */
     struct outbox_waker *waker;    /* or NULL */
-    struct outbox_signal keeping;  /* stop and pokes, for the keeper: it ends after the workers */
+    struct outbox_signal keeping;  /* stop, for the keeper: it ends after the workers */
+    struct outbox_signal watching; /* stop and pokes, for the watcher: likewise */
     pthread_mutex_t lock;
+    pthread_cond_t unpinned;       /* of a worker; with lock */
     outbox_relay_stats stats;
     outbox_error *failure;
     char base[100];
@@ -57,9 +64,10 @@ struct outbox_relay {
     int count, running, once, cleaning;
     atomic_int hurry;              /* read by waits that hold other locks */
     int64_t stop_at;               /* when the drain ends; 0: not stopping */
-    int64_t keeper_until;          /* the keeper looks at deliveries again; before that it must be poked */
-    pthread_t keeper;
-    int keeper_started;
+    int silent;                    /* the publisher keeps too much without an answer */
+    int64_t watch_until;           /* the watcher looks at deliveries again; before that it must be poked */
+    pthread_t keeper, watcher;
+    int keeper_started, watcher_started;
 };
 
 void outbox_relay__count(outbox_relay *relay, size_t offset, uint64_t n);
@@ -70,5 +78,11 @@ int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, out
 
 void *outbox_relay__worker(void *arg);
 void *outbox_relay__keeper(void *arg);
+void *outbox_relay__watcher(void *arg);
+
+/* The worker's delivery is going to the publisher, and has so much time; it is back, and the worker's again. */
+#define OUTBOX_WATCH_MAX INT64_C(3600000000)
+void outbox_relay__watch(struct outbox_worker *worker, outbox_delivery *d, int lane, int64_t timeout);
+void outbox_relay__unwatch(struct outbox_worker *worker);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Workers claim, publish and settle; the keeper renews their leases and ends what a publisher takes too long for. */
+/* Workers claim, publish and settle; the keeper renews their leases. */
 #include "backoff.h"
 #include "error_internal.h"
 #include "relay_internal.h"
@@ -12,6 +12,8 @@
 /* After an error of the database; the bound of the wait doubles so often. */
 #define WAIT_FIRST INT64_C(50000)
 #define WAIT_DOUBLES 8
+#define KEPT_MAX 64 /* deliveries without an answer, each with its batch */
+#define KEPT_LOOK_US 100000
 
 static void set_holds(struct outbox_worker *worker, int holds)
 {
@@ -292,6 +294,48 @@ static int handle_error(struct outbox_worker *worker, int rc, outbox_error *err,
     return 0;
 }
 
+/* Deliveries that were given up are kept, with their messages, until they are answered: a publisher that never does must
+ * not eat the memory. */
+static int is_silent(outbox_relay *relay)
+{
+    size_t kept = outbox_publisher__kept(relay->publisher);
+    int silent = kept >= KEPT_MAX, news;
+
+    pthread_mutex_lock(&relay->lock);
+    news = silent != relay->silent;
+    relay->silent = silent;
+    pthread_mutex_unlock(&relay->lock);
+    if (news && silent)
+        outbox_log__write(relay->conf, OUTBOX_LOG_ERROR,
+                          "the publisher %s has not answered %zu deliveries that it was told to cancel: nothing more is sent "
+                          "until it does", outbox_publisher_name(relay->publisher), kept);
+    else if (news)
+        outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "the publisher %s answers again",
+                          outbox_publisher_name(relay->publisher));
+    return silent;
+}
+
+/* Waits while the publisher owes too many answers. 0: nothing more to do. */
+static int wait_for_answers(struct outbox_worker *worker)
+{
+    outbox_relay *relay = worker->relay;
+    outbox_error *err = NULL;
+
+    while (is_silent(relay) && !relay->once) {
+        outbox_signal__wait(&relay->signal, KEPT_LOOK_US);
+        if (outbox_signal__stopped(&relay->signal))
+            return 0;
+    }
+    if (!relay->once || !is_silent(relay))
+        return 1;
+    outbox_error__set(&err, OUTBOX_ERR_PUBLISH, "publisher.silent",
+                      "the publisher %s has not answered %d deliveries that it was told to cancel; what is left goes next time",
+                      outbox_publisher_name(relay->publisher), KEPT_MAX);
+    fail_once(relay, err);
+    outbox_error_free(err);
+    return 0;
+}
+
 /* Waits while the broker is taken for down, but for one worker at a time that is let in to try. 0: nothing more to do. */
 static int wait_for_broker(struct outbox_worker *worker)
 {
@@ -320,7 +364,7 @@ void *outbox_relay__worker(void *arg)
     outbox_relay *relay = worker->relay;
     int failures = 0, end = 0;
 
-    while (!end && !outbox_signal__stopped(&relay->signal) && wait_for_broker(worker)) {
+    while (!end && !outbox_signal__stopped(&relay->signal) && wait_for_answers(worker) && wait_for_broker(worker)) {
         outbox_error *err = NULL;
         int rc = worker->consumer != NULL ? OUTBOX_OK : connect_again(worker, &err);
 
@@ -347,34 +391,6 @@ void *outbox_relay__worker(void *arg)
 
 /* ---- keeper ---- */
 
-/* Cancels what is late. Returns how long to wait until something else is, but not beyond `until`; what begins meanwhile
- * and is late before that pokes. */
-static int64_t cancel_late(outbox_relay *relay, int64_t until)
-{
-    int64_t now = outbox_thread__clock();
-    int i;
-
-    /* Under the lock: a worker cannot take its delivery away meanwhile. */
-    pthread_mutex_lock(&relay->lock);
-    if (relay->stop_at > now && relay->stop_at < until)
-        until = relay->stop_at;
-    for (i = 0; i < relay->count; i++) {
-        struct outbox_worker *worker = &relay->workers[i];
-
-        if (worker->delivery == NULL)
-            continue;
-        if (now >= worker->deadline || relay->hurry || (relay->stop_at != 0 && now >= relay->stop_at)) {
-            outbox_delivery__warn(worker->delivery);
-            worker->deadline = INT64_MAX;
-        }
-        if (worker->deadline < until)
-            until = worker->deadline;
-    }
-    relay->keeper_until = until;
-    pthread_mutex_unlock(&relay->lock);
-    return until > now ? until - now : 0;
-}
-
 static int renew(outbox_relay *relay, outbox_conn **conn, outbox_error **err)
 {
     int i, rc = *conn != NULL ? OUTBOX_OK : outbox_conn_open(relay->dsn, relay->conf, conn, err);
@@ -385,7 +401,7 @@ static int renew(outbox_relay *relay, outbox_conn **conn, outbox_error **err)
         int holds;
 
         pthread_mutex_lock(&relay->lock);
-        holds = relay->workers[i].holds;
+        holds = relay->workers[i].holds && !relay->workers[i].stuck;
         snprintf(owner, sizeof(owner), "%s", relay->workers[i].owner);
         pthread_mutex_unlock(&relay->lock);
         outbox_args__text(&args, P_OWNER, owner);
@@ -407,9 +423,12 @@ void *outbox_relay__keeper(void *arg)
     while (!outbox_signal__stopped(&relay->keeping)) {
         outbox_error *err = NULL;
 
-        outbox_signal__await(&relay->keeping, cancel_late(relay, next));
-        if (outbox_thread__clock() < next)
+        int64_t now = outbox_thread__clock();
+
+        if (now < next) {
+            outbox_signal__wait(&relay->keeping, next - now);
             continue;
+        }
         if (renew(relay, &conn, &err) < 0) {
             snprintf(again, sizeof(again), "trying again every %s", outbox_log__seconds(interval / 4, every));
             outbox_trouble__met(&relay->trouble, &in_trouble, "leases could not be renewed", err, again);

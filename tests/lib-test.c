@@ -217,6 +217,25 @@ void make_due(struct fixture *fx)
                       fx->prefix), 0);
 }
 
+void at_lane_lock(struct fixture *fx, const char *sql)
+{
+    const char *p = fx->prefix;
+    int on_postgresql = target_is_postgresql(fx->target), rc;
+
+    if (sql == NULL)
+        rc = on_postgresql ? db_exec(&fx->db, "DROP TRIGGER lock_trigger ON %slanes", p)
+                           : db_exec(&fx->db, "DROP TRIGGER lock_trigger");
+    else if (on_postgresql)
+        rc = db_exec(&fx->db, "CREATE OR REPLACE FUNCTION %slock_fn() RETURNS trigger LANGUAGE plpgsql AS "
+                     "'BEGIN %s; RETURN NULL; END'", p, sql) ||
+             db_exec(&fx->db, "CREATE TRIGGER lock_trigger AFTER UPDATE ON %slanes FOR EACH ROW WHEN (new.lane >= 0 AND "
+                     "new.token = old.token) EXECUTE FUNCTION %slock_fn()", p, p);
+    else
+        rc = db_exec(&fx->db, "CREATE TRIGGER lock_trigger AFTER UPDATE ON %slanes WHEN new.lane >= 0 AND "
+                     "new.token = old.token BEGIN %s; END", p, sql);
+    CHECK_INT(rc, 0);
+}
+
 int64_t count_state(struct fixture *fx, outbox_state state)
 {
     outbox_counts counts;

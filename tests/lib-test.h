@@ -97,6 +97,10 @@ outbox_conf *fixture_conf(const struct fixture *fx);
 /* Lets every lease that is held end now, and everything that waits for a time come due. */
 void expire_leases(struct fixture *fx);
 void make_due(struct fixture *fx);
+
+/* Whenever a lane's row is locked to change something in it, this SQL comes first, as from another session just before.
+ * It names tables with their prefix. NULL ends it. */
+void at_lane_lock(struct fixture *fx, const char *sql);
 int64_t count_state(struct fixture *fx, outbox_state state);
 /* All that is not delivered, whatever its state. */
 int64_t count_waiting(struct fixture *fx);

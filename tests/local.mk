@@ -22,6 +22,7 @@ unit_tests = \
 	%D%/unit/error \
 	%D%/unit/json \
 	%D%/unit/json_parse \
+	%D%/unit/keys \
 	%D%/unit/lane \
 	%D%/unit/log \
 	%D%/unit/migrations \
@@ -50,6 +51,7 @@ conformance_tests = \
 	%D%/conformance/plans \
 	%D%/conformance/postgresql_delete \
 	%D%/conformance/postgresql_position \
+	%D%/conformance/sql_enqueue \
 	%D%/conformance/sqlite_delete \
 	%D%/conformance/sqlite_position \
 	%D%/conformance/wake_local
@@ -93,6 +95,7 @@ script_tests = \
 	%D%/conformance/documents \
 	%D%/conformance/hostile_lines \
 	%D%/conformance/tools \
+	%D%/conformance/permissions \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \

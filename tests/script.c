@@ -29,6 +29,16 @@ void script_set(struct script *s, enum trouble trouble)
     pthread_mutex_unlock(&s->lock);
 }
 
+enum trouble script_trouble(struct script *s)
+{
+    enum trouble trouble;
+
+    pthread_mutex_lock(&s->lock);
+    trouble = s->trouble;
+    pthread_mutex_unlock(&s->lock);
+    return trouble;
+}
+
 static int is_poison(const outbox_record *record)
 {
     size_t size = 0;
@@ -143,6 +153,8 @@ static void on_log(void *user, outbox_log_level level, const char *message)
     (void)level;
     pthread_mutex_lock(&s->lock);
     s->opened += strstr(message, "gets no message through") != NULL;
+    s->silent += strstr(message, "nothing more is sent until it does") != NULL;
+    s->stuck += strstr(message, "has not returned for") != NULL;
     s->closed += strstr(message, "gets messages through again") != NULL;
     pthread_mutex_unlock(&s->lock);
 }

@@ -22,7 +22,7 @@ enum trouble {
 struct script {
     pthread_mutex_t lock;
     enum trouble trouble;
-    int calls, inside, most_inside, largest, cancelled, opened, closed;
+    int calls, inside, most_inside, largest, cancelled, opened, closed, stuck, silent;
     int calls_down, seen_down; /* calls and messages while it was down */
     int twice;        /* answers each message a second time, the other way round */
     int published, failed, dead, attempts_of_dead;
@@ -38,6 +38,7 @@ struct act {
 };
 
 int script_get(struct script *s, const int *field);
+enum trouble script_trouble(struct script *s);
 void script_set(struct script *s, enum trouble trouble);
 
 /* Quick settings, so that a test does not wait for the defaults. */

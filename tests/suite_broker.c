@@ -30,6 +30,7 @@ static void find_poison(struct fixture *fx, int before, int after, uint32_t flag
         CHECK(a.script.calls <= 21, "%d calls", a.script.calls);
     CHECK_INT(a.script.attempts_of_dead, 1);
     CHECK_INT(a.script.failed, 0);
+    CHECK_INT(a.script.cancelled, 0); /* what a call that failed let go of is not to be cancelled */
     CHECK_INT(stats_of(&a).outages, 0);
     check_uncharged(&a);
     if (before > 0)

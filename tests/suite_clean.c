@@ -390,6 +390,27 @@ static void test_stopped_pass(struct fixture *fx)
     outbox_signal__destroy(&p.signal);
 }
 
+/* Redriven after the cleaner found it and before it came to its lane: it is not dead any more. */
+static void test_dead_redriven(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    char sql[200];
+
+    fixture_set(fx, "clean.dead_retention", "1d");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    send_words(fx, "t", "k", "1 2");
+    CHECK_INT(settle_one(fx, consumer, OUTBOX_REJECT, NULL), 2);
+    CHECK_INT(clean(fx), 0); /* the pass that moves the lane's low water */
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET deferred_at = 1", fx->prefix), 0);
+    snprintf(sql, sizeof sql, "UPDATE %sdeferred SET state = 3, available_at = 1 WHERE seq = 1", fx->prefix);
+    at_lane_lock(fx, sql);
+    CHECK_INT(clean(fx), 1);
+    at_lane_lock(fx, NULL);
+    CHECK_INT(count_state(fx, OUTBOX_RETRYING), 1);
+    CHECK_INT(drain(fx, consumer, NULL), 1);
+    CHECK_INT(rows(fx), 0);
+}
+
 /* Statements that a pass runs for a lane in which there is nothing: none. */
 static void test_idle_pass(struct fixture *fx)
 {
@@ -414,6 +435,53 @@ static void test_idle_pass(struct fixture *fx)
     CHECK_INT(rows(fx), 0);
 }
 
+/* A table without a key refuses deletes, even of no row, once it is published with all others. */
+static void test_publication(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    int made;
+
+    if (!target_is_postgresql(fx->target)) {
+        tap_skip("only PostgreSQL has publications");
+        return;
+    }
+    fixture_set(fx, "clean.retention", "1us");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    fx->db.quiet = 1; /* a warning that wal_level is not logical */
+    made = db_exec(&fx->db, "CREATE PUBLICATION %sall FOR ALL TABLES", fx->prefix);
+    fx->db.quiet = 0;
+    CHECK_INT(made, 0);
+    REQUIRE(send_numbered(fx, "t", 20, 50), "not sent");
+    CHECK_INT(drain(fx, consumer, NULL), 50);
+    CHECK(clean(fx) >= 0, "the cleaner was refused");
+    CHECK_INT(rows(fx), 0);
+    CHECK_INT(db_exec(&fx->db, "DROP PUBLICATION %sall", fx->prefix), 0);
+}
+
+/* What an administrator sets for applications does not stop the library's own work. */
+static void test_own_timeouts(struct fixture *fx)
+{
+    static const char *const words[] = {"statement_timeout", "lock_timeout"};
+
+    if (!target_is_postgresql(fx->target)) {
+        tap_skip("settings of PostgreSQL's");
+        return;
+    }
+    for (size_t i = 0; i < COUNT_OF(words); i++) {
+        char *name = db_text(&fx->db, "SELECT current_user"), sql[200];
+        outbox_conn *conn = NULL;
+
+        CHECK_INT(db_exec(&fx->db, "ALTER ROLE \"%s\" SET %s = '54321ms'", name, words[i]), 0);
+        if (OK(outbox_conn_open(fx->dsn, fx->conf, &conn, &fx->err))) {
+            snprintf(sql, sizeof sql, "SELECT 1 / CASE current_setting('%s') WHEN '0' THEN 1 ELSE 0 END", words[i]);
+            OK(outbox_conn_execute(conn, sql, &fx->err));
+        }
+        CHECK_INT(db_exec(&fx->db, "ALTER ROLE \"%s\" RESET %s", name, words[i]), 0);
+        outbox_conn_close(conn);
+        free(name);
+    }
+}
+
 void suite_clean(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -423,7 +491,10 @@ void suite_clean(const struct target *target, const char *only)
         {"clean: retention forever, and purge", test_retention_forever, 0},
         {"clean: retention of what was deferred", test_retention_of_deferred, 0},
         {"clean: retention of a duration", test_retention_duration, 0},
+        {"clean: beside a publication of all tables", test_publication, 0},
+        {"clean: timeouts that are meant for applications", test_own_timeouts, 0},
         {"clean: dead_retention", test_dead_retention, 0},
+        {"clean: a dead message is redriven meanwhile", test_dead_redriven, 0},
         {"clean: dedup.window", test_dedup_window, 0},
         {"clean: beside enqueue and relays", test_beside, 0},
         {"clean: a pass that is stopped", test_stopped, 1},

@@ -273,6 +273,26 @@ static void test_refuse_headers(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 0);
 }
 
+/* Brokers take a few kilobytes of them. */
+static void test_refuse_large_headers(struct fixture *fx)
+{
+    enum { MOST = 1024 * 1024 };
+    char *text = repeat("x", MOST - 2);
+    outbox_header headers[] = {{"a", text}, {"b", ""}, {"c", ""}};
+    outbox_message m = text_message("t", "k", "x");
+
+    m.headers = headers;
+    m.header_count = 3;
+    EXPECT(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err), OUTBOX_ERR_INVALID);
+    CHECK_STR(fx->name, "enqueue.headers_too_large");
+    CHECK(strstr(fx->message, "1048577") && strstr(fx->message, "1048576"), "no sizes in: %s", fx->message);
+    CHECK_INT(count_waiting(fx), 0);
+    m.header_count = 2;
+    OK(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err));
+    CHECK_INT(count_waiting(fx), 1);
+    free(text);
+}
+
 static void test_refuse_numbers(struct fixture *fx)
 {
     outbox_message m = text_message("t", "k", "x");
@@ -376,6 +396,7 @@ void suite_fields(const struct target *target, const char *only)
         {"refused: too long or missing", test_refuse_lengths, 0},
         {"refused: invalid UTF-8", test_refuse_utf8, 0},
         {"refused: headers", test_refuse_headers, 0},
+        {"refused: large headers", test_refuse_large_headers, 0},
         {"refused: numbers and ids", test_refuse_numbers, 0},
         {"refused: payload", test_refuse_payload, 0},
         {"undecodable headers are dead-lettered alone", test_undecodable, 0},

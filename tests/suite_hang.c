@@ -107,18 +107,378 @@ static void test_hang_stop(struct fixture *fx)
     act_close(fx, &a);
 }
 
+/* ---- A publisher that is in the way ---- */
+
+/* Publish waits for the gate, and so does cancel when it is told to. Guarded by lock. */
+struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int open;          /* publish() may go on */
+    int hangs;         /* what is poison is not answered */
+    int cancel_waits;  /* and then asks the relay */
+    int cancel_opens;
+    int inside, sent, cancels, asked;
+    struct act *act;
+};
+
+static void gate_set(struct gate *g, int *field, int value)
+{
+    pthread_mutex_lock(&g->lock);
+    *field = value;
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static int gate_get(struct gate *g, const int *field)
+{
+    int value;
+
+    pthread_mutex_lock(&g->lock);
+    value = *field;
+    pthread_mutex_unlock(&g->lock);
+    return value;
+}
+
+static int gate_publish(void *self, outbox_delivery *d, outbox_error **err)
+{
+    struct gate *g = self;
+    const outbox_record *record;
+    size_t index;
+
+    (void)err;
+    pthread_mutex_lock(&g->lock);
+    g->inside++;
+    while (!g->open)
+        pthread_cond_wait(&g->changed, &g->lock);
+    while ((record = outbox_delivery_next(d, &index)) != NULL) {
+        if (g->hangs && memcmp(outbox_record_payload(record, NULL), "p", 1) == 0)
+            continue;
+        g->sent++;
+        outbox_delivery_answer(d, index, OUTBOX_PUBLISHED, -1, NULL);
+    }
+    g->inside--;
+    pthread_mutex_unlock(&g->lock);
+    return OUTBOX_OK;
+}
+
+static void gate_cancel(void *self, outbox_delivery *d)
+{
+    struct gate *g = self;
+    int ask;
+
+    (void)d;
+    pthread_mutex_lock(&g->lock);
+    g->cancels++;
+    if (g->cancel_opens)
+        g->open = 1;
+    pthread_cond_broadcast(&g->changed);
+    while (g->cancel_waits)
+        pthread_cond_wait(&g->changed, &g->lock);
+    ask = g->sent > 0 && g->asked == 0;
+    pthread_mutex_unlock(&g->lock);
+    if (ask) {
+        stats_of(g->act);
+        outbox_relay_wake(g->act->relay);
+        gate_set(g, &g->asked, 1);
+    }
+}
+
+/* A relay of its own publisher, with what act_open() sets; takes the publisher. */
+static int act_swap(struct fixture *fx, struct act *a, outbox_publisher *publisher)
+{
+    outbox_relay_free(a->relay);
+    outbox_publisher_free(a->publisher);
+    a->relay = NULL;
+    a->publisher = publisher;
+    return OK(outbox_relay_new(fx->dsn, fx->conf, a->publisher, NULL, &a->relay, &fx->err));
+}
+
+static int act_open_gate(struct fixture *fx, struct act *a, struct gate *g, int with_cancel)
+{
+    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, OUTBOX_PUBLISHER_IN_ORDER, "gate", gate_publish,
+                                with_cancel ? gate_cancel : NULL, NULL};
+    outbox_publisher *publisher = NULL;
+
+    memset(g, 0, sizeof *g);
+    pthread_mutex_init(&g->lock, NULL);
+    pthread_cond_init(&g->changed, NULL);
+    g->act = a;
+    return act_open(fx, a, FINE, 0) && OK(outbox_publisher_new(&ops, g, &publisher, &fx->err)) &&
+           act_swap(fx, a, publisher);
+}
+
+/* A cancel that takes its time keeps nobody else up, and may ask the relay what it likes. */
+static void test_slow_cancel(struct fixture *fx)
+{
+    struct act a;
+    struct gate g;
+    int done;
+
+    fixture_set(fx, "relay.workers", "2");
+    fixture_set(fx, "relay.lease", "1s");
+    fixture_set(fx, "relay.publish_timeout", "50ms");
+    REQUIRE(act_open_gate(fx, &a, &g, 1), "no relay");
+    g.open = g.hangs = g.cancel_waits = 1;
+    send_words(fx, "t", NULL, "poison");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(gate_get(&g, &g.cancels) == 1, done);
+    CHECK(done, "not cancelled");
+    gate_set(&g, &g.hangs, 0);
+    REQUIRE(send_numbered(fx, "t", 20, 40), "not sent");
+    WAIT_FOR(gate_get(&g, &g.sent) > 0, done);
+    CHECK(done, "a cancel that waits stops the whole relay");
+    gate_set(&g, &g.cancel_waits, 0);
+    WAIT_FOR(gate_get(&g, &g.asked) && stats_of(&a).published == 41, done);
+    CHECK(done, "%d published", (int)stats_of(&a).published);
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(stats_of(&a).fenced, 0);
+    act_close(fx, &a);
+}
+
+/* A publish() that does not return keeps its lane only as long as the lease lasts: another relay takes it over. */
+static void test_never_returns(struct fixture *fx)
+{
+    struct act a, b;
+    struct gate g;
+    int done;
+
+    REQUIRE(one_lane(fx), "no outbox");
+    fixture_set(fx, "relay.lease", "1s");
+    fixture_set(fx, "relay.publish_timeout", "50ms");
+    REQUIRE(act_open_gate(fx, &a, &g, 0) && act_open(fx, &b, FINE, 0), "no relay");
+    send_words(fx, "t", "k", "1 2 3");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(gate_get(&g, &g.inside) == 1, done);
+    CHECK(done, "the publisher was not called");
+    OK(outbox_relay_start(b.relay, &fx->err));
+    WAIT_FOR(script_get(&b.script, &b.script.published) == 3, done);
+    CHECK(done, "%d of 3 published by the other relay", b.script.published);
+    CHECK_INT(a.script.stuck, 1);
+    CHECK_STR(seen_words(&b.script.seen), "1 2 3");
+    gate_set(&g, &g.open, 1);
+    WAIT_FOR(stats_of(&a).fenced == 1, done);
+    CHECK(done, "it was not fenced");
+    CHECK_INT(stats_of(&a).published, 0);
+    act_close(fx, &b);
+    act_close(fx, &a);
+}
+
+/* A lane whose row somebody has locked costs other lanes no lease, and publishers are cancelled all the same. */
+static void test_locked_lane(struct fixture *fx)
+{
+    struct act a;
+    struct gate g;
+    struct db other;
+    int64_t lease;
+    int done, generic = strcmp(fx->target->driver, "generic") == 0;
+
+    if (!target_is_postgresql(fx->target)) {
+        tap_skip("SQLite has one writer: rows are not locked");
+        return;
+    }
+    fixture_set(fx, "schema.lanes", "2");
+    fixture_set(fx, "relay.workers", "2");
+    fixture_set(fx, "relay.lease", "1s");
+    fixture_set(fx, "relay.publish_timeout", "1d");
+    REQUIRE(fixture_migrate(fx) == 0 && act_open_gate(fx, &a, &g, 1), "no relay");
+    g.cancel_opens = 1;
+    REQUIRE(send_numbered(fx, "t", 20, 40) && db_open(&other, fx->dsn, 0) == 0, "not sent");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(gate_get(&g, &g.inside) == 2, done);
+    CHECK(done, "%d at work", g.inside);
+    CHECK_INT(db_exec(&other, "UPDATE %slanes SET lane = lane WHERE lane = 0", fx->prefix), 0);
+    lease = db_int(&fx->db, "SELECT lease_until FROM %slanes WHERE lane = 1", fx->prefix);
+    if (generic)
+        WAIT_FOR(db_int(&fx->db, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, done);
+    else
+        WAIT_FOR(db_int(&fx->db, "SELECT lease_until FROM %slanes WHERE lane = 1", fx->prefix) >= lease + 2 * SECOND_US, done);
+    CHECK(done, "the lease is not renewed");
+    outbox_relay_hurry(a.relay);
+    WAIT_FOR(gate_get(&g, &g.cancels) == 2, done);
+    CHECK(done, "%d cancelled", g.cancels);
+    gate_set(&g, &g.open, 1);
+    CHECK_INT(db_rollback(&other), 0);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    db_close(&other);
+    act_close(fx, &a);
+}
+
+/* ---- A publisher that owes answers ---- */
+
+enum { OWED_MAX = 1000 };
+
+/* Keeps what it gets, until it is told to answer. Guarded by lock. */
+struct debtor {
+    pthread_mutex_t lock;
+    outbox_delivery *owed[OWED_MAX];
+    int count, most, calls, honest;
+};
+
+static int debtor_publish(void *self, outbox_delivery *d, outbox_error **err)
+{
+    struct debtor *b = self;
+
+    (void)err;
+    pthread_mutex_lock(&b->lock);
+    b->calls++;
+    for (size_t i = 0; i < outbox_delivery_count(d) && b->honest; i++)
+        outbox_delivery_answer(d, i, OUTBOX_PUBLISHED, -1, NULL);
+    if (!b->honest && b->count < OWED_MAX)
+        b->owed[b->count++] = d;
+    b->most = b->count > b->most ? b->count : b->most;
+    pthread_mutex_unlock(&b->lock);
+    return OUTBOX_OK;
+}
+
+/* Answers all that it owes; returns how many deliveries that were. */
+static int debtor_pay(struct debtor *b)
+{
+    int count;
+
+    pthread_mutex_lock(&b->lock);
+    count = b->count;
+    for (int i = 0; i < count; i++) {
+        size_t n = outbox_delivery_count(b->owed[i]);
+
+        for (size_t k = 0; k < n; k++)
+            outbox_delivery_answer(b->owed[i], k, OUTBOX_UNKNOWN, -1, "at last");
+    }
+    b->count = 0;
+    pthread_mutex_unlock(&b->lock);
+    return count;
+}
+
+static int debtor_get(struct debtor *b, const int *field)
+{
+    int value;
+
+    pthread_mutex_lock(&b->lock);
+    value = *field;
+    pthread_mutex_unlock(&b->lock);
+    return value;
+}
+
+/* What was given up is kept until it is answered, and is no more than a bounded number of deliveries. */
+static void test_debtor(struct fixture *fx)
+{
+    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, 0, "debtor", debtor_publish, NULL, NULL};
+    outbox_publisher *publisher = NULL;
+    struct debtor *b = calloc(1, sizeof *b);
+    struct act a;
+    int done;
+
+    REQUIRE(b != NULL && one_lane(fx), "no outbox");
+    pthread_mutex_init(&b->lock, NULL);
+    fixture_set(fx, "relay.workers", "4");
+    fixture_set(fx, "relay.batch_size", "1");
+    fixture_set(fx, "relay.publish_timeout", "1ms");
+    fixture_set(fx, "retry.max_attempts", "1000000");
+    fixture_set(fx, "breaker.threshold", "0");
+    REQUIRE(act_open(fx, &a, FINE, 0) && OK(outbox_publisher_new(&ops, b, &publisher, &fx->err)) &&
+            act_swap(fx, &a, publisher) && send_numbered(fx, "t", 50, 50), "no relay");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    for (int round = 1; round <= 3; round++) {
+        WAIT_FOR(script_get(&a.script, &a.script.silent) == round, done);
+        CHECK(done, "round %d: it goes on with %d unanswered", round, debtor_get(b, &b->count));
+        CHECK(debtor_pay(b) >= 64, "too few");
+    }
+    CHECK(b->most <= 64 + 3, "%d were unanswered", b->most);
+    CHECK(b->calls >= 3 * 64, "%d calls", b->calls);
+    pthread_mutex_lock(&b->lock);
+    b->honest = 1;
+    pthread_mutex_unlock(&b->lock);
+    debtor_pay(b);
+    WAIT_FOR(stats_of(&a).published == 50, done);
+    CHECK(done, "%d published", (int)stats_of(&a).published);
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(stats_of(&a).dead, 0);
+    act_close(fx, &a);
+    free(b);
+}
+
+/* ---- A callback ---- */
+
+/* Answers with the verdict that its letter stands for; while the broker is away, with that alone. */
+static outbox_verdict say_verdict(void *user, const outbox_record *message, int64_t *retry_ms, outbox_error **err)
+{
+    static const struct {
+        char letter;
+        int verdict;
+    } verdicts[] = {
+        {'p', OUTBOX_PUBLISHED}, {'r', OUTBOX_RETRY}, {'j', OUTBOX_REJECT}, {'u', OUTBOX_UNKNOWN}, {'x', 99}, {'z', 0},
+    };
+    char letter = *(const char *)outbox_record_payload(message, NULL);
+
+    if (script_trouble(user) != FINE)
+        return OUTBOX_UNAVAILABLE;
+    *retry_ms = HOUR_MS;
+    if (letter != 'p' && letter != 'z') {
+        char text[] = {'i', 't', ' ', 's', 'a', 'i', 'd', ' ', letter, '\0'};
+
+        outbox_error_new(err, OUTBOX_ERR_PUBLISH, "test.said", text);
+    }
+    for (size_t i = 0; i < COUNT_OF(verdicts); i++)
+        if (verdicts[i].letter == letter)
+            return (outbox_verdict)verdicts[i].verdict;
+    return OUTBOX_PUBLISHED;
+}
+
+static int count_error(struct fixture *fx, const char *payload, outbox_state state, const char *error)
+{
+    return (int)db_int(&fx->db, "SELECT count(*) FROM %sdeferred WHERE message_type = '%s' AND state = %d "
+                       "AND last_error = '%s'", fx->prefix, payload, (int)state, error);
+}
+
+/* Each verdict is what it says, and an outage kills nothing. */
+static void test_callback(struct fixture *fx)
+{
+    static const char *const letters[] = {"p", "r", "j", "u", "x", "z"};
+    static const char none[] = "the publish callback returned what is no verdict";
+    outbox_publisher *publisher = NULL;
+    struct act a;
+    int done;
+
+    fixture_set(fx, "retry.max_attempts", "1000000");
+    REQUIRE(act_open(fx, &a, DOWN_UNAVAILABLE, 0), "no relay");
+    REQUIRE(OK(outbox_publisher_from_callback(say_verdict, &a.script, &publisher, &fx->err)) &&
+            act_swap(fx, &a, publisher), "no relay");
+    for (size_t i = 0; i < COUNT_OF(letters); i++) {
+        outbox_message m = text_message("t", NULL, letters[i]);
+
+        m.message_type = letters[i];
+        OK(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err));
+    }
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(stats_of(&a).probes >= 10 || stats_of(&a).dead > 0, done);
+    CHECK(done, "no probes");
+    CHECK_INT(stats_of(&a).dead, 0);
+    CHECK_INT(stats_of(&a).outages, 1);
+    CHECK_INT(count_state(fx, OUTBOX_PENDING), 6);
+    script_set(&a.script, FINE);
+    /* Those without a verdict are tried again, until it stops. */
+    WAIT_FOR(stats_of(&a).published == 1 && stats_of(&a).dead == 1 && count_state(fx, OUTBOX_RETRYING) == 4, done);
+    CHECK(done, "%d published, %d failed, %d dead", (int)stats_of(&a).published, (int)stats_of(&a).failed,
+          (int)stats_of(&a).dead);
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(count_error(fx, "r", OUTBOX_RETRYING, "it said r"), 1);
+    CHECK_INT(count_error(fx, "j", OUTBOX_DEAD, "it said j"), 1);
+    CHECK_INT(count_error(fx, "u", OUTBOX_RETRYING, "it said u"), 1);
+    CHECK_INT(count_error(fx, "x", OUTBOX_RETRYING, none), 1);
+    CHECK_INT(count_error(fx, "z", OUTBOX_RETRYING, none), 1);
+    act_close(fx, &a);
+}
+
 /* ---- The publishers that are built in ---- */
 
 static int act_open_url(struct fixture *fx, struct act *a, const char *url)
 {
-    if (!act_open(fx, a, FINE, 0))
-        return 0;
-    outbox_relay_free(a->relay);
-    outbox_publisher_free(a->publisher);
-    a->relay = NULL;
-    a->publisher = NULL;
-    return OK(outbox_publisher_open(url, NULL, &a->publisher, &fx->err)) &&
-           OK(outbox_relay_new(fx->dsn, fx->conf, a->publisher, NULL, &a->relay, &fx->err));
+    outbox_publisher *publisher = NULL;
+
+    return act_open(fx, a, FINE, 0) && OK(outbox_publisher_open(url, NULL, &publisher, &fx->err)) &&
+           act_swap(fx, a, publisher);
 }
 
 static int64_t attempts_charged(struct fixture *fx)
@@ -225,6 +585,11 @@ void suite_hang(const struct target *target, const char *only)
         {"broker: an answer that comes too late", test_too_late, 0},
         {"broker: answers twice", test_twice, 0},
         {"broker: hangs while the relay stops", test_hang_stop, 0},
+        {"broker: a cancel that takes its time", test_slow_cancel, 0},
+        {"broker: does not return", test_never_returns, 1},
+        {"broker: while a lane is locked", test_locked_lane, 1},
+        {"broker: owes answers", test_debtor, 0},
+        {"broker: a callback's verdicts", test_callback, 0},
         {"broker: exec:, a command that is broken", test_exec_broken, 0},
         {"broker: exec:, unavailable", test_exec_unavailable, 0},
         {"broker: exec:, a message that kills it", test_exec_poison, 0},

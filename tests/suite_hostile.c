@@ -288,7 +288,7 @@ static void test_refuse_controls(struct fixture *fx)
 /* Many headers are checked in reasonable time, and one that is there twice is found among them. */
 static void test_many_headers(struct fixture *fx)
 {
-    enum { MANY = 200000 };
+    enum { MANY = 100000 };
     outbox_header *headers = calloc(MANY, sizeof *headers);
     char (*names)[12] = calloc(MANY, sizeof *names);
     outbox_message m = text_message("t", "k", "x");
@@ -302,7 +302,7 @@ static void test_many_headers(struct fixture *fx)
     m.headers = headers;
     m.header_count = MANY;
     EXPECT(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err), OUTBOX_ERR_INVALID);
-    CHECK(strstr(fx->message, "\"h100000\"") != NULL, "it says: %s", fx->message);
+    CHECK(strstr(fx->message, "\"h50000\"") != NULL, "it says: %s", fx->message);
     CHECK_INT(count_waiting(fx), 0);
     m.header_count = MANY - 1;
     OK(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err));
@@ -389,7 +389,7 @@ void suite_hostile(const struct target *target, const char *only)
         {"hostile: rows of lanes", test_lane_numbers, 0},
         {"hostile: loose types", test_loose_types, 0},
         {"hostile: control characters are refused", test_refuse_controls, 0},
-        {"hostile: 200,000 headers", test_many_headers, 0},
+        {"hostile: 100,000 headers", test_many_headers, 0},
         {"hostile: payloads of 0 bytes only", test_no_payloads, 0},
         {"hostile: the longest names", test_longest_names, 1},
         {"hostile: connection strings", test_connection_strings, 1},

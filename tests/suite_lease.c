@@ -477,6 +477,44 @@ static void test_batch_bytes(struct fixture *fx)
     free(bytes);
 }
 
+/* Headers are bytes, too: of new messages, of deferred ones that are due, and of those behind them. */
+static void test_batch_header_bytes(struct fixture *fx)
+{
+    enum { SIZE = 400000, MESSAGES = 9 };
+    outbox_consumer *consumer = NULL;
+    outbox_message m[MESSAGES];
+    outbox_batch *batch;
+    char *text = malloc(SIZE + 1);
+    outbox_header header = {"h", text};
+    size_t fates[] = {0, 0, 0};
+
+    fixture_set(fx, "relay.batch_bytes", "1MiB");
+    fixture_set(fx, "schema.lanes", "1");
+    REQUIRE(fixture_migrate(fx) == 0 && (consumer = fixture_consumer(fx, NULL)) != NULL && text != NULL, "no consumer");
+    memset(text, 'x', SIZE);
+    text[SIZE] = '\0';
+    for (size_t i = 0; i < COUNT_OF(m); i++) {
+        m[i] = text_message("t", i < 5 ? "k" : NULL, "x");
+        m[i].headers = &header;
+        m[i].header_count = 1;
+    }
+    OK(outbox_enqueue(fx->conn, m, COUNT_OF(m), NULL, &fx->err));
+    for (size_t round = 0; round < COUNT_OF(fates); round++) {
+        while (outbox_consumer_claim(consumer, &batch, &fx->err) == OUTBOX_OK) {
+            fates[round] += outbox_batch_count(batch);
+            CHECK(outbox_batch_count(batch) <= 3, "%zu messages of 400 kB in a batch", outbox_batch_count(batch));
+            for (size_t i = 0; i < outbox_batch_count(batch); i++)
+                outbox_batch_answer(batch, i, round == 0 ? OUTBOX_RETRY : OUTBOX_PUBLISHED, 3600000, "x");
+            OK(outbox_batch_settle(batch, &fx->err));
+            outbox_batch_free(batch);
+        }
+        CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET available_at = 0 WHERE available_at > 0", fx->prefix), 0);
+    }
+    CHECK(fates[0] > 0 && fates[1] > 0, "%zu and %zu messages were claimed", fates[0], fates[1]);
+    CHECK_INT(count_waiting(fx), 0);
+    free(text);
+}
+
 /* Several hands, each with lanes of its own, until nothing is left. */
 static void test_lanes_apart(struct fixture *fx)
 {
@@ -522,6 +560,7 @@ void suite_lease(const struct target *target, const char *only)
         {"claim: paused before it reads", test_paused, 0},
         {"batch: size", test_batch_size, 1},
         {"batch: bytes", test_batch_bytes, 0},
+        {"batch: bytes of headers", test_batch_header_bytes, 1},
         {"batch: no lane in two hands", test_lanes_apart, 0},
     };
 

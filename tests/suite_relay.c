@@ -229,6 +229,8 @@ static void test_no_tables(struct fixture *fx)
     outbox_relay *relay;
     outbox_conn *conn = NULL;
 
+    /* A database there is: a relay does not make one. */
+    CHECK_INT(db_open(&fx->db, fx->dsn, 1) == 0 && db_exec(&fx->db, "CREATE TABLE %sother (n integer)", fx->prefix), 0);
     stage_init(&s);
     publisher = staged_publisher(fx, &s);
     REQUIRE((relay = make_relay(fx, &s, publisher)) != NULL, "no relay");
@@ -424,7 +426,7 @@ static int block_delivery(void *self, outbox_delivery *delivery, outbox_error **
     return OUTBOX_OK;
 }
 
-/* Hurries its relay in the first delivery, which it answers all the same when it is cancelled; the next one hangs. */
+/* Hurries its relay in the first delivery, which it answers all the same when it is cancelled; the next one would hang. */
 struct hurrying {
     struct stage stage;
     outbox_relay *relay;
@@ -463,7 +465,9 @@ static void test_hurry_between_waves(struct fixture *fx)
     OK(outbox_relay_start(h.relay, &fx->err));
     OK(outbox_relay_join(h.relay, &fx->err));
     CHECK_INT(h.stage.gave_up, 0);
-    CHECK_INT(h.stage.cancelled, 2);
+    CHECK_INT(h.stage.cancelled, 1);
+    CHECK_INT(h.stage.calls, 1);
+    CHECK_INT(count_waiting(fx), 1);
     outbox_relay_free(h.relay);
     outbox_publisher_free(publisher);
 }

@@ -90,10 +90,13 @@ CREATE TABLE {positions} (
     pos          bigint      NOT NULL,
     low          bigint      NOT NULL,
     snap         pg_snapshot NOT NULL,
-    published_at bigint      NOT NULL
+    published_at bigint      NOT NULL,
+    id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY -- publications refuse deletes without a key
 );
 -- statement
 CREATE INDEX {prefix}positions_at ON {positions} (lane, published_at);
+-- statement
+CREATE INDEX {prefix}positions_pos ON {positions} (lane, pos, published_at);
 -- statement
 CREATE TABLE {dedup} (
     dedup_key  text   PRIMARY KEY,
@@ -120,18 +123,116 @@ CREATE FUNCTION {lane_fn}(partition_key text, lanes integer) RETURNS smallint LA
            ELSE ((('x' || substr(encode(sha256(convert_to(partition_key, 'UTF8')), 'hex'), 1, 8))::bit(32)::bigint
                  & 4294967295) % lanes)::smallint END
 $$;
--- Enqueues with plain SQL, in the caller's transaction; returns the id.
+-- Enqueues with plain SQL, in the caller's transaction; returns the id. It checks what the library checks, before anything
+-- is written. outbox(7) describes it.
 -- statement
 CREATE FUNCTION {enqueue_fn}(topic text, payload bytea, partition_key text DEFAULT NULL, headers jsonb DEFAULT NULL,
                              content_type text DEFAULT NULL, message_type text DEFAULT NULL,
-                             available_at timestamptz DEFAULT NULL, max_attempts integer DEFAULT NULL)
-RETURNS uuid LANGUAGE sql VOLATILE AS $$
+                             available_at timestamptz DEFAULT NULL, max_attempts integer DEFAULT NULL,
+                             id uuid DEFAULT NULL, dedup_key text DEFAULT NULL, delay interval DEFAULT NULL)
+RETURNS uuid LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    control CONSTANT text := '[' || chr(1) || '-' || chr(31) || chr(127) || ']';
+    clock CONSTANT timestamptz := clock_timestamp();
+    names CONSTANT text[] := ARRAY['topic', 'content_type', 'message_type', 'partition_key', 'dedup_key'];
+    texts CONSTANT text[] := ARRAY[topic, content_type, message_type, partition_key, dedup_key];
+    made uuid := id;
+    most integer;
+    wrong text;
+    used text;
+BEGIN
+    wrong := CASE
+        WHEN coalesce(topic, '') = '' THEN 'topic is required'
+        WHEN payload IS NULL THEN 'payload is NULL'
+        WHEN max_attempts < 1 THEN 'max_attempts must be at least 1, or NULL for the limit of the relay'
+        WHEN available_at IS NOT NULL AND delay IS NOT NULL THEN 'available_at and delay exclude each other'
+        WHEN NOT isfinite(available_at) OR available_at < to_timestamp(0) THEN 'available_at must not be infinite or before 1970'
+        WHEN clock + delay < clock THEN 'delay must not be negative'
+        WHEN jsonb_typeof(headers) <> 'object' THEN 'headers must be a JSON object'
+    END;
+    FOR i IN 1 .. CASE WHEN wrong IS NULL THEN 5 ELSE 0 END LOOP
+        most := CASE WHEN i = 5 THEN 200 ELSE 255 END;
+        wrong := CASE
+            WHEN wrong IS NOT NULL THEN wrong
+            WHEN char_length(texts[i]) > most THEN
+                names[i] || ' has ' || char_length(texts[i]) || ' characters, ' || most || ' are allowed'
+            WHEN i <= 3 AND texts[i] COLLATE "C" ~ control THEN
+                names[i] || ' has a control character, which brokers would misread'
+        END;
+    END LOOP;
+    IF wrong IS NULL AND headers IS NOT NULL THEN
+        SELECT CASE WHEN h.key = '' THEN 'a header has no name'
+                    WHEN jsonb_typeof(h.value) <> 'string' THEN 'header "' || left(h.key, 60) || '" must be a string'
+                    ELSE 'a header has a control character, which brokers would misread' END
+        INTO wrong FROM jsonb_each(headers) h
+        WHERE h.key = '' OR jsonb_typeof(h.value) <> 'string' OR (h.key || (h.value #>> ARRAY[]::text[])) COLLATE "C" ~ control
+        LIMIT 1;
+    END IF;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'cannot enqueue: %; nothing was written', wrong USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOREACH used IN ARRAY ARRAY['id:' || id, 'key:' || nullif(dedup_key, '')] LOOP
+        CONTINUE WHEN used IS NULL;
+        INSERT INTO {dedup} (dedup_key) VALUES (used) ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'cannot enqueue: a message with this id or dedup_key was enqueued before (%)', used
+                USING ERRCODE = 'unique_violation';
+        END IF;
+    END LOOP;
+    IF made IS NULL THEN
+        made := lpad(to_hex(floor(extract(epoch FROM clock) * 1000)::bigint), 12, '0') || '7'
+                || substr(replace(gen_random_uuid()::text, '-', ''), 14);
+    END IF;
     INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, message_type,
                             max_attempts, available_at)
-    VALUES ({lane_fn}(partition_key, {lane_count}), gen_random_uuid(), topic, nullif(partition_key, ''), payload,
-            headers::text, content_type, message_type, max_attempts,
-            (extract(epoch FROM available_at) * 1000000)::bigint)
-    RETURNING id
+    VALUES ({lane_fn}(partition_key, {lane_count}), made, topic, nullif(partition_key, ''), payload,
+            nullif(headers, jsonb_build_object())::text, nullif(content_type, ''), nullif(message_type, ''), max_attempts,
+            (extract(epoch FROM coalesce(available_at, clock + delay)) * 1000000)::bigint);
+    RETURN made;
+END
+$$;
+-- The payload as text, which is what a literal without a type is taken for, and as JSON.
+-- statement
+CREATE FUNCTION {enqueue_fn}(topic text, payload text, partition_key text DEFAULT NULL, headers jsonb DEFAULT NULL,
+                             content_type text DEFAULT NULL, message_type text DEFAULT NULL,
+                             available_at timestamptz DEFAULT NULL, max_attempts integer DEFAULT NULL,
+                             id uuid DEFAULT NULL, dedup_key text DEFAULT NULL, delay interval DEFAULT NULL)
+RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT {enqueue_fn}(topic, convert_to(payload, 'UTF8'), partition_key, headers, content_type, message_type,
+                        available_at, max_attempts, id, dedup_key, delay)
+$$;
+-- statement
+CREATE FUNCTION {enqueue_fn}(topic text, payload json, partition_key text DEFAULT NULL, headers jsonb DEFAULT NULL,
+                             content_type text DEFAULT NULL, message_type text DEFAULT NULL,
+                             available_at timestamptz DEFAULT NULL, max_attempts integer DEFAULT NULL,
+                             id uuid DEFAULT NULL, dedup_key text DEFAULT NULL, delay interval DEFAULT NULL)
+RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT {enqueue_fn}(topic, convert_to(payload::text, 'UTF8'), partition_key, headers,
+                        coalesce(content_type, 'application/json'), message_type, available_at, max_attempts, id, dedup_key,
+                        delay)
+$$;
+-- statement
+CREATE FUNCTION {enqueue_fn}(topic text, payload jsonb, partition_key text DEFAULT NULL, headers jsonb DEFAULT NULL,
+                             content_type text DEFAULT NULL, message_type text DEFAULT NULL,
+                             available_at timestamptz DEFAULT NULL, max_attempts integer DEFAULT NULL,
+                             id uuid DEFAULT NULL, dedup_key text DEFAULT NULL, delay interval DEFAULT NULL)
+RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT {enqueue_fn}(topic, convert_to(payload::text, 'UTF8'), partition_key, headers,
+                        coalesce(content_type, 'application/json'), message_type, available_at, max_attempts, id, dedup_key,
+                        delay)
+$$;
+-- These find the tables, and nothing else of their names, whatever search_path the caller has.
+-- statement
+DO $$
+DECLARE
+    f record;
+BEGIN
+    FOR f IN SELECT p.oid::regprocedure AS name, n.nspname AS home FROM pg_class c
+             JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_proc p ON p.pronamespace = n.oid
+             WHERE c.oid = '{messages}'::regclass AND p.proname = '{prefix}enqueue' LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', f.name, f.home);
+    END LOOP;
+END
 $$;
 -- Notifies the relays, when one waits. A commit that notifies holds up all others that do, so none must without need:
 -- the relay that waits holds an advisory lock, and only whoever finds it held notifies. The lock is let go at once.
@@ -158,8 +259,9 @@ SELECT m.lane, m.seq, m.id, m.topic, m.partition_key,
        CASE WHEN w.settled THEN 'published' WHEN m.available_at > {now} THEN 'scheduled' ELSE 'pending' END,
        0, NULL::text, m.created_at, m.available_at,
        CASE WHEN w.settled THEN
-           (SELECT min(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq
-            AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap))) END
+           (SELECT p.published_at FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq
+            AND (m.seq <= p.low OR pg_visible_in_snapshot(m.tx, p.snap))
+            ORDER BY p.lane, p.pos, p.published_at LIMIT 1) END
 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane
 CROSS JOIN LATERAL (SELECT m.seq <= l.pos AND (m.seq <= l.low OR pg_visible_in_snapshot(m.tx, l.snap)) AS settled) w
 UNION ALL

@@ -86,6 +86,8 @@ CREATE TABLE {positions} (
 -- statement
 CREATE INDEX {prefix_qualified}positions_at ON {positions_plain} (lane, published_at);
 -- statement
+CREATE INDEX {prefix_qualified}positions_pos ON {positions_plain} (lane, pos, published_at);
+-- statement
 CREATE TABLE {dedup} (
     dedup_key  VARCHAR(240) NOT NULL PRIMARY KEY,
     created_at BIGINT DEFAULT {now} NOT NULL
@@ -101,7 +103,8 @@ SELECT m.lane, m.seq, m.id, m.topic, m.partition_key,
        CASE WHEN m.seq <= l.pos THEN 'published' WHEN m.available_at > {now} THEN 'scheduled' ELSE 'pending' END,
        0, CAST(NULL AS {text}), m.created_at, m.available_at,
        CASE WHEN m.seq <= l.pos THEN
-           (SELECT MIN(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq) END
+           (SELECT MIN(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos =
+            (SELECT MIN(q.pos) FROM {positions} q WHERE q.lane = m.lane AND q.pos >= m.seq)) END
 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane
 UNION ALL
 SELECT d.lane, d.seq, d.id, d.topic, d.partition_key,

@@ -17,8 +17,11 @@
 OUTBOX_BEGIN_DECLS
 
 /**
- * Uses an ODBC connection of the application's. The library then never commits, rolls back, sets a
- * connection attribute, or closes it.
+ * Uses an ODBC connection of the application's. The library then never sets a connection attribute or
+ * closes it, and never ends a transaction that it did not begin: outbox_enqueue() begins one only when none is open.
+ *
+ * ODBC connections begin in autocommit mode. Switch it off (SQL_ATTR_AUTOCOMMIT), or begin a transaction by SQL, before
+ * outbox_enqueue(): otherwise each message is committed at once, apart from the application's changes.
  *
  * @param[in]  hdbc  an SQLHDBC that is connected; must outlive the outbox_conn
  * @param[in]  conf  settings (schema.*, driver, enqueue.*), or NULL for the defaults; copied
@@ -30,7 +33,8 @@ OUTBOX_BEGIN_DECLS
 OUTBOX_API int outbox_conn_borrow(void *hdbc, const outbox_conf *conf, outbox_conn **conn, outbox_error **err);
 
 /**
- * Opens a connection of the library's own, in autocommit mode.
+ * Opens a connection of the library's own, in autocommit mode: call outbox_conn_begin() before messages that must come
+ * or go with other changes, or with each other.
  *
  * @param[in]  dsn   a DSN's name, an ODBC connection string (it has a '='), or "sqlite:PATH"
  * @param[in]  conf  settings, or NULL for the defaults; copied

@@ -29,7 +29,7 @@ typedef struct outbox_message {
     const char *partition_key;   /**< orders messages of one topic: up to 255 characters; NULL or "": not ordered */
     const void *payload;         /**< any bytes; may be NULL when payload_size is 0 */
     size_t payload_size;         /**< bytes, up to enqueue.max_payload */
-    const outbox_header *headers; /**< header_count of them, or NULL */
+    const outbox_header *headers; /**< header_count of them, up to 1 MiB in all; or NULL */
     size_t header_count;         /**< how many headers */
     const char *content_type;    /**< such as "application/json": the same, or NULL */
     const char *message_type;    /**< such as "order.paid": the same, or NULL */
@@ -45,7 +45,13 @@ typedef struct outbox_message {
 
 /**
  * Writes messages to the outbox, in the transaction that is open on the connection. All arguments are checked
- * before anything is written. After an error of the database the transaction must be rolled back.
+ * before anything is written. After an error of the database the transaction must be rolled back. When none is open,
+ * the call is a transaction of its own; where it cannot be told whether the application began one by SQL
+ * (OUTBOX_ERR_STATE), switch autocommit off.
+ *
+ * There must be a transaction. In autocommit mode with none begun, each statement of this call commits at once: the
+ * messages are sent whatever becomes of the application's changes, and after an error some of them may be, with nothing
+ * left to roll back. The library cannot see a transaction that was begun by SQL, so it does not refuse.
  *
  * @param[in]  conn      a connection, in the application's transaction
  * @param[in]  messages  count messages; order within a key is their order here
@@ -53,7 +59,7 @@ typedef struct outbox_message {
  * @param[out] ids       room for count ids, or NULL; filled before anything is written
  * @param[out] err       names the message by its index, the field and the limit
  * @return OUTBOX_OK, OUTBOX_ERR_INVALID (nothing was written), OUTBOX_ERR_DUPLICATE, OUTBOX_ERR_SCHEMA,
- *         OUTBOX_ERR_SYSTEM (no random bytes for an id), and the database's errors. Since 0.1.
+ *         OUTBOX_ERR_STATE, OUTBOX_ERR_SYSTEM (no random bytes for an id), and the database's errors. Since 0.1.
  */
 OUTBOX_API int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t count, outbox_id *ids,
                               outbox_error **err);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int outbox_keys__make(struct outbox_keys *keys, size_t count)
+{
+    size_t size = 16;
+
+    while (size < count * 2)
+        size *= 2;
+    keys->mask = size - 1;
+    keys->slots = calloc(size, sizeof(*keys->slots));
+    return keys->slots != NULL;
+}
+
+/* Where it is, or would go. */
+static struct outbox_key_slot *find(const struct outbox_keys *keys, int64_t key)
+{
+    size_t at = (size_t)key & keys->mask;
+
+    while (keys->slots[at].key != 0 && keys->slots[at].key != key)
+        at = (at + 1) & keys->mask;
+    return &keys->slots[at];
+}
+
+int outbox_keys__add(struct outbox_keys *keys, int64_t key, size_t place)
+{
+    struct outbox_key_slot *slot;
+
+    if (key == 0)
+        return 0;
+    slot = find(keys, key);
+    if (slot->key == key) {
+        if (place < slot->first)
+            slot->first = place;
+        return 1;
+    }
+    slot->key = key;
+    slot->first = place;
+    return 0;
+}
+
+int outbox_keys__has(const struct outbox_keys *keys, int64_t key)
+{
+    return key != 0 && find(keys, key)->key == key;
+}
+
+int outbox_keys__before(const struct outbox_keys *keys, int64_t key, size_t place)
+{
+    const struct outbox_key_slot *slot = key != 0 ? find(keys, key) : NULL;
+
+    return slot != NULL && slot->key == key && slot->first < place;
+}
+
+void outbox_keys__clear(struct outbox_keys *keys)
+{
+    memset(keys->slots, 0, (keys->mask + 1) * sizeof(*keys->slots));
+}

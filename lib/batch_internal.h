@@ -41,6 +41,7 @@ struct outbox_consumer {
     outbox_conn *conn;
     outbox_conf *conf;
     char owner[160];
+    struct outbox_signal *stop; /* of the relay: no more is read; NULL: nobody stops it */
 };
 
 struct outbox_batch {
@@ -85,6 +86,7 @@ struct outbox_item *outbox_batch__item(const outbox_batch *batch, size_t index);
 /* Marks followers of what was not published, so that they are set aside and not sent. */
 int outbox_consumer__ordered(const outbox_consumer *consumer);
 int outbox_consumer__dead_blocks(const outbox_consumer *consumer);
+int outbox_consumer__stops(const outbox_consumer *consumer);
 
 /* For keys, in the open transaction: lets the first held message of each go when nothing is before it. */
 int outbox_conn__promote(outbox_conn *conn, int lane, const int64_t *keys, size_t count, int dead_blocks,

@@ -3,6 +3,7 @@
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "log.h"
+#include "thread.h"
 #include "uuid.h"
 
 #include <stdio.h>
@@ -252,6 +253,11 @@ int outbox_consumer__dead_blocks(const outbox_consumer *consumer)
     return outbox_conf__number(consumer->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
 }
 
+int outbox_consumer__stops(const outbox_consumer *consumer)
+{
+    return consumer->stop != NULL && outbox_signal__stopped(consumer->stop);
+}
+
 static int take_lease(void *ctx, const struct outbox_value *c, outbox_error **err)
 {
     outbox_batch *batch = ctx;
@@ -348,7 +354,7 @@ int outbox_consumer_claim(outbox_consumer *consumer, outbox_batch **out, outbox_
     int tries, rc = OUTBOX_NONE;
 
     *out = NULL;
-    for (tries = 0; tries < consumer->conn->lanes + 1; tries++) {
+    for (tries = 0; tries < consumer->conn->lanes + 1 && !outbox_consumer__stops(consumer); tries++) {
         rc = outbox_consumer__lease(consumer, &batch, err);
         if (rc != OUTBOX_OK)
             return rc;

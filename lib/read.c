@@ -536,5 +536,7 @@ int outbox_batch__read(outbox_batch *batch, outbox_error **err)
         rc = outbox_batch__settle(batch, 1, err);
         if (rc != OUTBOX_OK)
             return rc;
+        if (outbox_consumer__stops(batch->consumer))
+            return OUTBOX_NONE;
     }
 }

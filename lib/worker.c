@@ -50,6 +50,7 @@ static int connect_again(struct outbox_worker *worker, outbox_error **err)
         worker->conn = NULL;
         return rc;
     }
+    worker->consumer->stop = &relay->signal;
     if (worker->owner[0] != '\0')
         release_orphans(worker, worker->owner);
     worker->generation++;

@@ -199,10 +199,9 @@ static int act_open_gate(struct fixture *fx, struct act *a, struct gate *g, int 
                                 with_cancel ? gate_cancel : NULL, NULL};
     outbox_publisher *publisher = NULL;
 
-    memset(g, 0, sizeof *g);
+    *g = (struct gate){.act = a};
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->changed, NULL);
-    g->act = a;
     return act_open(fx, a, FINE, 0) && OK(outbox_publisher_new(&ops, g, &publisher, &fx->err)) &&
            act_swap(fx, a, publisher);
 }

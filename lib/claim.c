@@ -3,6 +3,7 @@
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "log.h"
+#include "thread.h"
 #include "uuid.h"
 
 #include <stdio.h>

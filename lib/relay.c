@@ -97,11 +97,11 @@ static int first_connection(outbox_relay *relay, outbox_error **err)
     rc = outbox_conn_open(relay->dsn, relay->conf, &worker->conn, err);
     if (rc == OUTBOX_OK)
         rc = outbox_consumer_new(worker->conn, relay->conf, worker->owner, &worker->consumer, err);
-    if (rc != OUTBOX_OK) {
+    if (rc == OUTBOX_OK) {
+        worker->consumer->signal = &relay->signal;
+    } else {
         outbox_conn_close(worker->conn);
         worker->conn = NULL;
-    } else {
-        worker->consumer->signal = &relay->signal;
     }
     return rc;
 }

@@ -10,12 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define AGAIN_US INT64_C(5000000) /* until the next try for a socket that could not be had */
+#define SOON_US 100000            /* the same, when somebody was about to take one in that folder */
 
 struct listener {
     const outbox_wake_host *host;
@@ -62,18 +64,63 @@ static ino_t socket_inode(const struct listener *l)
     return lstat(l->address.sun_path, &st) == 0 && S_ISSOCK(st.st_mode) ? st.st_ino : 0;
 }
 
-static int try_bind(struct listener *l)
+/* Sockets are bound and replaced under a lock on their folder: of two relays that find the same stale one, the slower
+ * would otherwise remove what the other has just bound. -1: somebody has it, or it cannot be had; errno says which. */
+static int lock_folder(const struct sockaddr_un *address)
+{
+    char folder[sizeof(address->sun_path) + 1];
+    char *slash;
+    int fd, why;
+
+    snprintf(folder, sizeof(folder), "%s", address->sun_path);
+    slash = strrchr(folder, '/');
+    if (slash == NULL)
+        strcpy(folder, ".");
+    else
+        slash[slash == folder] = '\0';
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        why = errno;
+        close(fd);
+        errno = why;
+        return -1;
+    }
+    return fd;
+}
+
+/* 0, or the errno. */
+static int bind_locked(const struct listener *l)
 {
     const struct sockaddr *address = (const struct sockaddr *)&l->address;
+    int folder = lock_folder(&l->address), locked_why = errno, why = 0;
+
+    if (folder < 0 && locked_why == EWOULDBLOCK)
+        return EWOULDBLOCK;
+    if (bind(l->fd, address, sizeof(l->address)) != 0)
+        why = errno;
+    if (why == EADDRINUSE) {
+        errno = why;
+        if (!is_stale(&l->address))
+            why = errno;
+        else if (folder < 0)
+            why = locked_why; /* without the lock none is replaced */
+        else
+            why = unlink(l->address.sun_path) == 0 && bind(l->fd, address, sizeof(l->address)) == 0 ? 0 : errno;
+    }
+    if (folder >= 0)
+        close(folder);
+    return why;
+}
+
+static int try_bind(struct listener *l)
+{
+    int why;
 
     l->fd = make_socket();
     if (l->fd < 0)
         return errno;
-    if (bind(l->fd, address, sizeof(l->address)) != 0 &&
-        !(errno == EADDRINUSE && is_stale(&l->address) && unlink(l->address.sun_path) == 0 &&
-          bind(l->fd, address, sizeof(l->address)) == 0)) {
-        int why = errno;
-
+    why = bind_locked(l);
+    if (why != 0) {
         close(l->fd);
         l->fd = -1;
         return why;
@@ -103,7 +150,7 @@ static int listener_open(const outbox_wake_host *host, void **source, outbox_err
 
 static void tell(const struct listener *l, int why)
 {
-    int taken = why == EADDRINUSE && socket_inode(l) != 0;
+    int taken = why == EWOULDBLOCK || (why == EADDRINUSE && socket_inode(l) != 0);
     char text[300];
 
     snprintf(text, sizeof(text), "no wake-ups through %s: %s", l->address.sun_path,
@@ -125,7 +172,7 @@ static void listener_step(void *source, outbox_wake_mood mood, outbox_wake_wait 
         if (why != 0 && !l->told)
             tell(l, why);
         l->told = why != 0;
-        l->retry_at = wait->now + AGAIN_US;
+        l->retry_at = wait->now + (why == EWOULDBLOCK ? SOON_US : AGAIN_US);
     }
     /* Many at once are one hint; whoever sends without end must not keep the thread here. */
     while (l->fd >= 0 && got < 1000 && recv(l->fd, &byte, 1, 0) >= 0)

@@ -293,6 +293,32 @@ static void test_down_stop(struct fixture *fx)
     act_close(fx, &a);
 }
 
+/* Much that only has to be set aside, behind a message that waits: a stop does not wait for all of it. */
+static void test_stop_setting_aside(struct fixture *fx)
+{
+    enum { MANY = 3000 };
+    outbox_consumer *consumer = NULL;
+    struct act a;
+    int came;
+
+    REQUIRE(one_lane(fx) && (consumer = fixture_consumer(fx, NULL)) != NULL, "no outbox");
+    fixture_set(fx, "relay.batch_size", "1");
+    send_words(fx, "t", "k0", "first");
+    CHECK_INT(settle_one(fx, consumer, OUTBOX_RETRY, NULL), 1);
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET available_at = available_at + %lld", fx->prefix,
+                      (long long)(3600 * SECOND_US)), 0);
+    REQUIRE(send_numbered(fx, "t", 1, MANY) && act_open(fx, &a, FINE, 0), "no relay");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(count_state(fx, OUTBOX_HELD) > 1, came);
+    CHECK(came, "nothing is held");
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK(count_state(fx, OUTBOX_HELD) < MANY, "all of them were set aside before it stopped");
+    CHECK_INT(count_waiting(fx), MANY + 1);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %slanes WHERE owner IS NOT NULL AND lane >= 0", fx->prefix), 0);
+    act_close(fx, &a);
+}
+
 void suite_broker(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -311,6 +337,7 @@ void suite_broker(const struct target *target, const char *only)
         {"broker: down, a single message", test_down_single, 0},
         {"broker: down, a suspect lane", test_down_suspect, 1},
         {"broker: down, and stopped", test_down_stop, 0},
+        {"broker: stopped while much is set aside", test_stop_setting_aside, 1},
     };
 
     suite_run(tests, COUNT_OF(tests), target, only);

@@ -199,10 +199,9 @@ static int act_open_gate(struct fixture *fx, struct act *a, struct gate *g, int 
                                 with_cancel ? gate_cancel : NULL, NULL};
     outbox_publisher *publisher = NULL;
 
-    memset(g, 0, sizeof *g);
+    *g = (struct gate){.act = a};
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->changed, NULL);
-    g->act = a;
     return act_open(fx, a, FINE, 0) && OK(outbox_publisher_new(&ops, g, &publisher, &fx->err)) &&
            act_swap(fx, a, publisher);
 }
@@ -254,7 +253,7 @@ static void test_never_returns(struct fixture *fx)
     OK(outbox_relay_start(b.relay, &fx->err));
     WAIT_FOR(script_get(&b.script, &b.script.published) == 3, done);
     CHECK(done, "%d of 3 published by the other relay", b.script.published);
-    CHECK_INT(a.script.stuck, 1);
+    CHECK_INT(script_get(&a.script, &a.script.stuck), 1);
     CHECK_STR(seen_words(&b.script.seen), "1 2 3");
     gate_set(&g, &g.open, 1);
     WAIT_FOR(stats_of(&a).fenced == 1, done);

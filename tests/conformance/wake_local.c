@@ -32,6 +32,19 @@ int inotify_add_watch(int fd, const char *path, uint32_t mask)
     return (int)syscall(SYS_inotify_add_watch, fd, path, mask);
 }
 
+/* In front of the C library's: a relay that is slow between its look at a stale socket and its removal. */
+static atomic_int unlink_waits, unlink_goes; /* 1: the next one is to wait; it does */
+
+int unlink(const char *path)
+{
+    const char *name = strrchr(path, '/');
+    int waits = 1, done;
+
+    if (name != NULL && strcmp(name, "/wake") == 0 && atomic_compare_exchange_strong(&unlink_waits, &waits, 2))
+        WAIT_FOR(atomic_load(&unlink_goes), done);
+    return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
 /* ---- Datagrams ---- */
 
 /* Only the socket wakes. */
@@ -141,6 +154,37 @@ static void test_stale(struct fixture *fx)
         CHECK_INT(station_logged(&s, OUTBOX_LOG_WARNING, ""), 0);
     }
     station_close(&s);
+}
+
+/* Two find the same stale one: the slower does not remove what the other has bound. */
+static void test_stale_two(struct fixture *fx)
+{
+    struct station one = {0}, two = {0};
+    char path[128];
+    int done;
+
+    socket_only(fx, path, sizeof path);
+    close(bound(path, SOCK_DGRAM));
+    atomic_store(&unlink_goes, 0);
+    atomic_store(&unlink_waits, 1);
+    if (station_start(&one, fx)) {
+        WAIT_FOR(atomic_load(&unlink_waits) == 2, done);
+        CHECK(done, "the stale one is not removed");
+        if (station_start(&two, fx)) {
+            WAIT_FOR(station_logged(&two, OUTBOX_LOG_INFO, "another relay has it") > 0 ||
+                     station_stats(&two).wake_state == OUTBOX_WAKE_UP, done);
+            CHECK(done, "the second does not try");
+        }
+        atomic_store(&unlink_goes, 1);
+        station_state(&one, OUTBOX_WAKE_UP);
+        CHECK_INT(station_stats(&two).wake_state, OUTBOX_WAKE_DOWN);
+    }
+    atomic_store(&unlink_goes, 1);
+    atomic_store(&unlink_waits, 0);
+    station_close(&two);
+    if (one.relay != NULL)
+        told(&one);
+    station_close(&one);
 }
 
 static void test_second(struct fixture *fx)
@@ -426,6 +470,7 @@ int main(int argc, char **argv)
         {"socket: a datagram wakes", test_send, 0},
         {"socket: outboxctl enqueue sends one", test_tool, 0},
         {"socket: a stale one is replaced", test_stale, 0},
+        {"socket: two replace a stale one", test_stale_two, 0},
         {"socket: a second relay waits for it", test_second, 0},
         {"socket: what is in the way stays", test_in_the_way, 0},
         {"socket: a flood", test_datagram_flood, 0},

@@ -5,6 +5,7 @@
 #include "clean.h"
 #include "error_internal.h"
 #include "log.h"
+#include "sized.h"
 
 #include <outbox/relay.h>
 
@@ -28,6 +29,9 @@ int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_ho
 
     if (out == NULL || dsn == NULL)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "cleaner.no_dsn", "a cleaner needs to know its database");
+    if (hooks != NULL && hooks->size < sizeof(size_t))
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "hooks.bad_size",
+                                 "the hooks' size is not set: start from OUTBOX_HOOKS_INIT");
     *out = NULL;
     c = calloc(1, sizeof(*c));
     if (c == NULL)
@@ -40,7 +44,7 @@ int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_ho
         return rc;
     }
     if (hooks != NULL)
-        c->hooks = *hooks;
+        outbox_sized__take(&c->hooks, sizeof(c->hooks), hooks, hooks->size);
     outbox_signal__init(&c->signal);
     *out = c;
     return OUTBOX_OK;

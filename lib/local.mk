@@ -73,6 +73,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/record.h \
 	%D%/relay_internal.h \
 	%D%/sqltext.h \
+	%D%/sized.h \
 	%D%/thread.h \
 	%D%/arena.h \
 	%D%/backoff.h \

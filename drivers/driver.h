@@ -105,6 +105,7 @@ enum outbox_query {
 #define OUTBOX_DRIVER_POSITION 1u        /* can settle by position */
 #define OUTBOX_DRIVER_SETTLE_RETURNS 2u  /* Q_SETTLE_POSITION answers with a row: the new xbound */
 #define OUTBOX_DRIVER_BEGIN_TELLS 4u     /* `begin` in an open transaction is OUTBOX_ERR_STATE, and does nothing to it */
+#define OUTBOX_DRIVER_CLAIM_LOCKS 8u     /* Q_CLAIM locks out writers even when it finds nothing: look first */
 
 /* What connections of the library's own say when they connect, where the user has no say in it. */
 struct outbox_word {

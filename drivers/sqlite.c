@@ -59,7 +59,7 @@ const struct outbox_driver outbox_driver__sqlite = {
     .name = "sqlite",
     .dialect = "sqlite",
     .dbms = dbms,
-    .flags = OUTBOX_DRIVER_POSITION | OUTBOX_DRIVER_BEGIN_TELLS,
+    .flags = OUTBOX_DRIVER_POSITION | OUTBOX_DRIVER_BEGIN_TELLS | OUTBOX_DRIVER_CLAIM_LOCKS,
     /* Milliseconds are what SQLite has. */
     .now = "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)",
     .bytes = BYTES("m"),

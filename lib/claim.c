@@ -344,15 +344,20 @@ static int take_candidate(void *ctx, const struct outbox_value *cells, outbox_er
     return OUTBOX_OK;
 }
 
+static int look(outbox_conn *conn, const struct outbox_args *args, struct candidates *c, outbox_error **err)
+{
+    struct outbox_result result = { "ii", NULL, take_candidate, c, 0 };
+
+    return outbox_conn__run(conn, outbox_conn__form(conn, Q_CANDIDATES), args, 0, "look for a lane with work", &result, err);
+}
+
 /* Any database: look, then take under the condition that nobody else did. */
 static int take_portably(outbox_batch *batch, struct outbox_args *args, outbox_error **err)
 {
     outbox_conn *conn = batch->consumer->conn;
     struct candidates c = { .count = 0 };
-    struct outbox_result look = { "ii", NULL, take_candidate, &c, 0 };
     size_t i;
-    int rc = outbox_conn__run(conn, outbox_conn__form(conn, Q_CANDIDATES), args, 0, "look for a lane with work", &look,
-                              err);
+    int rc = look(conn, args, &c, err);
 
     for (i = 0; i < c.count && rc == OUTBOX_OK; i++) {
         struct outbox_result take = { NULL, NULL, NULL, NULL, 0 };
@@ -367,12 +372,27 @@ static int take_portably(outbox_batch *batch, struct outbox_args *args, outbox_e
     return rc;
 }
 
+/* In one statement. */
+static int take_at_once(outbox_batch *batch, enum outbox_query query, const struct outbox_args *args, outbox_error **err)
+{
+    outbox_conn *conn = batch->consumer->conn;
+    struct outbox_result lane = { LANE_TYPES, &batch->lane_arena, take_lease, batch, 0 };
+    struct candidates c = { .count = 0 };
+    int rc;
+
+    if ((conn->driver.flags & OUTBOX_DRIVER_CLAIM_LOCKS) != 0) {
+        rc = look(conn, args, &c, err);
+        if (rc != OUTBOX_OK || c.count == 0)
+            return rc;
+    }
+    return outbox_conn__run(conn, query, args, 0, "lease a lane with work", &lane, err);
+}
+
 int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
 {
     outbox_conn *conn = consumer->conn;
     outbox_batch *batch = calloc(1, sizeof(*batch));
     struct outbox_args args = { .set = 0 };
-    struct outbox_result result;
     enum outbox_query query = outbox_conn__form(conn, Q_CLAIM);
     int rc;
 
@@ -383,9 +403,8 @@ int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox
     outbox_args__text(&args, P_OWNER, consumer->owner);
     outbox_args__int(&args, P_LEASE, outbox_consumer__lease_us(consumer));
     outbox_args__int(&args, P_BATCH, outbox_conf__number(consumer->conf, CONF_RELAY_BATCH_SIZE));
-    result = (struct outbox_result){ LANE_TYPES, &batch->lane_arena, take_lease, batch, 0 };
     if (outbox_conn__sql(conn, query) != NULL)
-        rc = outbox_conn__run(conn, query, &args, 0, "lease a lane with work", &result, err);
+        rc = take_at_once(batch, query, &args, err);
     else
         rc = take_portably(batch, &args, err);
     if (rc == OUTBOX_OK && batch->open) {

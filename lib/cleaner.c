@@ -6,6 +6,7 @@
 #include "error_internal.h"
 #include "log.h"
 #include "trouble.h"
+#include "sized.h"
 
 #include <outbox/relay.h>
 
@@ -32,6 +33,9 @@ int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_ho
 
     if (out == NULL || dsn == NULL)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "cleaner.no_dsn", "a cleaner needs to know its database");
+    if (hooks != NULL && hooks->size < sizeof(size_t))
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "hooks.bad_size",
+                                 "the hooks' size is not set: start from OUTBOX_HOOKS_INIT");
     *out = NULL;
     c = calloc(1, sizeof(*c));
     if (c == NULL)
@@ -46,7 +50,7 @@ int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_ho
         return rc;
     }
     if (hooks != NULL)
-        c->hooks = *hooks;
+        outbox_sized__take(&c->hooks, sizeof(c->hooks), hooks, hooks->size);
     outbox_signal__init(&c->signal);
     outbox_trouble__init(&c->trouble, c->conf);
     *out = c;

@@ -2,6 +2,7 @@
 /* Values become messages. */
 #include "buffer.h"
 #include "error_internal.h"
+#include "sized.h"
 
 int outbox_enqueue_value(outbox_conn *conn, const outbox_codec *codec, const outbox_message *message, const void *value,
                          outbox_id *id, outbox_error **err)
@@ -10,10 +11,11 @@ int outbox_enqueue_value(outbox_conn *conn, const outbox_codec *codec, const out
     outbox_message copy;
     int rc;
 
-    if (codec == NULL || codec->encode == NULL || message == NULL || message->size < sizeof(copy))
+    if (codec == NULL || codec->size < OUTBOX_SIZE_TO(outbox_codec, user) || codec->encode == NULL || message == NULL ||
+        message->size < OUTBOX_SIZE_TO(outbox_message, max_attempts))
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "codec.incomplete",
                                  "a codec with an encode function and a message from OUTBOX_MESSAGE_INIT are needed");
-    copy = *message;
+    outbox_sized__take(&copy, sizeof(copy), message, message->size);
     copy.size = sizeof(copy);
     rc = codec->encode(codec->user, value, &payload, err);
     if (rc == OUTBOX_OK) {

@@ -7,6 +7,7 @@
 #include "backoff.h"
 #include "error_internal.h"
 #include "json.h"
+#include "sized.h"
 #include "text.h"
 #include "uuid.h"
 
@@ -21,9 +22,12 @@
 #define HEADERS_MAX ((size_t)1024 * 1024)
 #define CHUNK_BYTES ((size_t)16 * 1024 * 1024)
 
+#define MESSAGE_LEAST OUTBOX_SIZE_TO(outbox_message, max_attempts)
+
 /* One message ready to bind. */
 struct row {
-    const outbox_message *m;
+    outbox_message given;
+    const outbox_message *m; /* the same */
     outbox_id id;
     char *headers;     /* JSON, or NULL */
     int lane;
@@ -170,7 +174,7 @@ static int check(const outbox_conn *conn, const outbox_message *m, size_t index,
     outbox_id id;
     int rc;
 
-    if (m->size < sizeof(outbox_message))
+    if (m->size < MESSAGE_LEAST)
         return bad(err, index, "enqueue.bad_size", "size is not set: start from OUTBOX_MESSAGE_INIT");
     if ((rc = check_line(m->topic, TEXT_MAX_CHARS, 1, index, "topic", err)) != OUTBOX_OK ||
         (rc = check_text(m->partition_key, TEXT_MAX_CHARS, 0, index, "partition_key", err)) != OUTBOX_OK ||
@@ -184,10 +188,11 @@ static int check(const outbox_conn *conn, const outbox_message *m, size_t index,
     return OUTBOX_OK;
 }
 
-static const outbox_message *message_at(const outbox_message *messages, size_t index)
+static void take_message(const outbox_message *messages, size_t index, outbox_message *m)
 {
-    /* A program compiled against a later header has larger structs. */
-    return (const outbox_message *)(const void *)((const char *)messages + index * messages[0].size);
+    size_t size = messages[0].size;
+
+    outbox_sized__take(m, sizeof(*m), (const char *)messages + index * size, size);
 }
 
 static struct outbox_value text_value(const char *text)
@@ -261,8 +266,9 @@ static int prepare_rows(outbox_conn *conn, const outbox_message *messages, struc
         return outbox_error__nomem(err);
     rc = outbox_uuid__make(ids, call->count, err);
     for (i = 0; i < call->count && rc == OUTBOX_OK; i++) {
-        const outbox_message *m = message_at(messages, i);
+        const outbox_message *m = &call->rows[i].given;
 
+        take_message(messages, i, &call->rows[i].given);
         if (m->delay_ms > 0 && now == 0)
             rc = outbox_conn__now(conn, &now, err);
         call->rows[i].id = ids[i];
@@ -415,13 +421,16 @@ static int insert(outbox_conn *conn, const struct call *call, outbox_error **err
 
 static int check_all(const outbox_conn *conn, const outbox_message *messages, size_t count, outbox_error **err)
 {
+    outbox_message m;
     size_t i;
     int rc = OUTBOX_OK;
 
-    if (messages[0].size < sizeof(outbox_message))
+    if (messages[0].size < MESSAGE_LEAST)
         return bad(err, 0, "enqueue.bad_size", "size is not set: start from OUTBOX_MESSAGE_INIT");
-    for (i = 0; i < count && rc == OUTBOX_OK; i++)
-        rc = check(conn, message_at(messages, i), i, err);
+    for (i = 0; i < count && rc == OUTBOX_OK; i++) {
+        take_message(messages, i, &m);
+        rc = check(conn, &m, i, err);
+    }
     return rc;
 }
 

@@ -76,6 +76,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/record.h \
 	%D%/relay_internal.h \
 	%D%/sqltext.h \
+	%D%/sized.h \
 	%D%/thread.h \
 	%D%/trouble.h \
 	%D%/arena.h \

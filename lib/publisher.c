@@ -3,6 +3,7 @@
 #include "publishers/builtin.h"
 #include "delivery.h"
 #include "error_internal.h"
+#include "sized.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ int outbox_publisher_new(const outbox_publisher_ops *ops, void *self, outbox_pub
 {
     outbox_publisher *p;
 
-    if (publisher == NULL || ops == NULL || ops->size < sizeof(*ops) || ops->abi != OUTBOX_PUBLISHER_ABI ||
+    if (publisher == NULL || ops == NULL || ops->size < OUTBOX_SIZE_TO(outbox_publisher_ops, close) || ops->abi != OUTBOX_PUBLISHER_ABI ||
         ops->publish == NULL || ops->name == NULL)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "publisher.bad_ops",
                                  "a publisher needs size, abi, a name and a publish function");
@@ -57,7 +58,7 @@ int outbox_publisher_new(const outbox_publisher_ops *ops, void *self, outbox_pub
     *publisher = p;
     if (p == NULL)
         return outbox_error__nomem(err);
-    p->ops = *ops;
+    outbox_sized__take(&p->ops, sizeof(p->ops), ops, ops->size);
     p->self = self;
     pthread_mutex_init(&p->lock, NULL);
     return OUTBOX_OK;

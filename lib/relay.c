@@ -2,6 +2,7 @@
 /* The relay: starting, stopping, and what its threads share. */
 #include "relay_internal.h"
 #include "error_internal.h"
+#include "sized.h"
 #include "uuid.h"
 
 #include <stdio.h>
@@ -49,6 +50,9 @@ int outbox_relay_new(const char *dsn, const outbox_conf *conf, outbox_publisher 
 
     if (out == NULL || dsn == NULL || dsn[0] == '\0' || publisher == NULL)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "relay.incomplete", "a relay needs a database and a publisher");
+    if (hooks != NULL && hooks->size < sizeof(size_t))
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "hooks.bad_size",
+                                 "the hooks' size is not set: start from OUTBOX_HOOKS_INIT");
     *out = NULL;
     relay = calloc(1, sizeof(*relay));
     if (relay == NULL)
@@ -61,7 +65,7 @@ int outbox_relay_new(const char *dsn, const outbox_conf *conf, outbox_publisher 
     relay->publisher = publisher;
     relay->stats.size = sizeof(relay->stats);
     if (hooks != NULL)
-        relay->hooks = *hooks;
+        outbox_sized__take(&relay->hooks, sizeof(relay->hooks), hooks, hooks->size);
     relay->dsn = strdup(dsn);
     rc = relay->dsn != NULL ? outbox_conf__copy(conf, &relay->conf, err) : outbox_error__nomem(err);
     if (rc == OUTBOX_OK)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The cleaner: what stays how long, and that no more than that goes. */
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -482,6 +483,35 @@ static void test_own_timeouts(struct fixture *fx)
     }
 }
 
+/* Of a program that was compiled against an earlier header only what was there then is read. */
+static void test_smaller_hooks(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_hooks hooks = OUTBOX_HOOKS_INIT;
+    outbox_cleaner *cleaner = NULL;
+    int64_t cleaned = 0;
+    int gone;
+
+    hooks.cleaned = count_cleaned;
+    hooks.user = &cleaned;
+    hooks.size = 0;
+    EXPECT(outbox_cleaner_new(fx->dsn, fx->conf, &hooks, &cleaner, &fx->err), OUTBOX_ERR_INVALID);
+    CHECK_STR(fx->name, "hooks.bad_size");
+    hooks.size = offsetof(outbox_hooks, cleaned);
+    fixture_set(fx, "clean.interval", "20ms");
+    fixture_set(fx, "clean.retention", "50ms");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL && send_numbered(fx, "t", 10, 50), "not sent");
+    CHECK_INT(drain(fx, consumer, NULL), 50);
+    MUST(outbox_cleaner_new(fx->dsn, fx->conf, &hooks, &cleaner, &fx->err));
+    OK(outbox_cleaner_start(cleaner, &fx->err));
+    WAIT_FOR(rows(fx) == 0 && count_state(fx, OUTBOX_DELIVERED) == 0, gone);
+    CHECK(gone, "nothing was cleaned");
+    outbox_cleaner_stop(cleaner);
+    OK(outbox_cleaner_join(cleaner, &fx->err));
+    outbox_cleaner_free(cleaner);
+    CHECK_INT(cleaned, 0);
+}
+
 void suite_clean(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -499,6 +529,7 @@ void suite_clean(const struct target *target, const char *only)
         {"clean: beside enqueue and relays", test_beside, 0},
         {"clean: a pass that is stopped", test_stopped, 1},
         {"clean: the thread", test_thread, 0},
+        {"clean: hooks of an earlier size", test_smaller_hooks, 0},
         {"clean: a pass that is stopped", test_stopped_pass, 0},
         {"clean: lanes in which there is nothing", test_idle_pass, 0},
     };

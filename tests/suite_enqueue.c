@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Enqueue: how many, in which order, in whose transaction; what is refused. */
 #include <ctype.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,6 +428,25 @@ static void test_codec(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 2);
 }
 
+/* What the compiler adds behind the last member does not count, and a later header may have more. */
+static void test_sizes(struct fixture *fx)
+{
+    struct {
+        outbox_message m;
+        char later[24];
+    } larger[2] = {{text_message("t", "k", "1"), "later"}, {text_message("t", "k", "2"), "later"}};
+    outbox_message m = text_message("t", "k", "3");
+
+    larger[0].m.size = larger[1].m.size = sizeof larger[0];
+    OK(outbox_enqueue(fx->conn, &larger[0].m, 2, NULL, &fx->err));
+    m.size = offsetof(outbox_message, max_attempts) + sizeof m.max_attempts;
+    OK(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err));
+    CHECK_INT(count_waiting(fx), 3);
+    m.size--;
+    EXPECT(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err), OUTBOX_ERR_INVALID);
+    CHECK_STR(fx->name, "enqueue.bad_size");
+}
+
 /* Keyless messages go everywhere, keyed ones where their key belongs. */
 static void test_lanes(struct fixture *fx)
 {
@@ -462,6 +482,7 @@ void suite_enqueue(const struct target *target, const char *only)
         {"dedup: while deferred", test_dedup_deferred, 0},
         {"dedup: twice in one call", test_dedup_one_call, 0},
         {"codec", test_codec, 0},
+        {"enqueue: structs of other sizes", test_sizes, 0},
         {"lanes of keys and of keyless messages", test_lanes, 0},
     };
 

@@ -543,6 +543,23 @@ static void test_lanes_apart(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 0);
 }
 
+/* An idle relay asks often: it must neither wait for an application that writes, nor keep it waiting. */
+static void test_idle_claim(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    outbox_batch *batch = NULL;
+    struct db writer = {0};
+
+    REQUIRE(consumer != NULL && db_open(&writer, fx->dsn, 1) == 0, "no connection");
+    CHECK_INT(db_exec(&writer, target_is_postgresql(fx->target) ? "BEGIN" : "BEGIN IMMEDIATE"), 0);
+    CHECK_INT(db_exec(&writer, "UPDATE %smeta SET value = value", fx->prefix), 0);
+    CHECK_INT(outbox_consumer_claim(consumer, &batch, &fx->err), OUTBOX_NONE);
+    CHECK_INT(db_exec(&writer, "ROLLBACK"), 0);
+    db_close(&writer);
+    REQUIRE(send_text(fx, "t", "k", "x"), "not sent");
+    CHECK_INT(settle_one(fx, consumer, OUTBOX_PUBLISHED, NULL), 1);
+}
+
 void suite_lease(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -559,6 +576,7 @@ void suite_lease(const struct target *target, const char *only)
         {"suspect: the attempt is recorded beforehand", test_suspect_recorded, 0},
         {"claim: paused before it reads", test_paused, 0},
         {"batch: size", test_batch_size, 1},
+        {"claim: idle, beside a writer", test_idle_claim, 0},
         {"batch: bytes", test_batch_bytes, 0},
         {"batch: bytes of headers", test_batch_header_bytes, 1},
         {"batch: no lane in two hands", test_lanes_apart, 0},

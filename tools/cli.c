@@ -71,6 +71,8 @@ int cli_parse(struct cli *cli, int argc, char **argv)
 
 void cli_free(struct cli *cli)
 {
+    for (size_t i = 0; i < cli->given_count; i++)
+        free(cli->given[i].copy);
     free(cli->given);
     cli->given = NULL;
     cli->given_count = 0;
@@ -305,12 +307,24 @@ void cli_settings_free(struct cli_settings *settings)
     *settings = (struct cli_settings){ 0 };
 }
 
-char *cli_hide(char *argument)
+/* A connection string, or a URL with a user; a DSN's name or a path stays, so that one sees which it is. */
+static bool may_have_password(const char *argument)
 {
-    char *copy = strdup(argument);
+    return strcasestr(argument, "pwd") != NULL || strcasestr(argument, "password") != NULL ||
+           (strstr(argument, "://") != NULL && strchr(argument, '@') != NULL);
+}
 
-    /* A connection string; a DSN's name or a path stays, so that one sees which it is. */
-    if (copy != NULL && (strcasestr(argument, "pwd") != NULL || strcasestr(argument, "password") != NULL))
-        memset(argument, '*', strlen(argument));
-    return copy;
+int cli_hide(struct cli *cli, size_t option)
+{
+    for (size_t i = 0; i < cli->given_count; i++) {
+        struct cli_given *g = &cli->given[i];
+        if (g->option != option || g->copy != NULL || !may_have_password(g->value))
+            continue;
+        g->copy = strdup(g->value);
+        if (g->copy == NULL)
+            return cli_fail(cli, "out of memory");
+        memset(g->value, '*', strlen(g->value));
+        g->value = g->copy;
+    }
+    return CLI_OK;
 }

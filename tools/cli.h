@@ -33,6 +33,7 @@ struct cli_option {
 struct cli_given {
     size_t option;
     char *value; /* NULL when it takes none */
+    char *copy;  /* that is the value now, when the argument was hidden; or NULL */
 };
 
 struct cli {
@@ -92,7 +93,7 @@ void cli_settings_free(struct cli_settings *settings);
 /* Reads an INI file into settings. */
 int cli_config_load(const struct cli *cli, const char *path, struct cli_settings *settings);
 
-/* A copy of an argument that may hold a password, which no longer shows in the list of processes. */
-char *cli_hide(char *argument);
+/* Takes the values of an option that may hold passwords out of the list of processes; the copies go with cli_free(). */
+int cli_hide(struct cli *cli, size_t option);
 
 #endif

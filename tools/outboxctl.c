@@ -172,20 +172,6 @@ int ctl_connect(struct ctl *ctl)
     return CLI_OK;
 }
 
-static int hide_dsn(struct cli *cli, char **hidden)
-{
-    for (size_t i = 0; i < cli->given_count; i++) {
-        if (cli->given[i].option != CTL_DSN)
-            continue;
-        free(*hidden);
-        *hidden = cli_hide(cli->given[i].value);
-        if (*hidden == NULL)
-            return cli_fail(cli, "out of memory");
-        cli->given[i].value = *hidden;
-    }
-    return CLI_OK;
-}
-
 static int run(struct ctl *ctl)
 {
     int status = find_command(ctl);
@@ -209,20 +195,20 @@ static int run(struct ctl *ctl)
 int main(int argc, char **argv)
 {
     struct ctl ctl = { .cli = { .program = "outboxctl", .options = options, .option_count = CTL__COUNT } };
-    char *hidden_dsn = NULL;
     int status;
 
     status = cli_parse(&ctl.cli, argc, argv);
     ctl.json = cli_has(&ctl.cli, CTL_JSON);
     if (status == CLI_OK)
-        status = hide_dsn(&ctl.cli, &hidden_dsn);
+        status = cli_hide(&ctl.cli, CTL_DSN);
+    if (status == CLI_OK)
+        status = cli_hide(&ctl.cli, CTL_SET);
     if (status == CLI_OK)
         status = run(&ctl);
     status = cli_finish(&ctl.cli, status);
     outbox_conn_close(ctl.conn);
     cli_settings_free(&ctl.settings);
     cli_free(&ctl.cli);
-    free(hidden_dsn);
     return status;
 }
 

@@ -289,22 +289,12 @@ static void log_stats(struct daemon *d)
 
 static int hide_secrets(struct cli *cli)
 {
-    for (size_t i = 0; i < cli->given_count; i++) {
-        size_t option = cli->given[i].option;
-        if (option != OPT_DSN && option != OPT_PUBLISHER)
-            continue;
-        cli->given[i].value = cli_hide(cli->given[i].value);
-        if (cli->given[i].value == NULL)
-            return cli_fail(cli, "out of memory");
-    }
-    return CLI_OK;
-}
+    static const size_t secret[] = { OPT_DSN, OPT_PUBLISHER, OPT_SET };
+    int status = CLI_OK;
 
-static void free_secrets(struct cli *cli)
-{
-    for (size_t i = 0; i < cli->given_count; i++)
-        if (cli->given[i].option == OPT_DSN || cli->given[i].option == OPT_PUBLISHER)
-            free(cli->given[i].value);
+    for (size_t i = 0; i < sizeof(secret) / sizeof(secret[0]) && status == CLI_OK; i++)
+        status = cli_hide(cli, secret[i]);
+    return status;
 }
 
 static int open_all(struct daemon *d)
@@ -376,13 +366,10 @@ int main(int argc, char **argv)
     struct daemon d = { .cli = { .program = "outboxd", .options = options, .option_count = OPT__COUNT } };
     int status = cli_parse(&d.cli, argc, argv);
 
-    if (status == CLI_OK) {
+    if (status == CLI_OK)
         status = hide_secrets(&d.cli);
-        if (status == CLI_OK) {
-            status = run(&d);
-            free_secrets(&d.cli);
-        }
-    }
+    if (status == CLI_OK)
+        status = run(&d);
     status = cli_finish(&d.cli, status);
     cli_free(&d.cli);
     return status;

@@ -130,8 +130,8 @@ OUTBOX_API int outbox_relay_join(outbox_relay *relay, outbox_error **err);
 OUTBOX_API int outbox_relay_run(outbox_relay *relay, outbox_error **err);
 
 /**
- * Publishes what is ready now, then stops by itself: until no free lane has work. Messages that wait for a retry or
- * their time are left.
+ * Publishes what is ready, then stops by itself: until no free lane has work. Messages that wait for a retry or their time
+ * are left, unless that comes while it runs; so is what another relay has leased.
  *
  * @param[in]  relay  a relay that does not run
  * @param[out] err    why not, or NULL

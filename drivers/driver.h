@@ -11,6 +11,7 @@ enum outbox_query {
     Q_META,             /* name, value: tt */
     Q_TOUCH,            /* a write that changes nothing, before anything is read in the application's transaction; or NULL */
     Q_CLOCK,            /* the server's time: i */
+    Q_PACKET,           /* bytes that the server takes in one statement: i; NULL: it sets no such limit */
     Q_INSERT,           /* enqueue rows */
     Q_DEDUP,            /* note ids and keys that must be unique */
     Q_CLAIM,            /* lease a lane that has work; Q_CLAIM columns; NULL: Q_CANDIDATES and Q_TAKE */
@@ -34,7 +35,7 @@ enum outbox_query {
     Q_JOURNAL,          /* note where a lane's position is now */
     Q_DEFER,            /* copy messages by seq to the deferred ones */
     Q_FAIL,             /* the same for failed ones, each with its state, attempts, wait and error */
-    Q_FAIL_DEFERRED,    /* state, attempts, wait and error of deferred ones that failed again */
+    Q_FAIL_DEFERRED,    /* state, attempts, wait and error of deferred ones that failed again; all, or one */
     Q_DEFER_SCHEDULED,  /* the same, with their own available_at */
     Q_DUE,              /* seq, key_hash, bytes, min held, min retry, min dead: iiiiii */
     Q_FOLLOWERS,        /* seq, bytes of a key's held ones: ii */
@@ -85,6 +86,7 @@ enum outbox_query {
 
 #define OUTBOX_DRIVER_POSITION 1u        /* can settle by position */
 #define OUTBOX_DRIVER_SETTLE_RETURNS 2u  /* Q_SETTLE_POSITION answers with a row: the new xbound */
+#define OUTBOX_DRIVER_INDEX_SCHEMA 4u    /* CREATE INDEX has the schema before the index, not before the table */
 
 /* What connections of the library's own say when they connect, where the user has no say in it. */
 struct outbox_word {
@@ -106,11 +108,19 @@ struct outbox_driver {
     const char *dialect;        /* folder of migrations */
     const char *const *dbms;    /* what SQL_DBMS_NAME starts with; ends with NULL */
     unsigned flags;
+    const char *quote;          /* around names */
     const char *now;            /* microseconds since 1970 UTC, by the server's clock, of this statement */
     const char *bytes;          /* size of the column `payload` in bytes, without reading it */
     const char *limit;          /* what follows ORDER BY */
     const char *text;           /* type for CAST of an error text */
+    const char *number;         /* type for CAST of a number of 64 bits */
     const char *id;             /* how the parameter :id is written into the column id */
+    /* What the generic schema is made of. */
+    const char *sequence;       /* the rest of a column that numbers rows, and is the primary key */
+    const char *uuid, *long_text, *long_bytes; /* types */
+    const char *table_end;      /* what follows a table's columns */
+    const char *if_not_exists;  /* where what makes tables commits; else "" */
+    const char *insert_new;     /* INSERT INTO, or what passes over rows that are there when that can be */
     const char *begin, *commit, *rollback; /* SQL; NULL: the ODBC calls */
     const char *migrate_lock;   /* first statement of the migrating transaction; NULL: none */
     const char *create_schema;  /* NULL: schemas are not made here */
@@ -124,12 +134,26 @@ struct outbox_driver {
     const char *sql[Q__COUNT];
 };
 
+/* What became of one message: bound for each, written for all at once. */
+#define OUTBOX_OUTCOME                                                                                                  \
+    "(CAST(:seq AS {number}), CAST(:state AS {number}), CAST(:attempts AS {number}), CAST(:delay AS {number}), "        \
+    "CAST(:error AS {text}), CAST(:key_hash AS {number}))"
+
+/* Q_FAIL_DEFERRED, where an UPDATE may begin with WITH. */
+#define OUTBOX_FAIL_DEFERRED                                                                                            \
+    "WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTBOX_OUTCOME "]]) UPDATE {deferred} SET "  \
+    "state = (SELECT vstate FROM v WHERE vseq = seq), attempts = (SELECT vattempts FROM v WHERE vseq = seq), "          \
+    "available_at = {now} + (SELECT vdelay FROM v WHERE vseq = seq), "                                                  \
+    "last_error = (SELECT verror FROM v WHERE vseq = seq), deferred_at = {now} "                                        \
+    "WHERE lane = :lane AND seq IN (SELECT vseq FROM v)"
+
 /* Record columns, in the order in which every reading statement gives them; see record.c. */
 #define OUTBOX_RECORD_TYPES "iitttbtttiiiittii"
 
 extern const struct outbox_driver outbox_driver__generic;
 extern const struct outbox_driver outbox_driver__postgresql;
 extern const struct outbox_driver outbox_driver__sqlite;
+extern const struct outbox_driver outbox_driver__mariadb;
 
 /* By name, or by what the server calls itself; "generic" on a known server speaks with that server's expressions.
  * NULL: no driver of that name. */

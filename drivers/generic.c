@@ -12,17 +12,12 @@
     "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "             \
     "m.max_attempts, m.created_at, m.available_at, "
 #define RAW COLUMNS "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, CAST(NULL AS {text}), CAST(NULL AS {text}), "  \
-    "CAST(0 AS INTEGER), CAST(0 AS INTEGER)"
+    "CAST(0 AS {number}), CAST(0 AS {number})"
 #define ANY_DEFERRED "(SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane)"
-#define DEFERRED COLUMNS "m.state, m.last_error, CAST(NULL AS {text}), m.attempts, CAST(0 AS INTEGER)"
+#define DEFERRED COLUMNS "m.state, m.last_error, CAST(NULL AS {text}), m.attempts, CAST(0 AS {number})"
 #define DELIVERED "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "\
-    "m.max_attempts, m.created_at, CAST(NULL AS INTEGER), CAST(6 AS INTEGER), m.last_error, CAST(NULL AS {text}), "     \
+    "m.max_attempts, m.created_at, CAST(NULL AS {number}), CAST(6 AS {number}), m.last_error, CAST(NULL AS {text}), "   \
     "m.attempts, m.published_at"
-
-/* What became of one message: bound for each, written for all at once. */
-#define OUTCOME                                                                                                         \
-    "(CAST(:seq AS BIGINT), CAST(:state AS INTEGER), CAST(:attempts AS INTEGER), CAST(:delay AS BIGINT), "              \
-    "CAST(:error AS {text}), CAST(:key_hash AS BIGINT))"
 
 static const char *const dbms[] = { NULL };
 
@@ -49,11 +44,20 @@ const struct outbox_driver outbox_driver__generic = {
     .dialect = "generic",
     .dbms = dbms,
     /* Standard SQL as far as it goes; a server that wants it otherwise gets a driver of its own. */
+    .quote = "\"",
     .now = "CAST(EXTRACT(EPOCH FROM CURRENT_TIMESTAMP) * 1000000 AS BIGINT)",
     .bytes = "OCTET_LENGTH(m.payload)",
     .limit = "FETCH FIRST :limit ROWS ONLY",
     .text = "VARCHAR(1000)",
+    .number = "BIGINT",
     .id = ":id",
+    .sequence = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    .uuid = "CHAR(36)",
+    .long_text = "CLOB",
+    .long_bytes = "BLOB",
+    .table_end = "",
+    .if_not_exists = "",
+    .insert_new = "INSERT INTO",
     .errors = errors,
     .sql = {
         [Q_META] = "SELECT name, value FROM {meta}",
@@ -101,22 +105,20 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, published_at) SELECT lane, pos, low, {now} FROM {lanes} "
                       "WHERE lane = :lane",
         [Q_DEFER] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, key_hash, "
-                    "deferred_at) SELECT lane, seq, " COPIED ", CAST(:state AS INTEGER), CAST(:attempts AS INTEGER), "
-                    "{now} + CAST(:delay AS BIGINT), CAST(:error AS {text}), CAST(:key_hash AS BIGINT), {now} "
+                    "deferred_at) SELECT lane, seq, " COPIED ", CAST(:state AS {number}), CAST(:attempts AS {number}), "
+                    "{now} + CAST(:delay AS {number}), CAST(:error AS {text}), CAST(:key_hash AS {number}), {now} "
                     "FROM {messages} WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_FAIL] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, key_hash, "
-                   "deferred_at) WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTCOME "]]) "
-                   "SELECT lane, seq, " COPIED ", vstate, vattempts, {now} + vdelay, verror, vkey, {now} "
+                   "deferred_at) WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES "
+                   "[[" OUTBOX_OUTCOME "]]) SELECT lane, seq, " COPIED ", vstate, vattempts, {now} + vdelay, verror, vkey, {now} "
                    "FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane",
-        [Q_FAIL_DEFERRED] =
-            "WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTCOME "]]) UPDATE {deferred} SET "
-            "state = (SELECT vstate FROM v WHERE vseq = seq), attempts = (SELECT vattempts FROM v WHERE vseq = seq), "
-            "available_at = {now} + (SELECT vdelay FROM v WHERE vseq = seq), "
-            "last_error = (SELECT verror FROM v WHERE vseq = seq), deferred_at = {now} "
-            "WHERE lane = :lane AND seq IN (SELECT vseq FROM v)",
+        /* One at a time: no way to give each row its own values is known to all. */
+        [Q_FAIL_DEFERRED] = "UPDATE {deferred} SET state = :state, attempts = :attempts, "
+                            "available_at = {now} + CAST(:delay AS {number}), last_error = :error, deferred_at = {now} "
+                            "WHERE lane = :lane AND seq = :seq",
         [Q_DEFER_SCHEDULED] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, "
                               "key_hash, deferred_at) SELECT lane, seq, " COPIED ", 2, 0, available_at, NULL, "
-                              "CAST(:key_hash AS BIGINT), {now} FROM {messages} "
+                              "CAST(:key_hash AS {number}), {now} FROM {messages} "
                               "WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, "
                   "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4 "
@@ -183,7 +185,7 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_LIST_DEFERRED] = "SELECT " DEFERRED " FROM {deferred} m WHERE 1 = 1",
         [Q_LIST_DELIVERED] = "SELECT " DELIVERED " FROM {published} m WHERE 1 = 1",
         [Q_LIST_DELIVERED_POSITION] =
-            "SELECT " COLUMNS "CAST(6 AS INTEGER), CAST(NULL AS {text}), CAST(NULL AS {text}), CAST(0 AS INTEGER), "
+            "SELECT " COLUMNS "CAST(6 AS {number}), CAST(NULL AS {text}), CAST(NULL AS {text}), CAST(0 AS {number}), "
             "(SELECT MIN(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos >= m.seq) "
             "FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE m.seq <= l.pos",
         [Q_PICK_PENDING] = "SELECT m.lane, m.seq, 0 FROM {messages} m WHERE 1 = 1",

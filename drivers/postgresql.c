@@ -115,11 +115,20 @@ const struct outbox_driver outbox_driver__postgresql = {
     .dialect = "postgresql",
     .dbms = dbms,
     .flags = OUTBOX_DRIVER_POSITION | OUTBOX_DRIVER_SETTLE_RETURNS,
+    .quote = "\"",
     .now = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
     .bytes = "octet_length(m.payload)",
     .limit = "LIMIT :limit",
     .text = "text",
+    .number = "BIGINT",
     .id = ":id::uuid",
+    .sequence = "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    .uuid = "uuid",
+    .long_text = "text",
+    .long_bytes = "bytea",
+    .table_end = "",
+    .if_not_exists = "",
+    .insert_new = "INSERT INTO",
     .begin = "BEGIN", /* by SQL: SQLEndTran says success for a transaction that was aborted */
     .commit = "COMMIT",
     .rollback = "ROLLBACK",
@@ -151,6 +160,7 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_DELETE] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, snap, published_at) SELECT lane, pos, low, snap, {now} "
                       "FROM {lanes} WHERE lane = :lane",
+        [Q_FAIL_DEFERRED] = OUTBOX_FAIL_DEFERRED,
         [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND "
                             "m.seq = ANY (:seqs::bigint[])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",

@@ -16,6 +16,8 @@ static const struct target targets[] = {
     {"postgresql/position", "postgresql", "postgresql", "position"},
     {"postgresql/delete", "postgresql", "postgresql", "delete"},
     {"generic/postgresql", "generic", "postgresql", "auto"},
+    {"mariadb/delete", "mariadb", "mariadb", "delete"},
+    {"generic/mariadb", "generic", "mariadb", "auto"},
 };
 
 const struct target *target_find(const char *name)
@@ -32,9 +34,24 @@ int target_is_postgresql(const struct target *target)
     return strcmp(target->database, "postgresql") == 0;
 }
 
+int target_is_sqlite(const struct target *target)
+{
+    return strcmp(target->database, "sqlite") == 0;
+}
+
 const char *postgresql_dsn(void)
 {
     return getenv("OUTBOX_TEST_PG");
+}
+
+const char *target_server(const struct target *target)
+{
+    return getenv(target_is_postgresql(target) ? "OUTBOX_TEST_PG" : "OUTBOX_TEST_MARIADB");
+}
+
+int target_missing(const struct target *target)
+{
+    return !target_is_sqlite(target) && target_server(target) == NULL;
 }
 
 /* ---- Waiting ---- */
@@ -129,8 +146,8 @@ int fixture_prepare(struct fixture *fx, const struct target *target)
 
     memset(fx, 0, sizeof *fx);
     fx->target = target;
-    if (target_is_postgresql(target)) {
-        snprintf(fx->dsn, sizeof fx->dsn, "%s", postgresql_dsn());
+    if (!target_is_sqlite(target)) {
+        snprintf(fx->dsn, sizeof fx->dsn, "%s", target_server(target));
         snprintf(fx->prefix, sizeof fx->prefix, "t%d_", ++number);
     } else {
         snprintf(fx->directory, sizeof fx->directory, "/tmp/outbox-test-XXXXXX");

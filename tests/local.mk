@@ -4,7 +4,7 @@
 #   unit/         Criterion programs, of pure logic
 #   plain/        programs that print TAP and need no database: threads, leaks, out of memory
 #   conformance/  programs and scripts that print TAP and get a private PostgreSQL and the
-#                 ODBC drivers: every driver, every publisher
+#                 ODBC drivers, and a MariaDB when their name has "mariadb": every driver, every publisher
 #   fault/        the same, which kill and restart their server
 #   soak/         the same, only run with OUTBOX_TEST_LONG=1
 #   fuzz/         one program a parser, which replays its corpus (see tests/fuzz/fuzz.h)
@@ -40,9 +40,11 @@ conformance_tests = \
 	%D%/conformance/defects \
 	%D%/conformance/e2e_postgresql \
 	%D%/conformance/e2e_sqlite \
+	%D%/conformance/generic_mariadb \
 	%D%/conformance/generic_postgresql \
 	%D%/conformance/generic_sqlite \
 	%D%/conformance/installed_sql \
+	%D%/conformance/mariadb_delete \
 	%D%/conformance/odbc_facts \
 	%D%/conformance/odbc_layer \
 	%D%/conformance/plans \
@@ -138,6 +140,7 @@ golden_files = \
 	%D%/golden/key-hashes.tsv \
 	%D%/golden/lanes.tsv \
 	%D%/golden/sql-generic.txt \
+	%D%/golden/sql-mariadb.txt \
 	%D%/golden/sql-postgresql.txt \
 	%D%/golden/sql-sqlite.txt
 
@@ -145,7 +148,7 @@ golden_files = \
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
 	%D%/lsan.supp %D%/tsan.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh
@@ -168,7 +171,7 @@ AM_TESTS_ENVIRONMENT = \
 clean-local: clean-tests
 .PHONY: clean-tests
 clean-tests:
-	rm -rf %D%/pg-template
+	rm -rf %D%/pg-template %D%/mariadb-template
 
 # Everything that `make check` would build, without running it.
 .PHONY: check-build

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* MariaDB through its own ODBC driver, Connector/ODBC. Settles by delete.
+ *
+ * InnoDB locks what a statement looks at, not only what it changes. So
+ *
+ * - connections of the library's own read committed: no gaps are locked, and inserts of applications wait for nobody;
+ * - each statement that deletes or updates rows is told to find them by the primary key: one that walked over another
+ *   index or the whole table would wait for the uncommitted rows of applications, or of relays that settle other lanes;
+ * - rows are copied by INSERT … SELECT, which under READ COMMITTED locks nothing that it reads.
+ *
+ * A column that is null comes first in an index. Held messages have no available_at, so what is due is found by
+ * due_at, which is never null.
+ *
+ * What differs on MySQL stands in comments that only one of the two executes; it was not run there. */
+#include "driver.h"
+
+#define FREE "l.lane >= 0 AND (l.owner IS NULL OR l.lease_until < {now})"
+
+/* With ORDER BY … LIMIT 1 a subquery reads one entry of the index; MIN() would read all of the lane's. */
+#define NEW "(SELECT m.seq FROM {messages} m FORCE INDEX (lane_seq) WHERE m.lane = l.lane ORDER BY m.seq LIMIT 1)"
+#define NEXT_DUE "(SELECT d.due_at FROM {deferred} d FORCE INDEX (due) WHERE d.lane = l.lane ORDER BY d.due_at LIMIT 1)"
+#define FIRST_OF_KEY(state)                                                                                             \
+    "(SELECT f.seq FROM {deferred} f FORCE INDEX (key_state) WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND "    \
+    "f.state = " state " AND m.key_hash <> 0 ORDER BY f.seq LIMIT 1)"
+
+#define MESSAGE                                                                                                         \
+    "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "             \
+    "m.max_attempts, m.created_at, m.available_at, CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, NULL, NULL, 0, 0"
+
+#define ROW "/*!80019 ROW */"
+#define COPIED "id, topic, partition_key, payload, headers, content_type, message_type, max_attempts, created_at"
+
+static const char *const dbms[] = { "MariaDB", "MySQL", NULL };
+
+/* A relay that is stopped in the middle of a transaction must not keep its locks; one that waits for a lock must not
+ * wait as long as a lease lasts. Values that do not fit are refused, not cut. */
+static const char *const setup[] = {
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION innodb_lock_wait_timeout = 10"
+    "/*M!100301 , SESSION idle_transaction_timeout = 60 */",
+    NULL,
+};
+
+/* By the server's numbers: many say HY000. */
+static const struct outbox_errclass errors[] = {
+    { "", 1205, NULL, OUTBOX_ERR_CONFLICT },  /* a lock was waited for too long: only the statement was rolled back */
+    { "", 1213, NULL, OUTBOX_ERR_CONFLICT },  /* a deadlock: all was, and what follows would commit by itself */
+    { "", 1020, NULL, OUTBOX_ERR_CONFLICT },  /* a row changed since the snapshot (innodb_snapshot_isolation) */
+    { "", 1412, NULL, OUTBOX_ERR_CONFLICT },  /* a table changed since the snapshot */
+    { "40", 0, NULL, OUTBOX_ERR_CONFLICT },
+    { "", 1062, NULL, OUTBOX_ERR_DUPLICATE },
+    { "", 1290, NULL, OUTBOX_ERR_READONLY },
+    { "", 1792, NULL, OUTBOX_ERR_READONLY },
+    { "", 1836, NULL, OUTBOX_ERR_READONLY },
+    { "", 1049, NULL, OUTBOX_ERR_SCHEMA },
+    { "", 1054, NULL, OUTBOX_ERR_SCHEMA },
+    { "", 1146, NULL, OUTBOX_ERR_SCHEMA },
+    { "", 1053, NULL, OUTBOX_ERR_LOST },      /* the server shuts down */
+    { "", 1927, NULL, OUTBOX_ERR_LOST },      /* the connection was killed, or idle in a transaction for too long */
+    { "", 2006, NULL, OUTBOX_ERR_LOST },
+    { "", 2013, NULL, OUTBOX_ERR_LOST },
+    { "", 2055, NULL, OUTBOX_ERR_LOST },
+    { "08", 0, NULL, OUTBOX_ERR_LOST },
+    { "", 0, NULL, 0 },
+};
+
+const struct outbox_driver outbox_driver__mariadb = {
+    .name = "mariadb",
+    .dialect = "mariadb",
+    .dbms = dbms,
+    .quote = "`",
+    /* Not from NOW(), which is told in the session's zone: in autumn one hour comes twice. */
+    .now = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)))",
+    .bytes = "LENGTH(m.payload)",
+    .limit = "LIMIT :limit",
+    .text = "CHAR(1000)",
+    .number = "SIGNED",
+    .id = ":id",
+    .sequence = "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY",
+    .uuid = "CHAR(36)",
+    .long_text = "LONGTEXT",
+    .long_bytes = "LONGBLOB",
+    /* Without these, a table is in the character set and collation of its database: latin1, where 'a' = 'A'. */
+    .table_end = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 "
+                 "COLLATE=/*M!100201 utf8mb4_nopad_bin *//*!80017 utf8mb4_0900_bin */",
+    /* Statements that make tables commit: what an attempt left behind that failed is taken over. */
+    .if_not_exists = "IF NOT EXISTS ",
+    .insert_new = "INSERT IGNORE INTO",
+    .begin = "START TRANSACTION",
+    .commit = "COMMIT",
+    .rollback = "ROLLBACK",
+    .setup = setup,
+    .errors = errors,
+    .sql = {
+        [Q_PACKET] = "SELECT @@max_allowed_packet",
+        [Q_CANDIDATES] = "SELECT l.lane, l.token FROM {lanes} l WHERE " FREE " AND (" NEW " IS NOT NULL OR " NEXT_DUE
+                         " <= {now}) ORDER BY l.lease_until, l.lane",
+        [Q_READ] = "SELECT " MESSAGE ", NULL, (SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane) "
+                   "FROM {messages} m FORCE INDEX (lane_seq) WHERE m.lane = :lane AND m.seq <= :seq "
+                   "ORDER BY m.seq LIMIT :limit",
+        [Q_SIZES] = "SELECT m.seq, {bytes} FROM {messages} m FORCE INDEX (lane_seq) WHERE m.lane = :lane "
+                    "ORDER BY m.seq LIMIT :limit",
+        [Q_DELETE] = "DELETE m FROM {messages} m FORCE INDEX (PRIMARY) WHERE m.lane = :lane AND m.seq IN ([[:seq]])",
+        [Q_FAIL] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, key_hash, "
+                   "deferred_at) WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES "
+                   "[[" ROW OUTBOX_OUTCOME "]]) SELECT lane, seq, " COPIED ", vstate, vattempts, {now} + vdelay, verror, "
+                   "vkey, {now} FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane",
+        /* UPDATE takes no WITH here; a table that is joined may begin with one. */
+        [Q_FAIL_DEFERRED] =
+            "UPDATE {deferred} d JOIN (WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES "
+            "[[" ROW OUTBOX_OUTCOME "]]) SELECT * FROM v) w "
+            "ON w.vseq = d.seq SET d.state = w.vstate, d.attempts = w.vattempts, d.available_at = {now} + w.vdelay, "
+            "d.last_error = w.verror, d.deferred_at = {now} WHERE d.lane = :lane",
+        [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, " FIRST_OF_KEY("4") ", " FIRST_OF_KEY("3") ", " FIRST_OF_KEY("5") " "
+                  "FROM {deferred} m FORCE INDEX (due) WHERE m.lane = :lane AND m.due_at <= {now} "
+                  "ORDER BY m.due_at, m.seq LIMIT :limit",
+        [Q_DEFERRED_PARK] = "UPDATE {deferred} FORCE INDEX (PRIMARY) SET state = 4, available_at = NULL WHERE "
+                            "lane = :lane AND available_at IS NOT NULL AND seq IN ([[:seq]])",
+        [Q_DEFERRED_DELETE] = "DELETE d FROM {deferred} d FORCE INDEX (PRIMARY) WHERE d.lane = :lane AND "
+                              "d.seq IN ([[:seq]])",
+        /* DISTINCT: the table that is joined is made before the one it was read from is changed. */
+        [Q_PROMOTE] =
+            "UPDATE {deferred} d JOIN (SELECT DISTINCT g.seq FROM (SELECT f.key_hash, MIN(f.seq) AS seq FROM {deferred} f "
+            "FORCE INDEX (key_state) WHERE f.lane = :lane AND f.key_hash IN ([[:key_hash]]) AND f.state = 4 "
+            "GROUP BY f.lane, f.key_hash) g WHERE NOT EXISTS (SELECT 1 FROM {deferred} h WHERE h.lane = :lane AND "
+            "h.key_hash = g.key_hash AND h.state IN (3, :dead))) p ON p.seq = d.seq "
+            "SET d.state = 3, d.available_at = {now} WHERE d.lane = :lane",
+        [Q_STRANDED] =
+            "SELECT DISTINCT m.lane, m.key_hash FROM {deferred} m WHERE m.state = 5 AND " FIRST_OF_KEY("4")
+            " IS NOT NULL AND " FIRST_OF_KEY("3") " IS NULL ORDER BY m.lane, m.key_hash LIMIT :limit",
+        [Q_ARCHIVE_DELETE] = "DELETE p FROM {published} p FORCE INDEX (PRIMARY) WHERE p.lane = :lane AND "
+                             "p.seq IN ([[:seq]])",
+        [Q_DEDUP_DELETE] = "DELETE d FROM {dedup} d FORCE INDEX (PRIMARY) WHERE d.dedup_key IN ([[:dedup]])",
+        [Q_REDRIVE] = "UPDATE {deferred} FORCE INDEX (PRIMARY) SET state = 3, attempts = 0, available_at = {now} WHERE "
+                      "lane = :lane AND state = 5 AND seq IN ([[:seq]])",
+    },
+};

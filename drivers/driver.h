@@ -34,8 +34,8 @@ enum outbox_query {
     Q_ARCHIVE_DEFERRED,
     Q_JOURNAL,          /* note where a lane's position is now */
     Q_DEFER,            /* copy messages by seq to the deferred ones */
-    Q_FAIL,             /* the same for failed ones, each with its state, attempts, wait and error */
-    Q_FAIL_DEFERRED,    /* state, attempts, wait and error of deferred ones that failed again; all, or one */
+    Q_FAIL,             /* the same for failed ones, each with its state, attempts, wait and error; repeated, or for one */
+    Q_FAIL_DEFERRED,    /* state, attempts, wait and error of deferred ones that failed again */
     Q_DEFER_SCHEDULED,  /* the same, with their own available_at */
     Q_DUE,              /* seq, key_hash, bytes, min held, min retry, min dead: iiiiii */
     Q_FOLLOWERS,        /* seq, bytes of a key's held ones: ii */
@@ -134,12 +134,20 @@ struct outbox_driver {
     const char *sql[Q__COUNT];
 };
 
+/* What a message keeps wherever it goes. */
+#define OUTBOX_COPIED "id, topic, partition_key, payload, headers, content_type, message_type, max_attempts, created_at"
+
 /* What became of one message: bound for each, written for all at once. */
 #define OUTBOX_OUTCOME                                                                                                  \
     "(CAST(:seq AS {number}), CAST(:state AS {number}), CAST(:attempts AS {number}), CAST(:delay AS {number}), "        \
     "CAST(:error AS {text}), CAST(:key_hash AS {number}))"
 
-/* Q_FAIL_DEFERRED, where an UPDATE may begin with WITH. */
+/* Q_FAIL and Q_FAIL_DEFERRED for many, where VALUES is a table, and an UPDATE may begin with WITH. */
+#define OUTBOX_FAIL                                                                                                     \
+    "INSERT INTO {deferred} (lane, seq, " OUTBOX_COPIED ", state, attempts, available_at, last_error, key_hash, "       \
+    "deferred_at) WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTBOX_OUTCOME "]]) "           \
+    "SELECT lane, seq, " OUTBOX_COPIED ", vstate, vattempts, {now} + vdelay, verror, vkey, {now} "                      \
+    "FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane"
 #define OUTBOX_FAIL_DEFERRED                                                                                            \
     "WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTBOX_OUTCOME "]]) UPDATE {deferred} SET "  \
     "state = (SELECT vstate FROM v WHERE vseq = seq), attempts = (SELECT vattempts FROM v WHERE vseq = seq), "          \

@@ -5,7 +5,7 @@
  * State numbers are those of enum outbox_state: 2 scheduled, 3 retry, 4 held, 5 dead. */
 #include "driver.h"
 
-#define COPIED "id, topic, partition_key, payload, headers, content_type, message_type, max_attempts, created_at"
+#define COPIED OUTBOX_COPIED
 
 /* Record columns; the fetch types stand in OUTBOX_RECORD_TYPES. m is whatever is read. */
 #define COLUMNS                                                                                                         \
@@ -108,11 +108,11 @@ const struct outbox_driver outbox_driver__generic = {
                     "deferred_at) SELECT lane, seq, " COPIED ", CAST(:state AS {number}), CAST(:attempts AS {number}), "
                     "{now} + CAST(:delay AS {number}), CAST(:error AS {text}), CAST(:key_hash AS {number}), {now} "
                     "FROM {messages} WHERE lane = :lane AND seq IN ([[:seq]])",
-        [Q_FAIL] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, key_hash, "
-                   "deferred_at) WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES "
-                   "[[" OUTBOX_OUTCOME "]]) SELECT lane, seq, " COPIED ", vstate, vattempts, {now} + vdelay, verror, vkey, {now} "
-                   "FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane",
         /* One at a time: no way to give each row its own values is known to all. */
+        [Q_FAIL] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, key_hash, "
+                   "deferred_at) SELECT lane, seq, " COPIED ", CAST(:state AS {number}), CAST(:attempts AS {number}), "
+                   "{now} + CAST(:delay AS {number}), CAST(:error AS {text}), CAST(:key_hash AS {number}), {now} "
+                   "FROM {messages} WHERE lane = :lane AND seq = :seq",
         [Q_FAIL_DEFERRED] = "UPDATE {deferred} SET state = :state, attempts = :attempts, "
                             "available_at = {now} + CAST(:delay AS {number}), last_error = :error, deferred_at = {now} "
                             "WHERE lane = :lane AND seq = :seq",

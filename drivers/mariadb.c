@@ -27,8 +27,12 @@
     "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "             \
     "m.max_attempts, m.created_at, m.available_at, CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, NULL, NULL, 0, 0"
 
+/* A table of VALUES has the types that its rows have when the statement is prepared, and a parameter then is a short
+ * number, to which greater ones are cut without a word. The first row, which is no message's, makes them long. */
 #define ROW "/*!80019 ROW */"
-#define COPIED "id, topic, partition_key, payload, headers, content_type, message_type, max_attempts, created_at"
+#define OUTCOMES                                                                                                        \
+    "WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES " ROW "(9223372036854775807, 0, "                \
+    "9223372036854775807, 9223372036854775807, CAST(NULL AS {text}), 9223372036854775807), [[" ROW OUTBOX_OUTCOME "]])"
 
 static const char *const dbms[] = { "MariaDB", "MySQL", NULL };
 
@@ -101,14 +105,12 @@ const struct outbox_driver outbox_driver__mariadb = {
         [Q_SIZES] = "SELECT m.seq, {bytes} FROM {messages} m FORCE INDEX (lane_seq) WHERE m.lane = :lane "
                     "ORDER BY m.seq LIMIT :limit",
         [Q_DELETE] = "DELETE m FROM {messages} m FORCE INDEX (PRIMARY) WHERE m.lane = :lane AND m.seq IN ([[:seq]])",
-        [Q_FAIL] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, key_hash, "
-                   "deferred_at) WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES "
-                   "[[" ROW OUTBOX_OUTCOME "]]) SELECT lane, seq, " COPIED ", vstate, vattempts, {now} + vdelay, verror, "
-                   "vkey, {now} FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane",
+        [Q_FAIL] = "INSERT INTO {deferred} (lane, seq, " OUTBOX_COPIED ", state, attempts, available_at, last_error, "
+                   "key_hash, deferred_at) " OUTCOMES " SELECT lane, seq, " OUTBOX_COPIED ", vstate, vattempts, "
+                   "{now} + vdelay, verror, vkey, {now} FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane",
         /* UPDATE takes no WITH here; a table that is joined may begin with one. */
         [Q_FAIL_DEFERRED] =
-            "UPDATE {deferred} d JOIN (WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES "
-            "[[" ROW OUTBOX_OUTCOME "]]) SELECT * FROM v) w "
+            "UPDATE {deferred} d JOIN (" OUTCOMES " SELECT * FROM v) w "
             "ON w.vseq = d.seq SET d.state = w.vstate, d.attempts = w.vattempts, d.available_at = {now} + w.vdelay, "
             "d.last_error = w.verror, d.deferred_at = {now} WHERE d.lane = :lane",
         [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, " FIRST_OF_KEY("4") ", " FIRST_OF_KEY("3") ", " FIRST_OF_KEY("5") " "

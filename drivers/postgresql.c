@@ -160,6 +160,7 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_DELETE] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, snap, published_at) SELECT lane, pos, low, snap, {now} "
                       "FROM {lanes} WHERE lane = :lane",
+        [Q_FAIL] = OUTBOX_FAIL,
         [Q_FAIL_DEFERRED] = OUTBOX_FAIL_DEFERRED,
         [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND "
                             "m.seq = ANY (:seqs::bigint[])",

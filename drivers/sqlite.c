@@ -71,6 +71,7 @@ const struct outbox_driver outbox_driver__sqlite = {
         [Q_CLAIM] = CLAIM("(SELECT m.seq FROM {messages} m WHERE m.lane = l.lane LIMIT 1)"),
         [Q_CLAIM_POSITION] = CLAIM("(SELECT m.seq FROM {messages} m WHERE m.lane = l.lane AND m.seq > l.pos "
                                    "ORDER BY m.lane, m.seq LIMIT 1)"),
+        [Q_FAIL] = OUTBOX_FAIL,
         [Q_FAIL_DEFERRED] = OUTBOX_FAIL_DEFERRED,
         [Q_READ] = WINDOW("lane = :lane"),
         [Q_READ_POSITION] = WINDOW("lane = :lane AND seq > :pos"),

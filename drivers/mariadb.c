@@ -93,6 +93,7 @@ const struct outbox_driver outbox_driver__mariadb = {
     .begin = "START TRANSACTION",
     .commit = "COMMIT",
     .rollback = "ROLLBACK",
+    .create_schema = "CREATE SCHEMA IF NOT EXISTS {schema}",
     .setup = setup,
     .errors = errors,
     .sql = {

@@ -38,6 +38,7 @@ plain_tests = \
 
 conformance_tests = \
 	%D%/conformance/defects \
+	%D%/conformance/e2e_mariadb \
 	%D%/conformance/e2e_postgresql \
 	%D%/conformance/e2e_sqlite \
 	%D%/conformance/generic_mariadb \

@@ -8,19 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a value is written like in odbc.ini. */
-enum coding { PLAIN, PERCENT };
+/* What a value is written like: as it is, even in braces; with braces that do not count; and, where there are none,
+ * percent-encoded. */
+enum coding { PLAIN, BRACES, PERCENT };
 
 static const struct {
     const char *word;             /* libpq's */
-    const char *keys[4];          /* psqlODBC's, the first that is there counts */
+    const char *keys[4];          /* psqlODBC's: of a DSN only the first, of a string the last that is there */
     enum coding coding;
 } words[] = {
     { "host", { "Servername", "Server", NULL }, PLAIN },
     { "port", { "Port", NULL }, PLAIN },
     { "dbname", { "Database", NULL }, PLAIN },
-    { "user", { "UID", "Username", NULL }, PLAIN },
-    { "password", { "PWD", "Password", NULL }, PERCENT },
+    { "user", { "Username", "UID", NULL }, PLAIN },
+    { "password", { "Password", "PWD", NULL }, PERCENT },
 };
 
 static int hex(char c)
@@ -28,7 +29,7 @@ static int hex(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Passwords stand in odbc.ini percent-encoded, with '+' for a blank. */
+/* Percent-encoded, with '+' for a blank. */
 static void decode(char *text)
 {
     char *out = text;
@@ -44,21 +45,39 @@ static void decode(char *text)
     *out = '\0';
 }
 
-/* The value of the first of some keys that the string has, else the DSN; *value is NULL without any. Free it. */
-static int look_up(const char *string, const char *dsn, const char *const *keys, enum coding coding, char **value,
-                   outbox_error **err)
+/* The value of the last part of the string with one of some keys; *value stays NULL without any. */
+static int in_string(const char *string, const char *const *keys, enum coding coding, char **value, outbox_error **err)
 {
+    struct outbox_connstr_part part;
     const char *const *key;
     int rc = OUTBOX_OK;
 
+    while (rc == OUTBOX_OK && outbox_connstr__next(&string, &part))
+        for (key = keys; *key != NULL && rc == OUTBOX_OK; key++)
+            if (outbox_connstr__is(&part, *key)) {
+                free(*value);
+                *value = coding == PLAIN ? strndup(part.value, part.value_size) : NULL;
+                if (*value == NULL)
+                    rc = outbox_connstr__get(part.text, *key, value, err);
+                if (rc == OUTBOX_OK && coding == PERCENT && part.value[0] != '{')
+                    decode(*value);
+            }
+    return rc;
+}
+
+/* What the string says, else the DSN; *value is NULL when neither does. Free it. */
+static int look_up(const char *string, const char *dsn, const char *const *keys, enum coding coding, char **value,
+                   outbox_error **err)
+{
+    int rc;
+
     *value = NULL;
-    for (key = keys; *key != NULL && *value == NULL && rc == OUTBOX_OK; key++)
-        rc = outbox_connstr__get(string, *key, value, err);
-    for (key = keys; *key != NULL && *value == NULL && dsn != NULL && rc == OUTBOX_OK; key++) {
-        rc = outbox_odbc__profile(dsn, *key, "odbc.ini", value, err);
-        if (rc == OUTBOX_OK && *value != NULL && coding == PERCENT)
-            decode(*value);
-    }
+    rc = in_string(string, keys, coding, value, err);
+    if (rc != OUTBOX_OK || *value != NULL || dsn == NULL)
+        return rc;
+    rc = outbox_odbc__profile(dsn, keys[0], "odbc.ini", value, err);
+    if (rc == OUTBOX_OK && *value != NULL && coding == PERCENT)
+        decode(*value);
     return rc;
 }
 
@@ -72,16 +91,16 @@ static int add_word(struct outbox_buffer *out, const char *word, const char *val
     return good && outbox_buffer__add(out, "' ", 2);
 }
 
-/* psqlODBC goes by the first letter, and encrypts nothing unless told. */
+/* psqlODBC goes by the first letter, a small one, and encrypts nothing unless told. */
 static const char *sslmode(const char *value)
 {
     static const char *const modes[] = { "allow", "prefer", "require", "disable" };
     size_t i;
 
-    if (value != NULL && (value[0] == 'v' || value[0] == 'V'))
+    if (value != NULL && value[0] == 'v')
         return value[1] == 'c' ? "verify-ca" : value[1] == 'f' ? "verify-full" : value;
     for (i = 0; value != NULL && i < 3; i++)
-        if ((value[0] | 0x20) == modes[i][0])
+        if (value[0] == modes[i][0])
             return modes[i];
     return modes[3];
 }
@@ -103,7 +122,7 @@ static int add_rest(struct outbox_buffer *out, const char *string, const char *d
 {
     static const char *const keys[] = { "pqopt", "D5", NULL };
     char *value;
-    int rc = look_up(string, dsn, keys, PLAIN, &value, err);
+    int rc = look_up(string, dsn, keys, BRACES, &value, err);
 
     if (rc == OUTBOX_OK && value != NULL && strstr(value, "://") == NULL &&
         !outbox_buffer__add(out, value, strlen(value)))

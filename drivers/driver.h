@@ -79,6 +79,9 @@ enum outbox_query {
     Q_FUTURE,           /* 1 when xids that matter lie in this cluster's future: i; NULL: not asked */
     Q_REBASE_LANE,      /* the position means what it says here */
     Q_REBASE_NEW,       /* messages beyond the position count as written long ago */
+    Q_AUDIT,            /* note who does what to which messages, none so far */
+    Q_AUDIT_ADD,        /* and how many more it was done to */
+    Q_AUDIT_LIST,       /* id, done_at, who, what, which, messages, newest first: tittti */
     Q_REBASE_LATE,      /* after a restore: seq of late rows of a lane: i */
     Q_WAKE,             /* what a wake-up source watches, and the channel or '': tt; NULL: there is none */
     Q__COUNT

@@ -22,21 +22,31 @@
 static const char *const dbms[] = { NULL };
 
 static const struct outbox_errclass errors[] = {
-    { "08", 0, NULL, OUTBOX_ERR_LOST },
-    { "57P", 0, NULL, OUTBOX_ERR_LOST },
-    { "40", 0, NULL, OUTBOX_ERR_CONFLICT },
-    { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT },
-    { "25006", 0, NULL, OUTBOX_ERR_READONLY },
-    { "23", 0, NULL, OUTBOX_ERR_DUPLICATE },
-    { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA },
-    { "42S22", 0, NULL, OUTBOX_ERR_SCHEMA },
-    { "42P01", 0, NULL, OUTBOX_ERR_SCHEMA },
-    { "3F000", 0, NULL, OUTBOX_ERR_SCHEMA },
-    { "HY000", 5, "lock", OUTBOX_ERR_CONFLICT },
-    { "HY000", 19, "constraint", OUTBOX_ERR_DUPLICATE },
-    { "HY000", 1, "no such table", OUTBOX_ERR_SCHEMA },
-    { "HY000", 8, "readonly", OUTBOX_ERR_READONLY },
-    { "", 0, NULL, 0 },
+    { "08", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
+    { "57P", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
+    { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
+    { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
+      "somebody holds a lock for longer than lock_timeout: repeat the transaction" },
+    { "25006", 0, NULL, OUTBOX_ERR_READONLY, NULL,
+      "the server is read-only, a standby perhaps after a failover: the relay goes on once it, or the DSN's other "
+      "server, takes writes" },
+    { "53100", 0, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
+    { "53", 0, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory, connections or disk" },
+    { "42501", 0, NULL, OUTBOX_ERR_DATABASE, "database.permission",
+      "the role needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables, and USAGE on their schema" },
+    { "57014", 0, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
+      "the statement was cancelled, by statement_timeout or somebody: repeat the transaction" },
+    { "23", 0, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
+    { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
+    { "42S22", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
+    { "42P01", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
+    { "3F000", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
+    { "HY000", 5, "lock", OUTBOX_ERR_CONFLICT, NULL, NULL },
+    { "HY000", 19, "constraint", OUTBOX_ERR_DUPLICATE, NULL, NULL },
+    { "HY000", 1, "no such table", OUTBOX_ERR_SCHEMA, NULL, NULL },
+    { "HY000", 8, "readonly", OUTBOX_ERR_READONLY, NULL, NULL },
+    { "HY000", 13, "full", OUTBOX_ERR_DATABASE, "database.full", "make room on the database's disk" },
+    { "", 0, NULL, 0, NULL, NULL },
 };
 
 const struct outbox_driver outbox_driver__generic = {
@@ -192,8 +202,12 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_PICK_PENDING_POSITION] = "SELECT m.lane, m.seq, 0 FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
                                     "WHERE m.seq > l.pos",
         [Q_PICK_DEFERRED] = "SELECT m.lane, m.seq, m.key_hash FROM {deferred} m WHERE 1 = 1",
-        [Q_REDRIVE] = "UPDATE {deferred} SET state = 3, attempts = 0, available_at = {now} WHERE lane = :lane AND "
-                      "state = 5 AND seq IN ([[:seq]])",
+        [Q_REDRIVE] = "UPDATE {deferred} SET state = 3, attempts = 0, available_at = {now} + :delay "
+                      "WHERE lane = :lane AND state = 5 AND seq IN ([[:seq]])",
+        [Q_AUDIT] = "INSERT INTO {audit} (id, who, what, which, messages) VALUES (:id, :owner, :name, :value, 0)",
+        [Q_AUDIT_ADD] = "UPDATE {audit} SET messages = messages + :count WHERE id = :id",
+        [Q_AUDIT_LIST] = "SELECT m.id, m.done_at, m.who, m.what, m.which, m.messages FROM {audit} m "
+                         "ORDER BY m.done_at DESC, m.id DESC {limit}",
         [Q_META_SET] = "UPDATE {meta} SET value = :value WHERE name = :name",
     },
 };

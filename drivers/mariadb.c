@@ -45,27 +45,44 @@ static const char *const setup[] = {
     NULL,
 };
 
-/* By the server's numbers: many say HY000. */
+#define PERMISSION                                                                                                      \
+    "the user needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables; to migrate, also CREATE, CREATE VIEW "    \
+    "and CREATE ROUTINE"
+
+/* By the server's numbers: to many of them it says HY000. */
 static const struct outbox_errclass errors[] = {
-    { "", 1205, NULL, OUTBOX_ERR_CONFLICT },  /* a lock was waited for too long: only the statement was rolled back */
-    { "", 1213, NULL, OUTBOX_ERR_CONFLICT },  /* a deadlock: all was, and what follows would commit by itself */
-    { "", 1020, NULL, OUTBOX_ERR_CONFLICT },  /* a row changed since the snapshot (innodb_snapshot_isolation) */
-    { "", 1412, NULL, OUTBOX_ERR_CONFLICT },  /* a table changed since the snapshot */
-    { "40", 0, NULL, OUTBOX_ERR_CONFLICT },
-    { "", 1062, NULL, OUTBOX_ERR_DUPLICATE },
-    { "", 1290, NULL, OUTBOX_ERR_READONLY },
-    { "", 1792, NULL, OUTBOX_ERR_READONLY },
-    { "", 1836, NULL, OUTBOX_ERR_READONLY },
-    { "", 1049, NULL, OUTBOX_ERR_SCHEMA },
-    { "", 1054, NULL, OUTBOX_ERR_SCHEMA },
-    { "", 1146, NULL, OUTBOX_ERR_SCHEMA },
-    { "", 1053, NULL, OUTBOX_ERR_LOST },      /* the server shuts down */
-    { "", 1927, NULL, OUTBOX_ERR_LOST },      /* the connection was killed, or idle in a transaction for too long */
-    { "", 2006, NULL, OUTBOX_ERR_LOST },
-    { "", 2013, NULL, OUTBOX_ERR_LOST },
-    { "", 2055, NULL, OUTBOX_ERR_LOST },
-    { "08", 0, NULL, OUTBOX_ERR_LOST },
-    { "", 0, NULL, 0 },
+    /* Only the statement was rolled back; but what it was a part of is to be repeated as a whole. */
+    { "", 1205, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
+      "somebody holds a lock for longer than innodb_lock_wait_timeout: roll back and repeat the transaction" },
+    /* Everything was rolled back, and what follows without a new beginning is committed by itself. */
+    { "", 1213, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
+    { "", 1020, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* a row changed since the snapshot: innodb_snapshot_isolation */
+    { "", 1412, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* a table did */
+    { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
+    { "", 1317, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
+      "the statement was cancelled by somebody: repeat the transaction" },
+    { "", 1969, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
+      "the statement was cancelled, by max_statement_time: repeat the transaction" },
+    { "", 1062, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
+    { "", 1290, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
+    { "", 1792, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
+    { "", 1836, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
+    { "", 1049, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
+    { "", 1054, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
+    { "", 1146, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
+    { "", 1021, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
+    { "", 1114, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
+    { "", 1040, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks connections: raise max_connections" },
+    { "", 1044, NULL, OUTBOX_ERR_DATABASE, "database.permission", PERMISSION },
+    { "", 1142, NULL, OUTBOX_ERR_DATABASE, "database.permission", PERMISSION },
+    { "", 1370, NULL, OUTBOX_ERR_DATABASE, "database.permission", PERMISSION },
+    { "", 1053, NULL, OUTBOX_ERR_LOST, NULL, NULL }, /* the server shuts down */
+    { "", 1927, NULL, OUTBOX_ERR_LOST, NULL, NULL }, /* killed, perhaps by idle_transaction_timeout */
+    { "", 2006, NULL, OUTBOX_ERR_LOST, NULL, NULL },
+    { "", 2013, NULL, OUTBOX_ERR_LOST, NULL, NULL },
+    { "", 2055, NULL, OUTBOX_ERR_LOST, NULL, NULL },
+    { "08", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
+    { "", 0, NULL, 0, NULL, NULL },
 };
 
 const struct outbox_driver outbox_driver__mariadb = {
@@ -134,7 +151,7 @@ const struct outbox_driver outbox_driver__mariadb = {
         [Q_ARCHIVE_DELETE] = "DELETE p FROM {published} p FORCE INDEX (PRIMARY) WHERE p.lane = :lane AND "
                              "p.seq IN ([[:seq]])",
         [Q_DEDUP_DELETE] = "DELETE d FROM {dedup} d FORCE INDEX (PRIMARY) WHERE d.dedup_key IN ([[:dedup]])",
-        [Q_REDRIVE] = "UPDATE {deferred} FORCE INDEX (PRIMARY) SET state = 3, attempts = 0, available_at = {now} WHERE "
-                      "lane = :lane AND state = 5 AND seq IN ([[:seq]])",
+        [Q_REDRIVE] = "UPDATE {deferred} FORCE INDEX (PRIMARY) SET state = 3, attempts = 0, "
+                      "available_at = {now} + :delay WHERE lane = :lane AND state = 5 AND seq IN ([[:seq]])",
     },
 };

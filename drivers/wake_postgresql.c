@@ -16,10 +16,14 @@
  * Only one relay is on watch, so one notification makes one relay look. Others hear it too and leave it alone; they take
  * over when the watch is given up, and try now and then in case it was lost with its process.
  *
- * A relay on watch that is notified too often gives it up: polling each few milliseconds costs less than that.
+ * A relay on watch that is notified too often gives it up for a moment: polling costs less than that.
  *
  * The connection is proved before it is used: another connection, made in the same way, notifies it. Behind a pooler
- * that shares connections between clients that gets lost, and the lock would stay with a connection that is not ours. */
+ * that shares connections between clients that gets lost, and the lock and the session's settings would stay with a
+ * connection that is not ours.
+ *
+ * A connection that the network cut leaves a session behind that keeps the watch for as long as the server does not
+ * notice. Keepalives bound that; a relay that comes back to find its own ends it. */
 #include <outbox/error.h>
 #include <outbox/sys/wake.h>
 
@@ -36,11 +40,13 @@
 #define RETRY_FIRST_US (100 * MS)   /* between two tries to connect, doubling */
 #define RETRY_MAX_US (30 * SECOND)
 #define WATCH_AGAIN_US (5 * SECOND) /* until the next try for a watch that another relay has */
+#define WATCH_SOON_US (50 * MS)     /* for one that nobody has: a trigger just shared the lock, or its owner ends */
 #define RATE 150                    /* notifications a second that a watch may bring */
 #define BURST 50
+#define FLOOD_US (500 * MS)         /* without a watch after more than that */
 
 enum state { DOWN, CONNECTING, PREPARING, PROVING, LISTENING };
-enum query { NO_QUERY, Q_PREPARE, Q_WATCH, Q_UNWATCH, Q_CHECK };
+enum query { NO_QUERY, Q_LISTEN, Q_SETTINGS, Q_WATCH, Q_UNWATCH, Q_CHECK, Q_BURY, Q_UNLISTEN };
 enum proof { NOT_PROVING, PROVER_CONNECTS, PROVER_ASKS, PROVER_DONE };
 
 struct source {
@@ -54,6 +60,7 @@ struct source {
     int heard;            /* it came */
     int watching;         /* the lock is ours */
     int other;            /* another relay has it */
+    int pid, ghost;       /* of our session in the server; of the last one, which may still be there */
     int told;             /* that there are no wake-ups */
     int pooler;           /* the server's process is not the one that libpq was told of */
     int64_t now, answer_by, retry_at, retry_wait, check_at, watch_at, filled_at;
@@ -83,7 +90,8 @@ static void drop(struct source *s)
     s->state = DOWN;
     s->query = NO_QUERY;
     s->proof = NOT_PROVING;
-    s->watching = s->other = s->heard = 0;
+    s->ghost = s->pid > 0 && !s->pooler ? s->pid : s->ghost;
+    s->watching = s->other = s->heard = s->pid = 0;
 }
 
 /* The first time it is a warning; while it lasts, nothing. */
@@ -107,11 +115,20 @@ static void fail(struct source *s, const char *format, ...)
     s->retry_at = s->now + s->retry_wait;
 }
 
+/* libpq would print what the server says unasked. */
+static void ignore_notice(void *ctx, const PGresult *notice)
+{
+    (void)ctx;
+    (void)notice;
+}
+
 /* NULL: failed, and told. */
 static PGconn *connect_one(struct source *s, const char *name, int index)
 {
-    const char *const keys[] = { "dbname", "fallback_application_name", NULL };
-    const char *const values[] = { s->host->conninfo, name, NULL };
+    /* What comes in dbname, a whole connection string, goes before what stands in front of it. */
+    const char *const keys[] = { "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+                                 "dbname", "fallback_application_name", NULL };
+    const char *const values[] = { "10", "5", "3", "20000", s->host->conninfo, name, NULL };
     PGconn *conn = PQconnectStartParams(keys, values, 1);
 
     if (conn == NULL || PQstatus(conn) == CONNECTION_BAD) {
@@ -119,6 +136,7 @@ static PGconn *connect_one(struct source *s, const char *name, int index)
         PQfinish(conn);
         return NULL;
     }
+    PQsetNoticeReceiver(conn, ignore_notice, NULL);
     s->want[index] = POLLOUT;
     return conn;
 }
@@ -147,15 +165,23 @@ static void ask(struct source *s, enum query query, const char *sql)
 
 /* ---- the statements ---- */
 
-/* Settings that would end a session which only waits. */
-static void prepare(struct source *s)
+/* Nothing that outlasts the transaction but LISTEN, as the session may turn out to be a pooler's. */
+static void listen(struct source *s)
 {
-    char sql[400];
+    char sql[200];
 
-    snprintf(sql, sizeof(sql),
-             "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', "
-             "'statement_timeout', 'lock_timeout'); LISTEN \"%s\"; SELECT pg_backend_pid()", s->host->channel);
-    ask(s, Q_PREPARE, sql);
+    snprintf(sql, sizeof(sql), "LISTEN \"%s\"; SELECT pg_backend_pid()", s->host->channel);
+    ask(s, Q_LISTEN, sql);
+}
+
+/* Nothing may end a session that only waits, and nobody must keep it once we are gone. */
+static void set_session(struct source *s)
+{
+    ask(s, Q_SETTINGS,
+        "SELECT set_config(name, CASE name WHEN 'tcp_keepalives_idle' THEN '10' WHEN 'tcp_keepalives_interval' THEN '5' "
+        "WHEN 'tcp_keepalives_count' THEN '3' WHEN 'tcp_user_timeout' THEN '20000' ELSE '0' END, false) "
+        "FROM pg_settings WHERE name IN ('idle_session_timeout', 'statement_timeout', 'lock_timeout', "
+        "'tcp_keepalives_idle', 'tcp_keepalives_interval', 'tcp_keepalives_count', 'tcp_user_timeout')");
 }
 
 static void notify_sql(struct source *s, char *sql, size_t size)
@@ -179,13 +205,40 @@ static int lock_key(const struct source *s)
     return (int)(unsigned)strtoul(s->host->target, NULL, 10);
 }
 
+/* Answers 0: ours; -1: nobody's; the process that has it. */
 static void watch(struct source *s)
+{
+    char sql[500];
+
+    s->watch_at = s->now + WATCH_AGAIN_US;
+    snprintf(sql, sizeof(sql),
+             "SELECT CASE WHEN pg_try_advisory_lock(%d, 1) THEN 0 ELSE coalesce((SELECT pid FROM pg_locks WHERE "
+             "locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND "
+             "classid = %s AND objid = 1 AND objsubid = 2 AND mode = 'ExclusiveLock' AND granted LIMIT 1), -1) END",
+             lock_key(s), s->host->target);
+    ask(s, Q_WATCH, sql);
+}
+
+/* Our last session is still there, and has the watch. */
+static void bury(struct source *s)
 {
     char sql[100];
 
-    s->watch_at = s->now + WATCH_AGAIN_US;
-    snprintf(sql, sizeof(sql), "SELECT pg_try_advisory_lock(%d, 1)", lock_key(s));
-    ask(s, Q_WATCH, sql);
+    snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%d)", s->ghost);
+    s->ghost = 0;
+    ask(s, Q_BURY, sql);
+}
+
+static void watch_answer(struct source *s, int answer)
+{
+    s->watching = answer == 0;
+    s->other = answer > 0 && answer != s->ghost;
+    if (s->watching)
+        s->host->wake(s->host->ctx, 0); /* what came before the lock was there to be seen */
+    else if (!s->other)
+        s->watch_at = s->now + WATCH_SOON_US;
+    if (answer <= 0 || s->other)
+        s->ghost = 0;
 }
 
 /* hand_over: another relay may take it. */
@@ -197,7 +250,7 @@ static void unwatch(struct source *s, int hand_over)
     if (hand_over)
         snprintf(sql + n, sizeof(sql) - (size_t)n, ", pg_notify('%s', '%s:watch')", s->host->channel, s->host->target);
     s->watching = 0;
-    s->watch_at = s->now; /* as soon as it is quiet again */
+    s->watch_at = hand_over ? s->now : s->now + FLOOD_US; /* and when it is quiet again */
     ask(s, Q_UNWATCH, sql);
 }
 
@@ -254,22 +307,25 @@ static void take_notifications(struct source *s)
 
 static void prove(struct source *s);
 
+static void lost_proof(struct source *s)
+{
+    s->retry_wait = RETRY_MAX_US; /* it will not change soon */
+    fail(s, "%s", s->pooler ? "a notification got lost on its way: a connection pooler stands between that does not pass "
+                              "on LISTEN; let wake.conninfo lead to the server itself"
+                            : "a notification got lost on its way");
+}
+
 static void take_result(struct source *s, const PGresult *r)
 {
     const char *value = PQntuples(r) == 1 ? PQgetvalue(r, 0, 0) : "";
 
     if (PQresultStatus(r) == PGRES_FATAL_ERROR) {
         fail(s, "%s", PQresultErrorMessage(r));
-    } else if (s->query == Q_PREPARE && PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1 &&
-               strcmp(PQfname(r, 0), "pg_backend_pid") == 0) {
-        s->pooler = atoi(value) != PQbackendPID(s->conn);
+    } else if (s->query == Q_LISTEN && PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1) {
+        s->pid = atoi(value);
+        s->pooler = s->pid != PQbackendPID(s->conn);
     } else if (s->query == Q_WATCH && PQntuples(r) == 1) {
-        s->watching = value[0] == 't';
-        s->other = !s->watching;
-        s->tokens = BURST;
-        s->filled_at = s->now;
-        if (s->watching)
-            s->host->wake(s->host->ctx, 0); /* what came before the lock was there to be seen */
+        watch_answer(s, atoi(value));
     }
 }
 
@@ -289,9 +345,11 @@ static void take_results(struct source *s)
         }
         PQclear(r);
     }
-    if (query == Q_PREPARE && s->query == NO_QUERY && s->state == PREPARING)
+    if (query == Q_LISTEN && s->query == NO_QUERY && s->state == PREPARING)
         prove(s);
-    if (query == Q_CHECK && s->query == NO_QUERY && s->state == LISTENING)
+    if (query == Q_UNLISTEN && s->query == NO_QUERY && s->state == PROVING)
+        lost_proof(s);
+    if (query == Q_CHECK && s->query == NO_QUERY && s->state == LISTENING && s->token[0] != '\0')
         s->answer_by = s->now + ANSWER_US; /* its notification comes with it or soon after */
 }
 
@@ -353,17 +411,20 @@ static void proved(struct source *s)
     if (s->told)
         say(s, OUTBOX_LOG_INFO, "notifications from PostgreSQL work again");
     s->told = 0;
+    s->tokens = BURST;
+    s->filled_at = s->now;
     s->host->wake(s->host->ctx, 0); /* whatever happened before */
+    set_session(s);
 }
 
 /* ---- steps ---- */
 
 static void late(struct source *s)
 {
-    if (s->state == PROVING && s->proof == PROVER_DONE)
-        fail(s, "%s", s->pooler ? "a notification got lost on its way: a connection pooler stands between that does not pass "
-                                  "on LISTEN; let wake.conninfo lead to the server itself"
-                                : "a notification got lost on its way");
+    if (s->state == PROVING && s->proof == PROVER_DONE && s->pooler && s->query == NO_QUERY)
+        ask(s, Q_UNLISTEN, "UNLISTEN *"); /* for whoever gets the session next */
+    else if (s->state == PROVING && s->proof == PROVER_DONE)
+        lost_proof(s);
     else if (s->state == LISTENING && s->query == NO_QUERY)
         fail(s, "the connection's own notification did not arrive");
     else
@@ -378,7 +439,9 @@ static void listen_on(struct source *s, outbox_wake_mood mood)
     }
     if (s->query != NO_QUERY || s->token[0] != '\0')
         return;
-    if (s->now >= s->check_at) {
+    if (s->ghost != 0 && !s->watching && !s->other && s->watch_at > s->now) {
+        bury(s);
+    } else if (s->now >= s->check_at) {
         s->check_at = s->now + s->host->check_interval;
         check(s);
     } else if (s->watching && mood == OUTBOX_WAKE_BUSY) {
@@ -414,7 +477,7 @@ static void advance(struct source *s, outbox_wake_mood mood, const short *ready)
         start(s);
     } else if (s->state == CONNECTING && go_on(s, s->conn, 0, ready[0])) {
         s->state = PREPARING;
-        prepare(s);
+        listen(s);
     }
     if (s->state >= PREPARING)
         read_all(s);
@@ -422,7 +485,7 @@ static void advance(struct source *s, outbox_wake_mood mood, const short *ready)
         prover_asks(s);
     if (s->proof == PROVER_ASKS)
         prover_listens(s);
-    if (s->state == PROVING && s->heard)
+    if (s->state == PROVING && s->heard && s->query == NO_QUERY)
         proved(s);
     if (s->state == LISTENING)
         listen_on(s, mood);
@@ -462,14 +525,20 @@ static void source_step(void *self, outbox_wake_mood mood, outbox_wake_wait *wai
 
 static int source_open(const outbox_wake_host *host, void **self, outbox_error **err)
 {
+    PQconninfoOption *words;
     struct source *s;
 
     if (host->conninfo[0] == '\0')
         return outbox_error_new(err, OUTBOX_ERR_CONF, "wake.no_conninfo",
                                 "where the server is does not follow from the DSN: set wake.conninfo");
+    words = PQconninfoParse(host->conninfo, NULL); /* libpq's own words for what is wrong repeat what it was given */
+    if (words == NULL)
+        return outbox_error_new(err, OUTBOX_ERR_CONF, "wake.bad_conninfo",
+                                "wake.conninfo, or what the DSN gives to libpq, is no connection string of libpq's");
+    PQconninfoFree(words);
     s = calloc(1, sizeof(*s));
     if (s == NULL)
-        return OUTBOX_ERR_NOMEM;
+        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "memory.exhausted", "out of memory");
     s->host = host;
     s->answer_by = INT64_MAX;
     *self = s;

@@ -31,12 +31,13 @@ int outbox_filter__take(const outbox_filter *given, outbox_filter *filter, outbo
                                  "\"%.60s\" is not a UUID (8-4-4-4-12 hexadecimal digits)", filter->id);
     if (filter->id != NULL)
         filter->id = id->text;
-    if (!is_text(filter->topic) || !is_text(filter->partition_key))
+    if (!is_text(filter->topic) || !is_text(filter->partition_key) || !is_text(filter->who))
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "filter.invalid_utf8",
-                                 "the filter's topic or key is not valid UTF-8");
-    if ((int)filter->state < 0 || (int)filter->state >= OUTBOX_STATE_COUNT || filter->older_than_us < 0)
+                                 "the filter's topic, key or who is not valid UTF-8");
+    if ((int)filter->state < 0 || (int)filter->state >= OUTBOX_STATE_COUNT || filter->older_than_us < 0 ||
+        filter->rate < 0)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "filter.bad_value",
-                                 "the filter has a state that is none, or an age below 0");
+                                 "the filter has a state that is none, or an age or a rate below 0");
     return OUTBOX_OK;
 }
 

@@ -63,7 +63,7 @@ static int pick(outbox_conn *conn, const outbox_filter *filter, int pending, str
 
 /* One lane's rows: what is to be done in its transaction, after its lock. */
 static int change_lane(outbox_conn *conn, enum outbox_query query, int64_t lane, const int64_t *seqs, size_t n,
-                       int64_t *changed, outbox_error **err)
+                       int64_t delay, const char *audit, int64_t *changed, outbox_error **err)
 {
     struct outbox_result result = { NULL, NULL, NULL, NULL, 0 };
     struct outbox_args args = { .set = 0 };
@@ -72,9 +72,12 @@ static int change_lane(outbox_conn *conn, enum outbox_query query, int64_t lane,
     if (rc != OUTBOX_OK)
         return rc;
     outbox_args__int(&args, P_LANE, lane);
+    outbox_args__int(&args, P_DELAY, delay);
     rc = outbox_conn__run(conn, Q_LOCK_LANE, &args, 0, "lock a lane", NULL, err);
     if (rc == OUTBOX_OK)
         rc = outbox_conn__run_list(conn, query, &args, seqs, n, "change messages", &result, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__audit_add(conn, audit, result.rows, err);
     if (rc == OUTBOX_OK)
         rc = outbox_conn__commit(conn, err);
     else
@@ -84,9 +87,11 @@ static int change_lane(outbox_conn *conn, enum outbox_query query, int64_t lane,
     return rc;
 }
 
-static int change_all(outbox_conn *conn, enum outbox_query query, const struct picked *picked, int64_t *changed,
-                      outbox_error **err)
+/* With a rate, as many at once as come due within a tenth of a second. */
+static int change_all(outbox_conn *conn, enum outbox_query query, const struct picked *picked, int64_t rate,
+                      const char *audit, int64_t *changed, outbox_error **err)
 {
+    size_t most = rate == 0 || rate / 10 > 512 ? 512 : rate < 20 ? 1 : (size_t)rate / 10;
     int dead_blocks = outbox_conf__number(conn->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
     int64_t *seqs = calloc(picked->count + 1, sizeof(*seqs));
     size_t i, n;
@@ -95,13 +100,15 @@ static int change_all(outbox_conn *conn, enum outbox_query query, const struct p
     for (i = 0; i < picked->count && rc == OUTBOX_OK; i += n) {
         const int64_t *first = &picked->rows[i * 3];
 
-        for (n = 0; i + n < picked->count && first[n * 3] == first[0] && n < 512; n++)
+        for (n = 0; i + n < picked->count && first[n * 3] == first[0] && n < most; n++)
             seqs[n] = first[n * 3 + 1];
         if (query == Q_DEFERRED_DELETE) {
-            rc = outbox_conn__remove_deferred(conn, (int)first[0], seqs, &first[2], 3, n, dead_blocks, err);
+            rc = outbox_conn__remove_deferred(conn, (int)first[0], seqs, &first[2], 3, n, dead_blocks, audit, err);
             *changed += rc == OUTBOX_OK ? (int64_t)n : 0;
         } else {
-            rc = change_lane(conn, query, first[0], seqs, n, changed, err);
+            int64_t delay = rate > 0 ? (int64_t)((double)i / (double)rate * 1e6) : 0;
+
+            rc = change_lane(conn, query, first[0], seqs, n, delay, audit, changed, err);
         }
     }
     free(seqs);
@@ -114,12 +121,15 @@ static int change(outbox_conn *conn, outbox_filter *filter, int redrive, int64_t
     enum outbox_query query = redrive ? Q_REDRIVE : pending ? Q_DELETE : Q_DEFERRED_DELETE;
     struct picked picked = { NULL, 0, 0 };
     int64_t changed = 0;
+    outbox_id audit;
     int rc = outbox_conn__load(conn, err);
 
     if (rc == OUTBOX_OK)
         rc = pick(conn, filter, pending, &picked, err);
+    if (rc == OUTBOX_OK && picked.count > 0)
+        rc = outbox_audit__begin(conn, redrive ? "redrive" : "discard", filter, &audit, err);
     if (rc == OUTBOX_OK)
-        rc = change_all(conn, query, &picked, &changed, err);
+        rc = change_all(conn, query, &picked, filter->rate, audit.text, &changed, err);
     free(picked.rows);
     if (count != NULL)
         *count = changed;
@@ -161,16 +171,26 @@ int outbox_purge(outbox_conn *conn, const outbox_filter *given, int64_t *count, 
 {
     struct outbox_clean_limits limits;
     outbox_filter filter;
-    outbox_id id;
+    int64_t removed = 0;
+    outbox_id id, audit;
     int rc = outbox_filter__take(given, &filter, &id, err);
 
     if (rc == OUTBOX_OK && conn == NULL)
         rc = outbox_error__set(err, OUTBOX_ERR_INVALID, "purge.no_connection", "a connection is needed");
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__load(conn, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_audit__begin(conn, "purge", &filter, &audit, err);
     if (rc != OUTBOX_OK)
         return rc;
     outbox_clean__limits(conn->conf, &limits);
     limits.retention = filter.older_than_us;
     limits.dead_retention = CONF_FOREVER;
     limits.dedup = CONF_FOREVER;
-    return outbox_clean__pass(conn, &limits, NULL, count, err);
+    rc = outbox_clean__pass(conn, &limits, NULL, &removed, err);
+    if (rc == OUTBOX_OK && removed > 0)
+        rc = outbox_conn__audit_add(conn, audit.text, removed, err);
+    if (count != NULL)
+        *count = removed;
+    return rc;
 }

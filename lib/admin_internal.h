@@ -14,4 +14,8 @@ int outbox_filter__take(const outbox_filter *given, outbox_filter *filter, outbo
 /* Adds to a statement what the filter asks for, but for its state, and sets the values. by_state: m has a state. */
 int outbox_filter__apply(const outbox_filter *filter, int by_state, struct outbox_buffer *sql, struct outbox_args *args);
 
+/* Notes in the audit what is going to be done; id is for outbox_conn__audit_add(). */
+int outbox_audit__begin(outbox_conn *conn, const char *what, const outbox_filter *filter, outbox_id *id,
+                        outbox_error **err);
+
 #endif

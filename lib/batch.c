@@ -43,9 +43,10 @@ int outbox_batch_answer(outbox_batch *batch, size_t index, outbox_verdict verdic
 {
     struct outbox_item *item = outbox_batch__item(batch, index);
 
-    if (item == NULL || (int)verdict < OUTBOX_PUBLISHED || (int)verdict > OUTBOX_UNKNOWN)
+    if (item == NULL || (int)verdict < OUTBOX_PUBLISHED || (int)verdict > OUTBOX_UNAVAILABLE)
         return OUTBOX_ERR_INVALID;
     item->fate = (enum fate)verdict;
+    item->spared = 0;
     item->delay = retry_ms < 0 ? -1 : retry_ms > INT64_MAX / 2000 ? INT64_MAX / 2 : retry_ms * 1000;
     item->reason = NULL;
     if (reason != NULL) {
@@ -60,7 +61,15 @@ int outbox_batch_answer(outbox_batch *batch, size_t index, outbox_verdict verdic
         if (item->reason == NULL)
             return OUTBOX_ERR_NOMEM;
     }
+    if (verdict == OUTBOX_UNAVAILABLE)
+        outbox_item__spare(item);
     return OUTBOX_OK;
+}
+
+void outbox_item__spare(struct outbox_item *item)
+{
+    item->spared = 1;
+    item->fate = item->charged ? FATE_RETRY : FATE_NONE;
 }
 
 int outbox_batch__max_attempts(const outbox_batch *batch, const outbox_record *record)

@@ -15,6 +15,7 @@ enum fate {
     FATE_RETRY = OUTBOX_RETRY,
     FATE_REJECT = OUTBOX_REJECT,
     FATE_UNKNOWN = OUTBOX_UNKNOWN,
+    FATE_UNAVAILABLE = OUTBOX_UNAVAILABLE, /* becomes FATE_NONE: only as long as it is being published */
     FATE_HELD,     /* waits behind an earlier one of its key */
     FATE_SCHEDULED /* waits for its time */
 };
@@ -25,6 +26,8 @@ struct outbox_item {
     int deferred;      /* it is in the deferred table, not among the messages */
     int was_held;      /* there as held, not as the head of its key */
     int charged;       /* the attempt was recorded before publishing */
+    int spared;        /* failed, but nothing gets through: an attempt that was recorded is taken back */
+    int unanswered;    /* by the last delivery that had it */
     enum fate fate;
     int64_t delay;     /* microseconds until the next attempt; -1: the library's backoff */
     const char *reason;
@@ -66,6 +69,9 @@ int outbox_batch__read(outbox_batch *batch, outbox_error **err);
 
 /* Writes what became of all items. keep: the lane stays ours. */
 int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err);
+
+/* It stays as it is and goes again: what failed was not its fault. */
+void outbox_item__spare(struct outbox_item *item);
 
 /* Before publishing in suspect mode: the attempt is written down first. */
 int outbox_batch__charge(outbox_batch *batch, outbox_error **err);

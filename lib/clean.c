@@ -222,7 +222,7 @@ static int remove_archived(struct cleaning *c, int64_t lane, const int64_t *seqs
 }
 
 int outbox_conn__remove_deferred(outbox_conn *conn, int lane, const int64_t *seqs, const int64_t *keys, size_t stride,
-                                 size_t n, int dead_blocks, outbox_error **err)
+                                 size_t n, int dead_blocks, const char *audit, outbox_error **err)
 {
     struct outbox_args args = { .set = 0 };
     int64_t *list = malloc((n + 1) * sizeof(*list));
@@ -242,6 +242,8 @@ int outbox_conn__remove_deferred(outbox_conn *conn, int lane, const int64_t *seq
             list[count++] = keys[i * stride];
     if (rc == OUTBOX_OK)
         rc = outbox_conn__promote(conn, lane, list, count, dead_blocks, err);
+    if (rc == OUTBOX_OK && audit != NULL)
+        rc = outbox_conn__audit_add(conn, audit, (int64_t)n, err);
     free(list);
     if (rc == OUTBOX_OK)
         return outbox_conn__commit(conn, err);
@@ -270,7 +272,7 @@ static int clean_old(struct cleaning *c, enum outbox_query query, int64_t age, o
             n = same_lane(&r, i, seqs);
             if (query == Q_DEAD_OLD)
                 rc = outbox_conn__remove_deferred(c->conn, (int)r.list[i * 3], seqs, &r.list[i * 3 + 2], 3, n,
-                                                  c->dead_blocks, err);
+                                                  c->dead_blocks, NULL, err);
             else
                 rc = remove_archived(c, r.list[i * 3], seqs, n, err);
         }

@@ -18,8 +18,11 @@ int outbox_clean__pass(outbox_conn *conn, const struct outbox_clean_limits *limi
                        int64_t *removed, outbox_error **err);
 
 /* Removes deferred messages of one lane in a transaction, and lets those go that waited behind them. keys: the
- * key_hash of each, stride numbers apart. */
+ * key_hash of each, stride numbers apart. audit: the entry that this belongs to, or NULL. */
 int outbox_conn__remove_deferred(outbox_conn *conn, int lane, const int64_t *seqs, const int64_t *keys, size_t stride,
-                                 size_t n, int dead_blocks, outbox_error **err);
+                                 size_t n, int dead_blocks, const char *audit, outbox_error **err);
+
+/* In the transaction that changes messages: n more for an entry of the audit. */
+int outbox_conn__audit_add(outbox_conn *conn, const char *audit, int64_t n, outbox_error **err);
 
 #endif

@@ -71,6 +71,13 @@
       "Upper bound of the random wait after the first failure; doubles with each further one.")                         \
     X(RETRY_BACKOFF_MAX, "retry.backoff_max", DURATION, "30s", 1000, 30 * 86400 * CONF_US_, NULL,                       \
       "Upper bound of the random wait after many failures.")                                                            \
+    X(BREAKER_THRESHOLD, "breaker.threshold", INTEGER, "5", 0, 64, NULL,                                                \
+      "Different messages that must fail in a row, with none getting through, before the relay takes the broker for "  \
+      "down: then nothing is charged, and one message at a time is tried. 0: only when the publisher says so.")         \
+    X(BREAKER_WAIT_MIN, "breaker.wait_min", DURATION, "200ms", 1000, 3600 * CONF_US_, NULL,                             \
+      "Longest wait before the first try while the broker is down; doubles with each further one.")                     \
+    X(BREAKER_WAIT_MAX, "breaker.wait_max", DURATION, "10s", 1000, 3600 * CONF_US_, NULL,                               \
+      "Longest wait between two tries while the broker is down, and so before messages flow again.")                    \
     X(ORDERING, "ordering", CHOICE, "key", 0, 0, "key|none",                                                            \
       "key: messages of one topic and key are delivered in order; none: a failing message holds nothing back.")         \
     X(ORDERING_DEAD, "ordering.dead", CHOICE, "block", 0, 0, "block|continue",                                          \

@@ -143,6 +143,27 @@ const char *outbox_conn_driver(const outbox_conn *conn)
     return conn->driver.name;
 }
 
+/* Without a look at whether a transaction is open: where none is, the server says so, and nobody listens. */
+static int roll_back(outbox_conn *conn)
+{
+    int rc;
+
+    if (conn->driver.rollback != NULL)
+        return outbox_odbc__direct(conn->odbc, conn->driver.rollback, NULL);
+    rc = outbox_odbc__end(conn->odbc, 0, NULL);
+    /* Switching it on would commit what was not rolled back. */
+    return rc == OUTBOX_OK ? outbox_odbc__autocommit(conn->odbc, 1, NULL) : rc;
+}
+
+int outbox_conn__check(const outbox_conn *conn, outbox_error **err)
+{
+    if (!conn->stuck)
+        return OUTBOX_OK;
+    return outbox_error__set(err, OUTBOX_ERR_LOST, "database.lost",
+                             "a transaction on this connection could not be rolled back and may still be open: nothing "
+                             "more is done on it; connect again");
+}
+
 int outbox_conn__begin(outbox_conn *conn, outbox_error **err)
 {
     int rc;
@@ -150,8 +171,14 @@ int outbox_conn__begin(outbox_conn *conn, outbox_error **err)
     if (conn->in_transaction)
         return outbox_error__set(err, OUTBOX_ERR_STATE, "conn.transaction_open",
                                  "a transaction is open on this connection already");
+    rc = outbox_conn__check(conn, err);
+    if (rc != OUTBOX_OK)
+        return rc;
     rc = conn->driver.begin != NULL ? outbox_odbc__direct(conn->odbc, conn->driver.begin, err)
                                     : outbox_odbc__autocommit(conn->odbc, 0, err);
+    /* It may have begun all the same, and would swallow what is written after it. */
+    if (rc != OUTBOX_OK)
+        roll_back(conn);
     conn->in_transaction = rc == OUTBOX_OK;
     conn->doomed = 0;
     return rc;
@@ -162,12 +189,7 @@ void outbox_conn__rollback(outbox_conn *conn)
     if (!conn->in_transaction)
         return;
     conn->in_transaction = 0;
-    if (conn->driver.rollback != NULL) {
-        outbox_odbc__direct(conn->odbc, conn->driver.rollback, NULL);
-    } else {
-        outbox_odbc__end(conn->odbc, 0, NULL);
-        outbox_odbc__autocommit(conn->odbc, 1, NULL);
-    }
+    conn->stuck = roll_back(conn) != OUTBOX_OK;
 }
 
 int outbox_conn__commit(outbox_conn *conn, outbox_error **err)
@@ -222,15 +244,18 @@ int outbox_conn_rollback(outbox_conn *conn, outbox_error **err)
 {
     int rc = check_own(conn, 1, err);
 
-    if (rc == OUTBOX_OK)
-        outbox_conn__rollback(conn);
-    return rc;
+    if (rc != OUTBOX_OK)
+        return rc;
+    outbox_conn__rollback(conn);
+    return outbox_conn__check(conn, err);
 }
 
 int outbox_conn_execute(outbox_conn *conn, const char *sql, outbox_error **err)
 {
     int rc = check_own(conn, conn->in_transaction, err);
 
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__check(conn, err);
     if (rc != OUTBOX_OK)
         return rc;
     rc = outbox_odbc__direct(conn->odbc, sql, err);

@@ -33,6 +33,7 @@ struct outbox_conn {
     char system[80];
     int in_transaction;
     int doomed;     /* a statement failed in this transaction: it can only be rolled back */
+    int stuck;      /* and that failed too: it may still be open, and nothing more is written here */
 };
 
 /* Values for one statement: fixed ones by name, those of repeated parts from a function. */
@@ -87,6 +88,7 @@ int outbox_conn__load(outbox_conn *conn, outbox_error **err);
 int outbox_conn__begin(outbox_conn *conn, outbox_error **err);
 int outbox_conn__commit(outbox_conn *conn, outbox_error **err);
 void outbox_conn__rollback(outbox_conn *conn); /* keeps the error that led to it */
+int outbox_conn__check(const outbox_conn *conn, outbox_error **err); /* OUTBOX_ERR_LOST when it is stuck */
 int outbox_conn__now(outbox_conn *conn, int64_t *now, outbox_error **err);
 
 /* The names for a template: schema.* of the conf, for a driver. Frees with outbox_names__free(). */

@@ -2,10 +2,21 @@
 #include "delivery.h"
 #include "error_internal.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+static int64_t monotonic_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* What a publisher has to answer once it was told to end. */
+#define PATIENCE 500000
 
 struct answer {
     int done;
@@ -23,7 +34,9 @@ struct outbox_delivery {
     size_t count, done, next;
     int publishing; /* publish() has not returned */
     int warned;     /* the publisher's cancel was called */
+    int64_t patience; /* once it was: until when the answers that it still gives are waited for; monotonic µs */
     int cancelled;  /* answers no longer count */
+    int unavailable; /* so it was said of one of them */
     int abandoned;  /* nobody waits */
     outbox_batch *keep;
     outbox_delivery *next_abandoned;
@@ -101,7 +114,7 @@ const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index)
 
         if (d->answers[i].done)
             continue;
-        if (key_failed(d, i)) {
+        if (d->unavailable || key_failed(d, i)) {
             d->answers[i].done = 1;
             d->done++;
             continue;
@@ -137,7 +150,7 @@ int outbox_delivery_answer(outbox_delivery *d, size_t index, outbox_verdict verd
 {
     int counts;
 
-    if (index >= d->count || (int)verdict < OUTBOX_PUBLISHED || (int)verdict > OUTBOX_UNKNOWN)
+    if (index >= d->count || (int)verdict < OUTBOX_PUBLISHED || (int)verdict > OUTBOX_UNAVAILABLE)
         return OUTBOX_NONE;
     pthread_mutex_lock(&d->lock);
     if (d->answers[index].done) {
@@ -149,6 +162,7 @@ int outbox_delivery_answer(outbox_delivery *d, size_t index, outbox_verdict verd
     d->done++;
     if (counts) {
         d->answers[index].verdict = verdict;
+        d->unavailable |= verdict == OUTBOX_UNAVAILABLE;
         d->answers[index].retry_ms = retry_ms;
         if (reason != NULL && verdict != OUTBOX_PUBLISHED)
             d->answers[index].reason = strdup(reason);
@@ -169,6 +183,11 @@ void outbox_delivery__warn(outbox_delivery *d)
     pthread_mutex_unlock(&d->lock);
     if (first && d->publisher->ops.cancel != NULL)
         d->publisher->ops.cancel(d->publisher->self, d);
+    pthread_mutex_lock(&d->lock);
+    if (first)
+        d->patience = monotonic_us() + PATIENCE;
+    pthread_cond_broadcast(&d->changed);
+    pthread_mutex_unlock(&d->lock);
 }
 
 void outbox_delivery__cancel(outbox_delivery *d)
@@ -180,14 +199,6 @@ void outbox_delivery__cancel(outbox_delivery *d)
     pthread_mutex_unlock(&d->lock);
 }
 
-static int64_t monotonic_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 /* In slices, so that a hurried stop is seen; an answer ends a slice at once. */
 static void wait_for_answers(outbox_delivery *d, int64_t deadline, atomic_int *hurry)
 {
@@ -195,6 +206,8 @@ static void wait_for_answers(outbox_delivery *d, int64_t deadline, atomic_int *h
         int64_t until = monotonic_us() + 100000;
         struct timespec ts;
 
+        if (d->patience != 0 && d->patience < deadline)
+            deadline = d->patience;
         if (until > deadline)
             until = deadline;
         ts.tv_sec = (time_t)(until / 1000000);
@@ -203,29 +216,41 @@ static void wait_for_answers(outbox_delivery *d, int64_t deadline, atomic_int *h
     }
 }
 
-/* A call that failed as a whole leaves in the dark what became of whatever was not answered. */
-static void fill_in(outbox_delivery *d, const char *reason)
+/* What was passed over, behind one of its key or after one that could not be sent, was answered with nothing. */
+static size_t fill_in(outbox_delivery *d)
 {
-    size_t i;
+    size_t i, unanswered = 0;
 
     for (i = 0; i < d->count; i++) {
         struct outbox_item *item = d->items[i];
         const struct answer *a = &d->answers[i];
-        int verdict = a->verdict != 0 ? a->verdict : a->done && !d->cancelled ? 0 : OUTBOX_UNKNOWN;
 
-        if (verdict == 0 || (verdict == OUTBOX_UNKNOWN && a->verdict == 0 && key_failed(d, i)))
-            continue; /* passed over behind one of its key: it is held */
-        item->fate = (enum fate)verdict;
-        item->delay = a->retry_ms < 0 || a->verdict == 0 ? -1 : a->retry_ms * 1000;
-        item->reason = a->verdict != 0 ? a->reason : reason;
+        item->unanswered = a->verdict == 0 && (!a->done || d->cancelled) && !key_failed(d, i);
+        unanswered += (size_t)item->unanswered;
+        if (a->verdict == 0)
+            continue;
+        item->fate = (enum fate)a->verdict;
+        item->delay = a->retry_ms < 0 ? -1 : a->retry_ms > INT64_MAX / 2000 ? INT64_MAX / 2 : a->retry_ms * 1000;
+        item->reason = a->reason;
     }
+    return unanswered;
 }
 
-int outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hurry)
+static enum outbox_outcome outcome_of(int rc, size_t unanswered)
+{
+    if (unanswered == 0)
+        return DELIVERY_DONE;
+    if (rc >= 0)
+        return DELIVERY_LATE;
+    return rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONNECT ? DELIVERY_UNAVAILABLE : DELIVERY_FAILED;
+}
+
+enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hurry, char *why,
+                                         size_t size)
 {
     int64_t deadline = monotonic_us() + timeout_us;
     outbox_error *err = NULL;
-    const char *reason = "the publisher gave no answer in time (relay.publish_timeout), or was cancelled";
+    size_t unanswered;
     int rc, given_up;
 
     d->publishing = 1;
@@ -239,24 +264,14 @@ int outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hur
     if (given_up)
         outbox_delivery__cancel(d);
     pthread_mutex_lock(&d->lock);
-    if (rc < 0)
-        reason = err != NULL ? outbox_error_message(err) : "the publisher failed as a whole and gave no reason";
-    fill_in(d, reason);
-    given_up = d->done < d->count && rc >= 0;
-    if (rc < 0 && d->count > 0) {
-        /* The reason is the error's: it must outlive it. */
-        size_t i;
-
-        for (i = 0; i < d->count; i++)
-            if (d->items[i]->reason == reason) {
-                free(d->answers[i].reason);
-                d->answers[i].reason = strdup(reason);
-                d->items[i]->reason = d->answers[i].reason;
-            }
-    }
+    unanswered = fill_in(d);
     pthread_mutex_unlock(&d->lock);
+    if (rc >= 0)
+        snprintf(why, size, "the publisher gave no answer in time (relay.publish_timeout), or was cancelled");
+    else
+        snprintf(why, size, "%s", err != NULL ? outbox_error_message(err) : "the publisher failed and gave no reason");
     outbox_error_free(err);
-    return given_up;
+    return outcome_of(rc, unanswered);
 }
 
 int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch)

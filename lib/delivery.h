@@ -24,9 +24,17 @@ struct outbox_publisher {
 /* items: pointers into a batch. NULL when memory is out. */
 outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox_item **items, size_t count);
 
-/* Publishes, and waits until all is answered, the deadline passed, or *hurry is set. Then every item has
- * its verdict: OUTBOX_UNKNOWN with a reason where no answer came. Returns 1 when the delivery was given up. */
-int outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hurry);
+enum outbox_outcome {
+    DELIVERY_DONE,        /* every message was answered, or passed over behind one that was */
+    DELIVERY_FAILED,      /* the call failed as a whole: any of those without an answer may be to blame */
+    DELIVERY_UNAVAILABLE, /* the call failed because the broker is away */
+    DELIVERY_LATE         /* given up: the publisher has not answered in time, or was cancelled */
+};
+
+/* Publishes, and waits until all is answered, the deadline passed, or *hurry is set. Then each item has the verdict that
+ * it was given, or is marked as unanswered, and why says why. */
+enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hurry, char *why,
+                                         size_t size);
 
 /* Tells the publisher, once, that nobody will wait much longer. */
 void outbox_delivery__warn(outbox_delivery *d);

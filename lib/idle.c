@@ -41,16 +41,15 @@ static void look_often(struct outbox_idle *idle)
 }
 
 /* With the lock. Half of it at random, so that relays do not look in step. */
-static void look_later(struct outbox_idle *idle, int64_t now)
+static void look_later(struct outbox_idle *idle)
 {
-    int64_t wait = idle->wait;
+    int64_t now = outbox_thread__clock(), wait = idle->wait;
 
     idle->next_look = now + wait - wait / 2 + outbox_backoff__random(wait / 2);
     if (idle->due <= now)
         idle->due = INT64_MAX;
     if (idle->next_look > idle->due)
         idle->next_look = idle->due;
-    idle->wait = wait > idle->interval / 2 ? idle->interval : wait * 2;
 }
 
 /* With the lock. Whether to poke: the mood was told as one that lasts. */
@@ -137,7 +136,8 @@ void outbox_idle__found(struct outbox_idle *idle, int more)
 void outbox_idle__nothing(struct outbox_idle *idle)
 {
     pthread_mutex_lock(&idle->lock);
-    look_later(idle, outbox_thread__clock());
+    look_later(idle);
+    idle->wait = idle->wait > idle->interval / 2 ? idle->interval : idle->wait * 2;
     pthread_mutex_unlock(&idle->lock);
 }
 
@@ -178,7 +178,7 @@ int outbox_idle__wait(struct outbox_idle *idle)
     if (woken)
         idle->wanted--;
     else
-        look_later(idle, outbox_thread__clock()); /* the others need not look as well */
+        look_later(idle); /* the others need not look as well */
     if (--idle->waiting == 0)
         idle->busy_at = outbox_thread__clock();
     poke = idle->waiting == 0 && unsettled(idle);

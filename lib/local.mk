@@ -20,9 +20,11 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/worker.c \
 	%D%/admin_change.c \
 	%D%/arena.c \
+	%D%/audit.c \
 	%D%/backoff.c \
 	%D%/base64.c \
 	%D%/batch.c \
+	%D%/breaker.c \
 	%D%/claim.c \
 	%D%/clean.c \
 	%D%/codec.c \
@@ -59,6 +61,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 %C%_liboutbox_core_la_SOURCES += \
 	%D%/admin_internal.h \
 	%D%/batch_internal.h \
+	%D%/breaker.h \
 	%D%/buffer.h \
 	%D%/clean.h \
 	%D%/conn_internal.h \

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const tables[] = { "messages", "lanes", "deferred", "published", "positions", "dedup", "meta", "status" };
+static const char *const tables[] = { "messages", "lanes", "deferred", "published", "positions", "dedup", "meta", "status",
+                                      "audit" };
 static const struct {
     const char *name, *function;
 } functions[] = { { "lane_fn", "lane" }, { "enqueue_fn", "enqueue" }, { "notify_fn", "notify" } };
@@ -92,9 +93,9 @@ static void add_tables(struct names *n, const struct outbox_driver *driver, cons
     int index_schema = (driver->flags & OUTBOX_DRIVER_INDEX_SCHEMA) != 0;
     const char *quote = driver->quote;
     static const char *const plain[] = { "messages_plain", "lanes_plain", "deferred_plain", "published_plain",
-                                         "positions_plain", "dedup_plain", "meta_plain", "status_plain" };
+                                         "positions_plain", "dedup_plain", "meta_plain", "status_plain", "audit_plain" };
     static const char *const on[] = { "messages_on", "lanes_on", "deferred_on", "published_on",
-                                      "positions_on", "dedup_on", "meta_on", "status_on" };
+                                      "positions_on", "dedup_on", "meta_on", "status_on", "audit_on" };
     size_t i;
 
     for (i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

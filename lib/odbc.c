@@ -28,40 +28,65 @@ struct outbox_stmt {
     int empty; /* executed, and there is no result to fetch from */
 };
 
+/* For errors before it is known which database it is, those of connecting above all: drivers give one SQLSTATE to many
+ * of them, so what the server wrote counts too. */
 static const struct outbox_errclass fallback[] = {
-    { "08", 0, NULL, OUTBOX_ERR_LOST },
-    { "40", 0, NULL, OUTBOX_ERR_CONFLICT },
-    { "23", 0, NULL, OUTBOX_ERR_DUPLICATE },
-    { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA },
-    { "", 0, NULL, 0 },
+    { "IM002", 0, NULL, OUTBOX_ERR_CONNECT, "database.no_dsn",
+      "there is no such DSN in odbc.ini, or no such driver in odbcinst.ini: `odbcinst -q -s` and `odbcinst -q -d` list them" },
+    { "IM", 0, NULL, OUTBOX_ERR_CONNECT, "database.no_driver", "the ODBC driver could not be loaded: see odbcinst.ini" },
+    { "", 0, "password authentication failed", OUTBOX_ERR_CONNECT, "database.password",
+      "correct the user or the password in the DSN" },
+    { "28", 0, NULL, OUTBOX_ERR_CONNECT, "database.password", "correct the user or the password in the DSN" },
+    { "", 0, "no password supplied", OUTBOX_ERR_CONNECT, "database.password", "the DSN has no password" },
+    { "", 0, "not permitted to log in", OUTBOX_ERR_CONNECT, "database.permission", "the role needs the right to log in" },
+    { "", 0, "starting up", OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
+    { "", 0, "shutting down", OUTBOX_ERR_CONNECT, "database.starting", "try again once it is back" },
+    { "57P03", 0, NULL, OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
+    { "", 0, "too many clients", OUTBOX_ERR_CONNECT, "database.connections",
+      "the server has no connection left: run fewer workers (relay.workers), or raise max_connections" },
+    { "", 0, "remaining connection slots", OUTBOX_ERR_CONNECT, "database.connections",
+      "the server has no connection left: run fewer workers (relay.workers), or raise max_connections" },
+    { "", 0, "too many connections", OUTBOX_ERR_CONNECT, "database.connections",
+      "the role or database has no connection left: run fewer workers (relay.workers), or raise its limit" },
+    { "53300", 0, NULL, OUTBOX_ERR_CONNECT, "database.connections",
+      "the server has no connection left: run fewer workers (relay.workers), or raise its limit" },
+    { "HY000", 14, "[SQLite]", OUTBOX_ERR_CONNECT, "database.file",
+      "the file cannot be opened: its folder must exist, and be readable and writable for this user" },
+    { "08", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
+    { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
+    { "23", 0, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
+    { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
+    { "", 0, NULL, 0, NULL, NULL },
 };
 
-static int classify(const struct outbox_odbc *odbc, const char *state, long native, const char *text)
+static const struct outbox_errclass *classify(const struct outbox_odbc *odbc, const char *state, long native, const char *text)
 {
     const struct outbox_errclass *row;
 
     for (row = odbc->errors; row->status != 0; row++)
         if (strncmp(row->sqlstate, state, strlen(row->sqlstate)) == 0 && (row->native == 0 || row->native == native) &&
             (row->word == NULL || strstr(text, row->word) != NULL))
-            return row->status;
-    return OUTBOX_ERR_DATABASE;
+            break;
+    return row;
 }
 
 static const char *advice(int status)
 {
     switch (status) {
     case OUTBOX_ERR_LOST:
-        return "; the connection is lost: connect again";
+        return "the connection is lost: connect again";
+    case OUTBOX_ERR_CONNECT:
+        return "is the server there, and does the DSN say where?";
     case OUTBOX_ERR_CONFLICT:
-        return "; roll back and repeat the transaction";
+        return "roll back and repeat the transaction";
     case OUTBOX_ERR_DUPLICATE:
-        return "; it was used before: roll back";
+        return "it was used before: roll back";
     case OUTBOX_ERR_SCHEMA:
-        return "; the outbox's tables are missing or of another version: run `outboxctl migrate`";
+        return "the outbox's tables are missing or of another version: run `outboxctl migrate`";
     case OUTBOX_ERR_READONLY:
-        return "; the database takes no writes at present";
+        return "the database takes no writes at present";
     default:
-        return "";
+        return "the server's log may tell more";
     }
 }
 
@@ -102,6 +127,8 @@ static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const cha
     SQLCHAR state[6] = "", text[512] = "";
     SQLINTEGER native = 0;
     SQLSMALLINT size = 0;
+    const struct outbox_errclass *row;
+    const char *name, *what;
     int status;
 
     if (!SQL_SUCCEEDED(SQLGetDiagRec(type, handle, 1, state, &native, text, sizeof(text), &size))) {
@@ -109,11 +136,14 @@ static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const cha
         snprintf((char *)text, sizeof(text), "the driver gave no reason");
     }
     outbox_secrets__hide_known((char *)text, connecting != NULL ? connecting : "");
-    status = connecting != NULL ? OUTBOX_ERR_CONNECT : classify(odbc, (const char *)state, native, (const char *)text);
+    row = classify(odbc, (const char *)state, native, (const char *)text);
+    status = connecting != NULL ? OUTBOX_ERR_CONNECT : row->status != 0 ? row->status : OUTBOX_ERR_DATABASE;
     if (status == OUTBOX_ERR_DATABASE && is_dead(odbc))
         status = OUTBOX_ERR_LOST;
-    outbox_error__set(err, status, name_of(status), "cannot %s: %s [SQLSTATE %s, native %ld]%s", doing, text, state,
-                      (long)native, advice(status));
+    name = row->name != NULL ? row->name : name_of(status);
+    what = row->advice != NULL ? row->advice : advice(status);
+    outbox_error__set(err, status, name, "cannot %s: %s [SQLSTATE %s, native %ld]; %s", doing, text, state, (long)native,
+                      what);
     outbox_error__database(err, (const char *)state, native);
     return status;
 }

@@ -17,6 +17,8 @@ struct outbox_errclass {
     long native;          /* 0 fits any */
     const char *word;     /* part of the text; NULL fits any. For drivers that say HY000 to everything */
     int status;
+    const char *name;     /* the error's stable name; NULL: that of its class */
+    const char *advice;   /* what to do; NULL: that of its class */
 };
 
 enum outbox_type { OUTBOX_T_NULL_TEXT, OUTBOX_T_NULL_INT, OUTBOX_T_NULL_BYTES, OUTBOX_T_INT, OUTBOX_T_TEXT, OUTBOX_T_BYTES };

@@ -64,6 +64,7 @@ int outbox_relay_new(const char *dsn, const outbox_conf *conf, outbox_publisher 
     rc = relay->dsn != NULL ? outbox_conf__copy(conf, &relay->conf, err) : outbox_error__nomem(err);
     if (rc == OUTBOX_OK) {
         make_base(relay);
+        outbox_breaker__init(&relay->breaker, relay->conf);
         relay->count = (int)outbox_conf__number(relay->conf, CONF_RELAY_WORKERS);
         outbox_idle__init(&relay->idle, relay->count, outbox_conf__number(relay->conf, CONF_RELAY_POLL_INTERVAL));
         relay->workers = calloc((size_t)relay->count, sizeof(*relay->workers));
@@ -96,6 +97,17 @@ static int first_connection(outbox_relay *relay, outbox_error **err)
         worker->conn = NULL;
     }
     return rc;
+}
+
+/* Its worker closes it, if it was started. */
+static void drop_first_connection(outbox_relay *relay)
+{
+    struct outbox_worker *worker = &relay->workers[0];
+
+    outbox_consumer_free(worker->consumer);
+    outbox_conn_close(worker->conn);
+    worker->consumer = NULL;
+    worker->conn = NULL;
 }
 
 static void join_workers(outbox_relay *relay)
@@ -173,8 +185,8 @@ static int start(outbox_relay *relay, int once, outbox_error **err)
     rc = start_threads(relay, err);
     if (rc != OUTBOX_OK) {
         outbox_relay_stop(relay);
-        join_workers(relay);
-        relay->running = 0;
+        outbox_relay_join(relay, NULL);
+        drop_first_connection(relay);
     }
     return rc;
 }
@@ -255,6 +267,7 @@ int outbox_relay_stats_get(outbox_relay *relay, outbox_relay_stats *stats)
         return OUTBOX_ERR_INVALID;
     pthread_mutex_lock(&relay->lock);
     relay->stats.wake_state = (uint64_t)wake;
+    outbox_breaker__look(&relay->breaker, &relay->stats.broker_down, &relay->stats.outages, &relay->stats.probes);
     memcpy(stats, &relay->stats, size);
     pthread_mutex_unlock(&relay->lock);
     stats->size = size;
@@ -274,6 +287,8 @@ void outbox_relay_free(outbox_relay *relay)
     outbox_signal__destroy(&relay->keeping);
     if (relay->conf != NULL)
         outbox_idle__destroy(&relay->idle);
+    if (relay->breaker.conf != NULL)
+        outbox_breaker__destroy(&relay->breaker);
     pthread_mutex_destroy(&relay->lock);
     outbox_error_free(relay->failure);
     outbox_conf_free(relay->conf);

@@ -9,6 +9,7 @@
 #define OUTBOX_RELAY_INTERNAL_H
 
 #include "batch_internal.h"
+#include "breaker.h"
 #include "delivery.h"
 #include "idle.h"
 #include "log.h"
@@ -27,6 +28,7 @@ struct outbox_worker {
     char owner[160];
     int holds;              /* a lane is leased under owner */
     int streak;             /* so many looks in a row found something */
+    int probe;              /* let in to try one message; the worker's own */
     outbox_delivery *delivery; /* in the publisher's hands now */
     int64_t deadline;       /* of the delivery, monotonic microseconds */
     outbox_conn *conn;
@@ -37,6 +39,7 @@ struct outbox_relay {
     char *dsn;
     outbox_conf *conf;
     outbox_publisher *publisher;
+    struct outbox_breaker breaker;
     outbox_hooks hooks;
     outbox_cleaner *cleaner;
     struct outbox_signal signal;   /* stop, for workers that wait for something else than work */
@@ -58,7 +61,7 @@ struct outbox_relay {
 void outbox_relay__count(outbox_relay *relay, size_t offset, uint64_t n);
 #define COUNT(relay, field, n) outbox_relay__count(relay, offsetof(outbox_relay_stats, field), n)
 
-/* Publishes a batch's messages in waves; every one has its fate then. Returns 1 when the publisher still has some of it. */
+/* Publishes a batch's messages. Those that could not be tried keep FATE_NONE. Returns 1 when the publisher still has some. */
 int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, outbox_delivery **given_up);
 
 void *outbox_relay__worker(void *arg);

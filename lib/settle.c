@@ -128,6 +128,11 @@ static void decide(outbox_batch *batch, struct outbox_item *item)
     item->dead = item->fate == FATE_REJECT;
     if (item->fate != FATE_RETRY && item->fate != FATE_UNKNOWN && item->fate != FATE_REJECT)
         return;
+    if (item->spared) {
+        item->attempts--; /* was recorded beforehand */
+        item->wait = 0;
+        return;
+    }
     if (!item->charged)
         item->attempts++;
     if (item->attempts >= outbox_batch__max_attempts(batch, &item->record))

@@ -120,8 +120,10 @@ int outbox_conn__run(outbox_conn *conn, enum outbox_query query, const struct ou
 {
     struct outbox_cached *slot;
     size_t size = 0;
-    int rc = OUTBOX_OK;
+    int rc = outbox_conn__check(conn, err);
 
+    if (rc != OUTBOX_OK)
+        return rc;
     while (size < OUTBOX_SIZES - 1 && sizes[size] < nrows)
         size++;
     slot = &conn->cache[query][size];
@@ -143,8 +145,10 @@ int outbox_conn__run_once(outbox_conn *conn, const char *sql_template, const str
                           struct outbox_result *result, outbox_error **err)
 {
     struct outbox_cached slot = { NULL, { NULL, NULL, 0 } };
-    int rc = prepare(conn, sql_template, 0, &slot, err);
+    int rc = outbox_conn__check(conn, err);
 
+    if (rc == OUTBOX_OK)
+        rc = prepare(conn, sql_template, 0, &slot, err);
     if (rc == OUTBOX_OK)
         rc = execute(&slot, args, doing, result, err);
     if (rc < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Wake-ups from a database that is a file: inotify tells when its folder's files of that name change.
  *
- * The folder is watched and not the file, because a write-ahead log comes and goes. SQLite writes the log first and
- * shows the transaction a moment later, so a hint from here is never sure. */
+ * The folder is watched and not the file, because logs and journals come and go: that its journal goes commits a
+ * transaction. Else SQLite writes first and shows the transaction a moment later, so a hint from here is never sure. */
 #include "error_internal.h"
 #include "waker.h"
 
@@ -25,7 +25,7 @@ struct watcher {
 static int add_watch(int fd, const char *path, const char *slash)
 {
     char *folder = slash == NULL ? strdup(".") : slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
-    int rc = folder != NULL ? inotify_add_watch(fd, folder, IN_MODIFY | IN_CREATE | IN_MOVED_TO) : -1;
+    int rc = folder != NULL ? inotify_add_watch(fd, folder, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE) : -1;
 
     free(folder);
     return rc;

@@ -21,8 +21,9 @@ struct listener {
     const outbox_wake_host *host;
     struct sockaddr_un address;
     int fd;
+    ino_t inode; /* of the bound socket: only that is removed */
     int64_t retry_at;
-    int told; /* that it cannot be had */
+    int told;    /* that it cannot be had */
 };
 
 static int make_socket(void)
@@ -53,6 +54,14 @@ static int is_stale(const struct sockaddr_un *address)
     return stale;
 }
 
+/* The file of that name, if it is a socket; 0: none. */
+static ino_t socket_inode(const struct listener *l)
+{
+    struct stat st;
+
+    return lstat(l->address.sun_path, &st) == 0 && S_ISSOCK(st.st_mode) ? st.st_ino : 0;
+}
+
 static int try_bind(struct listener *l)
 {
     const struct sockaddr *address = (const struct sockaddr *)&l->address;
@@ -71,6 +80,7 @@ static int try_bind(struct listener *l)
     }
     /* All that a datagram can do is to let the relay look: the folder says who may send one. */
     chmod(l->address.sun_path, 0666);
+    l->inode = socket_inode(l);
     return 0;
 }
 
@@ -91,20 +101,29 @@ static int listener_open(const outbox_wake_host *host, void **source, outbox_err
     return OUTBOX_OK;
 }
 
+static void tell(const struct listener *l, int why)
+{
+    int taken = why == EADDRINUSE && socket_inode(l) != 0;
+    char text[300];
+
+    snprintf(text, sizeof(text), "no wake-ups through %s: %s", l->address.sun_path,
+             taken ? "another relay has it"
+                   : why == EADDRINUSE ? "something that is no socket has this name" : strerror(why));
+    l->host->log(l->host->ctx, taken ? OUTBOX_LOG_INFO : OUTBOX_LOG_WARNING, text);
+}
+
 static void listener_step(void *source, outbox_wake_mood mood, outbox_wake_wait *wait)
 {
     struct listener *l = source;
-    char byte, text[300];
-    int why, got = 0;
+    char byte;
+    int got = 0;
 
     (void)mood;
     if (l->fd < 0 && wait->now >= l->retry_at) {
-        why = try_bind(l);
-        if (why != 0 && !l->told) {
-            snprintf(text, sizeof(text), "no wake-ups through %s: %s; %s", l->address.sun_path, strerror(why),
-                     why == EADDRINUSE ? "another relay has it" : "the relay polls");
-            l->host->log(l->host->ctx, why == EADDRINUSE ? OUTBOX_LOG_INFO : OUTBOX_LOG_WARNING, text);
-        }
+        int why = try_bind(l);
+
+        if (why != 0 && !l->told)
+            tell(l, why);
         l->told = why != 0;
         l->retry_at = wait->now + AGAIN_US;
     }
@@ -124,7 +143,8 @@ static void listener_close(void *source)
     struct listener *l = source;
 
     if (l->fd >= 0) {
-        unlink(l->address.sun_path);
+        if (l->inode != 0 && socket_inode(l) == l->inode)
+            unlink(l->address.sun_path);
         close(l->fd);
     }
     free(l);

@@ -197,7 +197,9 @@ static int do_without(struct outbox_waker *waker, int rc, int needed, outbox_err
             outbox_error_free(why);
         return rc;
     }
-    outbox_log__write(waker->conf, OUTBOX_LOG_INFO, "the relay polls: %s", outbox_error_message(why));
+    outbox_log__write(waker->conf,
+                      outbox_error_status(why) == OUTBOX_ERR_UNSUPPORTED ? OUTBOX_LOG_INFO : OUTBOX_LOG_WARNING,
+                      "the relay polls: %s", outbox_error_message(why));
     outbox_error_free(why);
     return OUTBOX_OK;
 }
@@ -229,7 +231,7 @@ static int add_sources(struct outbox_waker *waker, const struct outbox_driver *d
     const outbox_conf *conf = waker->conf;
     int64_t listen = outbox_conf__number(conf, CONF_WAKE_LISTEN);
     outbox_error *why = NULL;
-    int rc = OUTBOX_OK;
+    int file, rc = OUTBOX_OK;
 
     if (listen == LISTEN_ON && (driver->wake_module == NULL || waker->channel[0] == '\0'))
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "wake.no_listen",
@@ -237,8 +239,10 @@ static int add_sources(struct outbox_waker *waker, const struct outbox_driver *d
     if (driver->wake_module != NULL && waker->channel[0] != '\0' && listen != LISTEN_OFF)
         rc = add_module(waker, driver->wake_module, listen == LISTEN_ON, err);
     if (rc == OUTBOX_OK && driver->wake_file && waker->target[0] != '\0' &&
-        outbox_conf__number(conf, CONF_WAKE_FILE) == FILE_ON)
-        rc = do_without(waker, add(waker, &outbox_wake__file, &why), 0, err, why);
+        outbox_conf__number(conf, CONF_WAKE_FILE) == FILE_ON) {
+        file = add(waker, &outbox_wake__file, &why);
+        rc = do_without(waker, file, 0, err, why);
+    }
     if (rc == OUTBOX_OK && outbox_conf__text(conf, CONF_WAKE_SOCKET)[0] != '\0')
         rc = add(waker, &outbox_wake__socket, err);
     return rc;

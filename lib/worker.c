@@ -26,12 +26,12 @@ static void disconnect(struct outbox_worker *worker)
 }
 
 /* Lanes that an earlier connection of this worker held go free at once: nobody works on them. */
-static void release_orphans(struct outbox_worker *worker, const char *owner)
+static int release_orphans(struct outbox_worker *worker, const char *owner)
 {
     struct outbox_args args = { .set = 0 };
 
     outbox_args__text(&args, P_OWNER, owner);
-    outbox_conn__run(worker->conn, Q_RELEASE_ALL, &args, 0, "release lanes", NULL, NULL);
+    return outbox_conn__run(worker->conn, Q_RELEASE_ALL, &args, 0, "release lanes", NULL, NULL);
 }
 
 static int connect_again(struct outbox_worker *worker, outbox_error **err)
@@ -79,7 +79,7 @@ static void tell(struct outbox_worker *worker, const outbox_batch *batch)
                               item->record.id.text, item->record.topic, item->attempts, reason);
             if (hooks->dead != NULL)
                 hooks->dead(hooks->user, &item->record, item->attempts, reason);
-        } else if (item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN) {
+        } else if (!item->spared && (item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN)) {
             failed++;
             outbox_idle__due(&relay->idle, item->wait);
             if (hooks->failed != NULL)
@@ -143,7 +143,8 @@ static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_e
     for (;;) {
         int late = outbox_relay__publish(worker, batch, &given_up), keep;
 
-        keep = --left > 0 && !late && !outbox_signal__stopped(&relay->signal);
+        keep = --left > 0 && !late && !outbox_breaker__is_open(&relay->breaker, NULL) &&
+               !outbox_signal__stopped(&relay->signal);
         rc = settle(worker, batch, keep, err);
         if (rc != OUTBOX_OK || !keep)
             break;
@@ -181,6 +182,15 @@ static int work_once(struct outbox_worker *worker, outbox_error **err)
     return rc;
 }
 
+/* Why a run that ends by itself ended too soon. */
+static void fail_once(outbox_relay *relay, const outbox_error *err)
+{
+    pthread_mutex_lock(&relay->lock);
+    if (relay->failure == NULL)
+        relay->failure = outbox_error__copy(err);
+    pthread_mutex_unlock(&relay->lock);
+}
+
 /* Whether the worker has to end: in a drain any error but a conflict does. */
 static int handle_error(struct outbox_worker *worker, int rc, outbox_error *err, int *failures)
 {
@@ -196,16 +206,37 @@ static int handle_error(struct outbox_worker *worker, int rc, outbox_error *err,
     COUNT(relay, db_errors, 1);
     outbox_log__write(relay->conf, rc == OUTBOX_ERR_CONFLICT ? OUTBOX_LOG_DEBUG : OUTBOX_LOG_ERROR,
                       "the relay goes on in a moment: %s", outbox_error_message(err));
-    if (rc != OUTBOX_ERR_CONFLICT)
+    /* After a conflict that went on for too long, a lane may still be leased under this worker's name, which it uses
+     * again, so that the keeper would renew the lease for ever. */
+    if (rc != OUTBOX_ERR_CONFLICT || worker->conn == NULL || release_orphans(worker, worker->owner) != OUTBOX_OK)
         disconnect(worker);
     if (relay->once && rc != OUTBOX_ERR_CONFLICT) {
-        pthread_mutex_lock(&relay->lock);
-        if (relay->failure == NULL)
-            relay->failure = outbox_error__copy(err);
-        pthread_mutex_unlock(&relay->lock);
+        fail_once(relay, err);
         return 1;
     }
     outbox_signal__wait(&relay->signal, wait);
+    return 0;
+}
+
+/* Waits while the broker is taken for down, but for one worker at a time that is let in to try. 0: nothing more to do. */
+static int wait_for_broker(struct outbox_worker *worker)
+{
+    outbox_relay *relay = worker->relay;
+    outbox_error *err = NULL;
+    int64_t wait;
+
+    while ((wait = outbox_breaker__enter(&relay->breaker, outbox_thread__clock(), &worker->probe)) > 0 && !relay->once) {
+        outbox_signal__wait(&relay->signal, wait);
+        if (outbox_signal__stopped(&relay->signal))
+            return 0;
+    }
+    if (wait == 0)
+        return 1;
+    outbox_error__set(&err, OUTBOX_ERR_PUBLISH, "publisher.down",
+                      "the publisher %s gets no message through; what is left was not charged, and goes next time",
+                      outbox_publisher_name(relay->publisher));
+    fail_once(relay, err);
+    outbox_error_free(err);
     return 0;
 }
 
@@ -215,12 +246,13 @@ void *outbox_relay__worker(void *arg)
     outbox_relay *relay = worker->relay;
     int failures = 0, end = 0;
 
-    while (!end && !outbox_signal__stopped(&relay->signal)) {
+    while (!end && !outbox_signal__stopped(&relay->signal) && wait_for_broker(worker)) {
         outbox_error *err = NULL;
         int rc = worker->consumer != NULL ? OUTBOX_OK : connect_again(worker, &err);
 
         if (rc == OUTBOX_OK)
             rc = work_once(worker, &err);
+        outbox_breaker__leave(&relay->breaker, &worker->probe);
         if (rc < 0)
             end = handle_error(worker, rc, err, &failures);
         else

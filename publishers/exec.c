@@ -7,7 +7,8 @@
  * When the command dies, the oldest message without an answer is the suspect: it alone is OUTBOX_UNKNOWN. The command
  * is started again and gets the others one at a time, so that one message that kills it costs its neighbours nothing.
  * A command that dies twice in a row without having answered anything is broken: the delivery is given up, and the
- * next start waits, longer each time.
+ * next start waits, longer each time. One that dies without having read anything is broken whatever it was sent: that
+ * is told as OUTBOX_UNAVAILABLE, as is what no command got to see.
  *
  * Threads: publish() runs on several relay threads at once, each with a child of its own; children without work wait
  * in `idle`. `lock` guards the publisher, and of a call `cancelled` and its child's pid: cancel() signals the child
@@ -27,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,7 +37,8 @@
 /* How soon a call notices that it was cancelled, or that its child ended while others keep its pipes open. */
 #define CHECK_MS 100
 #define BACKOFF_FIRST_MS 100
-#define BACKOFF_LAST_MS 10000
+/* The relay waits between two tries, too, and longer. */
+#define BACKOFF_LAST_MS 1000
 /* How long a command may take to end once its input is closed, and then once it got SIGTERM. */
 #define CLOSE_EOF_MS 5000
 #define CLOSE_TERM_MS 2000
@@ -182,7 +185,7 @@ static int take_answer(void *user, char *line)
         return 1;
     }
     if (!outbox_exec_answer__parse(line, &answer)) {
-        snprintf(c->why, sizeof(c->why), "the command answered \"%.100s\" instead of ok, retry or reject", line);
+        snprintf(c->why, sizeof(c->why), "the command answered \"%.100s\" instead of ok, retry, reject or unavailable", line);
         return 1;
     }
     outbox_delivery_answer(c->delivery, c->index[c->answered++], answer.verdict, answer.retry_ms, answer.reason);
@@ -332,7 +335,7 @@ static int backoff(struct call *c)
     int go;
 
     pthread_mutex_lock(&e->lock);
-    ms = e->barren == 0 ? 0 : e->barren > 7 ? BACKOFF_LAST_MS : BACKOFF_FIRST_MS << (e->barren - 1);
+    ms = e->barren == 0 ? 0 : e->barren > 4 ? BACKOFF_LAST_MS : BACKOFF_FIRST_MS << (e->barren - 1);
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += ms / 1000;
     until.tv_nsec += ms % 1000 * 1000000;
@@ -356,12 +359,23 @@ static void note_run(struct call *c)
     pthread_mutex_unlock(&c->exec->lock);
 }
 
+/* How much of what was written the child has read: what it left is still in the pipe. */
+static size_t bytes_read(const struct call *c)
+{
+    int left = 0;
+
+    if (ioctl(c->child->in, FIONREAD, &left) != 0 || left < 0)
+        return c->written;
+    return c->written > (size_t)left ? c->written - (size_t)left : 0;
+}
+
 /* The child is gone, or is to go: finds out why, and what it may have seen. */
 static void examine(struct call *c)
 {
+    size_t read = bytes_read(c);
     char how[200];
 
-    for (size_t i = c->answered; i < c->made && c->written > (i == c->first ? 0 : c->end[i - 1]); i++)
+    for (size_t i = c->answered; i < c->made && read > (i == c->first ? 0 : c->end[i - 1]); i++)
         c->seen = i + 1 > c->seen ? i + 1 : c->seen;
     if (c->why[0] != '\0')
         return;
@@ -374,16 +388,16 @@ static void examine(struct call *c)
     }
 }
 
-/* Answers whatever is left: OUTBOX_UNKNOWN for what a child may have seen, OUTBOX_RETRY for what none has. */
+/* Answers whatever is left: OUTBOX_UNKNOWN for what a child may have seen; what none has seen is not to blame. */
 static void give_up(struct call *c)
 {
     size_t index;
 
     for (; c->answered < c->fetched; c->answered++)
         outbox_delivery_answer(c->delivery, c->index[c->answered],
-                               c->answered < c->seen ? OUTBOX_UNKNOWN : OUTBOX_RETRY, -1, c->why);
+                               c->answered < c->seen ? OUTBOX_UNKNOWN : OUTBOX_UNAVAILABLE, -1, c->why);
     while (outbox_delivery_next(c->delivery, &index) != NULL)
-        outbox_delivery_answer(c->delivery, index, OUTBOX_RETRY, -1, c->why);
+        outbox_delivery_answer(c->delivery, index, OUTBOX_UNAVAILABLE, -1, c->why);
 }
 
 /* Everything with one child after the other, as long as they are of use. */

@@ -83,6 +83,8 @@ int outbox_exec_answer__parse(char *line, struct outbox_exec_answer *answer)
         take_duration(&rest, &answer->retry_ms);
     } else if (starts_with(line, "reject", &rest)) {
         answer->verdict = OUTBOX_REJECT;
+    } else if (starts_with(line, "unavailable", &rest)) {
+        answer->verdict = OUTBOX_UNAVAILABLE;
     } else {
         return 0;
     }

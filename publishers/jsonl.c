@@ -44,6 +44,7 @@ struct job {
     size_t *index; /* of each message whose line was made, in order */
     size_t *end;   /* where its line ends in the piece that it is in */
     size_t made, written;
+    int no_memory; /* for a line */
     char why[512]; /* what went wrong */
 };
 
@@ -270,6 +271,7 @@ static int make_line(struct job *job, outbox_delivery *d)
     job->made++;
     if (rc != OUTBOX_OK) {
         job->end[job->made - 1] = SIZE_MAX; /* never written */
+        job->no_memory = 1;
         snprintf(job->why, sizeof(job->why), "out of memory while a message was written as JSON");
     }
     return rc;
@@ -299,18 +301,20 @@ static int sync_all(struct jsonl *j, struct job *job)
     return failed ? job_fail(job, j, "cannot sync", number != 0 ? number : EIO) : OUTBOX_OK;
 }
 
-/* What was written whole is published; of the rest nothing was sent. */
+/* What was written whole is published; of the rest nothing was sent. That is no message's fault, but for one that there
+ * was no memory for. */
 static void answer_all(struct job *job, outbox_delivery *d, int synced)
 {
+    outbox_verdict rest = job->no_memory ? OUTBOX_RETRY : OUTBOX_UNAVAILABLE;
     size_t index;
 
     for (size_t i = 0; i < job->written; i++)
-        outbox_delivery_answer(d, job->index[i], synced ? OUTBOX_PUBLISHED : OUTBOX_UNKNOWN, -1,
+        outbox_delivery_answer(d, job->index[i], synced ? OUTBOX_PUBLISHED : OUTBOX_UNAVAILABLE, -1,
                                synced ? NULL : job->why);
     for (size_t i = job->written; i < job->made; i++)
-        outbox_delivery_answer(d, job->index[i], OUTBOX_RETRY, -1, job->why);
+        outbox_delivery_answer(d, job->index[i], rest, -1, job->why);
     while (outbox_delivery_next(d, &index) != NULL)
-        outbox_delivery_answer(d, index, OUTBOX_RETRY, -1, job->why);
+        outbox_delivery_answer(d, index, rest, -1, job->why);
 }
 
 static void job_enter(struct jsonl *j, struct job *job)

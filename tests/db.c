@@ -29,11 +29,12 @@ void db_connection_string(const char *dsn, char *text, size_t size)
         snprintf(text, size, "DSN=%s", dsn);
 }
 
-int db_open(struct db *db, const char *dsn, int autocommit)
+static int connect_to(struct db *db, const char *dsn, int autocommit, int quiet)
 {
     char text[1024];
 
     memset(db, 0, sizeof *db);
+    db->quiet = quiet;
     db_connection_string(dsn, text, sizeof text);
     if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_ENV, SQL_NULL_HANDLE, &db->env)))
         return -1;
@@ -48,6 +49,16 @@ int db_open(struct db *db, const char *dsn, int autocommit)
     if (!autocommit)
         SQLSetConnectAttr(db->dbc, SQL_ATTR_AUTOCOMMIT, (SQLPOINTER)SQL_AUTOCOMMIT_OFF, 0);
     return 0;
+}
+
+int db_open(struct db *db, const char *dsn, int autocommit)
+{
+    return connect_to(db, dsn, autocommit, 0);
+}
+
+int db_open_quietly(struct db *db, const char *dsn, int autocommit)
+{
+    return connect_to(db, dsn, autocommit, 1);
 }
 
 void db_close(struct db *db)

@@ -21,6 +21,8 @@ struct db {
 
 /* Connects; dsn as outbox_conn_open() takes it. Returns 0, or -1 with a note. */
 int db_open(struct db *db, const char *dsn, int autocommit);
+/* The same without a note, and quiet from then on. */
+int db_open_quietly(struct db *db, const char *dsn, int autocommit);
 void db_close(struct db *db);
 int db_commit(struct db *db);
 int db_rollback(struct db *db);

@@ -8,9 +8,11 @@
  * order the order of the publishes, because a key is never in two hands.
  *
  *     committed:  ID TOPIC KEY N             N counts the messages of a topic and key in commit order, from 1
- *     delivered:  ID TOPIC KEY N ATTEMPTS FAILS    FAILS is how often the publisher had been told to refuse it
+ *     delivered:  ID TOPIC KEY N ATTEMPTS FAILS [LANE TOKEN]    FAILS is how often the publisher was to refuse it
  *
- * KEY is "-" for messages without one; those are not ordered.
+ * KEY is "-" for messages without one; those are not ordered. LANE and TOKEN are what a broker needs that fences:
+ * a relay that slept past its lease, in the middle of a publish, goes on with an old token. The checker is such a
+ * broker: what comes with an older token of a lane than it has seen counts as not delivered at all.
  */
 #ifndef OUTBOX_TESTS_E2E_H
 #define OUTBOX_TESTS_E2E_H
@@ -29,6 +31,7 @@ struct e2e_report {
     long disorder;   /* delivered after a later one of its key */
     long altered;    /* topic, key or number are not as committed */
     long charged;    /* attempts are not what the publisher refused */
+    long stale;      /* came with a token that had been superseded; refused */
     char first[200]; /* the first fault, in words */
 };
 
@@ -58,6 +61,8 @@ struct e2e_plan {
     const char *lease;   /* of the relays */
     int no_conflicts;    /* outbox_enqueue() must never say that the transaction has to be repeated */
     int slow_every;      /* the publisher takes a millisecond over each so-manieth message; 0: never */
+    int batch;           /* relay.batch_size; 0: as it is by default */
+    int faults;          /* producers connect again when the server goes away; messages never die of relays that do */
 };
 
 struct e2e {
@@ -66,7 +71,7 @@ struct e2e {
     char directory[96];  /* of the logs */
     int logs;            /* committed logs so far */
     pid_t relays[8], producers[32], foreign;
-    int relay_count, producer_count;
+    int relay_count, producer_count, relays_started;
     int foreign_pipe;    /* closed to end the foreign transaction */
 };
 
@@ -78,8 +83,14 @@ void e2e_run(struct fixture *fx, const struct e2e_plan *plan);
 int e2e_begin(struct e2e *run, struct fixture *fx, const struct e2e_plan *plan);
 int e2e_start_relays(struct e2e *run);
 int e2e_start_producers(struct e2e *run);
+/* One more relay; returns its place in relays. */
+int e2e_start_relay(struct e2e *run);
+/* Kills the relay in a place, and closes the gap. */
+void e2e_kill_relay(struct e2e *run, int place);
 /* Each waits, and checks how the processes ended. */
 void e2e_join_producers(struct e2e *run);
+/* Tells them to end after the transaction in hand, however many messages are to come. */
+void e2e_stop_producers(struct e2e *run);
 void e2e_stop_relays(struct e2e *run);
 /* Waits until nothing waits in the outbox. */
 void e2e_wait_drained(struct e2e *run);
@@ -87,10 +98,26 @@ long e2e_delivered(const struct e2e *run);
 void e2e_verdict(struct e2e *run);
 void e2e_end(struct e2e *run);
 
+/* ---- Chaos ---- */
+
+/* What happens to relays and the server while a run goes on, spread over its messages. */
+struct e2e_chaos {
+    int kills;    /* a relay is killed, and another one started */
+    int stops;    /* a relay sleeps past its lease and wakes up */
+    int restarts; /* the server is stopped without a checkpoint, and started; PostgreSQL */
+    int64_t until_us; /* 0: until the messages are through; else kills go on until then (monotonic) */
+};
+
+/* Runs a plan under chaos and checks: nothing lost, nothing invented, nothing out of order, no lane that went back,
+ * and no more sent again than was in hand. */
+void e2e_run_chaos(struct fixture *fx, const struct e2e_plan *plan, const struct e2e_chaos *chaos);
+
 /* What the processes do; each returns its exit status. */
 int e2e_produce(const struct e2e *run, int index, int log);
 int e2e_produce_bulk(const struct e2e *run, int log);
 int e2e_relay(const struct e2e *run, int index);
+/* Relays what is there, and returns; on one thread. */
+int e2e_relay_once(const struct e2e *run);
 int e2e_foreign(const struct e2e *run, int until_closed);
 
 #endif

@@ -18,11 +18,14 @@ struct counter {
     long highest;
 };
 
+enum { LANES = 1024 };
+
 struct checker {
     struct entry *entries;
     struct counter *counters;
     size_t room, counter_room; /* powers of two */
     struct e2e_report *report;
+    long token[LANES]; /* the highest of each lane */
 };
 
 static size_t hash_text(const char *text, size_t hash)
@@ -113,16 +116,34 @@ static void check_order(struct checker *c, const struct entry *e, const char *li
         counter->highest = e->number;
 }
 
+/* Whether a delivery comes from an owner of the lane before the last. */
+static int is_stale(struct checker *c, long lane, long token)
+{
+    if (lane < 0 || lane >= LANES)
+        return 0;
+    if (token < c->token[lane])
+        return 1;
+    c->token[lane] = token;
+    return 0;
+}
+
 static int read_delivered(struct checker *c, FILE *file)
 {
     char line[256], id[37], topic[16], key[32];
-    long number, attempts, fails;
+    long number, attempts, fails, lane, token;
     struct entry *e;
 
     while (fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "%36s %15s %31s %ld %ld %ld", id, topic, key, &number, &attempts, &fails) != 6)
+        int fields = sscanf(line, "%36s %15s %31s %ld %ld %ld %ld %ld", id, topic, key, &number, &attempts, &fails,
+                            &lane, &token);
+
+        if (fields != 6 && fields != 8)
             return -1;
         c->report->delivered++;
+        if (fields == 8 && is_stale(c, lane, token)) {
+            fault(c, &c->report->stale, "with an old token", line);
+            continue;
+        }
         e = find_entry(c, id);
         if (e->id[0] == '\0') {
             fault(c, &c->report->phantom, "never committed", line);
@@ -152,7 +173,7 @@ static size_t room_for(long count)
 
 static int read_all_committed(struct checker *c, const char *directory, int logs)
 {
-    FILE *files[64];
+    FILE *files[128];
     char name[32];
     long lines = 0;
     int rc = 0;
@@ -178,7 +199,7 @@ static int read_all_committed(struct checker *c, const char *directory, int logs
 
 int e2e_check(const char *directory, int logs, struct e2e_report *report)
 {
-    struct checker c = {NULL, NULL, 0, 0, report};
+    struct checker c = {.report = report};
     FILE *file;
     int rc;
 
@@ -198,5 +219,5 @@ int e2e_check(const char *directory, int logs, struct e2e_report *report)
 
 long e2e_faults(const struct e2e_report *r)
 {
-    return r->lost + r->phantom + r->duplicates + r->disorder + r->altered + r->charged;
+    return r->lost + r->phantom + r->duplicates + r->disorder + r->altered + r->charged + r->stale;
 }

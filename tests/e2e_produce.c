@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ struct producer {
     unsigned random;
     int index;
     long *numbers; /* own keys: how many of each were committed */
+    long transaction; /* which one; with faults also in a row of the database, written by the transaction itself */
     long sent;     /* all messages so far, for fail_every */
 };
 
@@ -125,7 +127,7 @@ static int enqueue_items(struct producer *p, const struct item *items, int count
     }
     if (rc == OUTBOX_ERR_CONFLICT && p->plan->no_conflicts)
         rc = OUTBOX_ERR_DATABASE;
-    if (rc != OUTBOX_OK && rc != OUTBOX_ERR_CONFLICT)
+    if (rc != OUTBOX_OK && rc != OUTBOX_ERR_CONFLICT && !p->plan->faults)
         fprintf(stderr, "# producer %d: %s\n", p->index, outbox_error_message(err));
     outbox_error_free(err);
     return rc;
@@ -142,29 +144,88 @@ static void log_committed(struct producer *p, const struct item *items, const ou
     fflush(p->log);
 }
 
+static int producer_borrow(struct producer *p)
+{
+    outbox_error *err = NULL;
+
+    /* A busy database is no news, and neither is one that a test takes away. */
+    p->db.quiet = p->plan->faults || target_is_sqlite(p->run->fx->target);
+    if (outbox_conn_borrow(p->db.dbc, p->run->fx->conf, &p->conn, &err) == OUTBOX_OK)
+        return 1;
+    if (!p->plan->faults)
+        fprintf(stderr, "# producer %d: %s\n", p->index, outbox_error_message(err));
+    outbox_error_free(err);
+    return 0;
+}
+
+static int open_again(struct producer *p)
+{
+    outbox_conn_close(p->conn);
+    p->conn = NULL;
+    db_close(&p->db);
+    return db_open_quietly(&p->db, p->run->fx->dsn, 0) == 0 && producer_borrow(p);
+}
+
+/* Whether the transaction in hand, whose commit failed or was not reached, was committed: it says so itself. */
+static int ask_committed(struct producer *p)
+{
+    struct patience patience;
+    int64_t last = -1;
+
+    patience_start(&patience);
+    while ((!open_again(p) || (last = db_int(&p->db, "SELECT n FROM %se2e_keys WHERE k = %d", p->run->fx->prefix,
+                                             -100 - p->index)) < 0 || db_rollback(&p->db) != 0) &&
+           patience_wait(&patience))
+        ;
+    if (last < 0)
+        fprintf(stderr, "# producer %d cannot reach the database\n", p->index);
+    return last < 0 ? -1 : last == p->transaction;
+}
+
+/* By SQL where the server may be gone: psqlODBC's SQLEndTran() then says success. */
+static int commit(struct producer *p)
+{
+    if (p->plan->faults && target_is_postgresql(p->run->fx->target))
+        return db_exec(&p->db, "COMMIT") == 0;
+    return db_commit(&p->db) == 0;
+}
+
+static int mark(struct producer *p)
+{
+    p->transaction++;
+    return !p->plan->faults || db_exec(&p->db, "UPDATE %se2e_keys SET n = %ld WHERE k = %d", p->run->fx->prefix,
+                                       p->transaction, -100 - p->index) == 0;
+}
+
 /* One transaction; returns the messages that it committed, or -1. */
 static int transact(struct producer *p, int count)
 {
     static struct item items[MOST_IN_TX];
     static outbox_id ids[MOST_IN_TX];
-    int planned, rc;
+    int planned, rc, committed;
 
-    planned = plan_transaction(p, items, count);
+    planned = mark(p) ? plan_transaction(p, items, count) : 0;
     rc = planned > 0 ? enqueue_items(p, items, planned, ids) : OUTBOX_ERR_CONFLICT;
     if ((int)next_random(p, 100) < p->plan->pause_percent)
         poll(NULL, 0, (int)next_random(p, (unsigned)p->plan->pause_ms + 1));
+    /* With faults any statement may have failed because the connection is gone, which a rollback does not tell. */
+    if (p->plan->faults && rc == OUTBOX_ERR_CONFLICT)
+        return ask_committed(p) == 0 ? 0 : -1;
     if (rc == OUTBOX_ERR_CONFLICT || (int)next_random(p, 100) < p->plan->rollback_percent)
         return db_rollback(&p->db) == 0 ? 0 : -1;
-    if (rc != OUTBOX_OK || db_commit(&p->db) != 0)
+    committed = rc == OUTBOX_OK && commit(p);
+    if (p->plan->faults && !committed)
+        committed = ask_committed(p);
+    else if (!committed)
         return -1;
-    log_committed(p, items, ids, planned);
-    return planned;
+    if (committed > 0)
+        log_committed(p, items, ids, planned);
+    return committed > 0 ? planned : committed;
 }
 
 static int producer_open(struct producer *p, const struct e2e *run, int index, int log)
 {
     char path[160];
-    outbox_error *err = NULL;
 
     memset(p, 0, sizeof *p);
     p->run = run;
@@ -176,14 +237,7 @@ static int producer_open(struct producer *p, const struct e2e *run, int index, i
     p->log = fopen(path, "w");
     if (p->numbers == NULL || p->log == NULL || db_open(&p->db, run->fx->dsn, 0) != 0)
         return -1;
-    /* A busy database is no news. */
-    p->db.quiet = target_is_sqlite(run->fx->target);
-    if (outbox_conn_borrow(p->db.dbc, run->fx->conf, &p->conn, &err) != OUTBOX_OK) {
-        fprintf(stderr, "# producer %d: %s\n", index, outbox_error_message(err));
-        outbox_error_free(err);
-        return -1;
-    }
-    return 0;
+    return producer_borrow(p) ? 0 : -1;
 }
 
 static void producer_close(struct producer *p)
@@ -195,13 +249,24 @@ static void producer_close(struct producer *p)
         fclose(p->log);
 }
 
+static volatile sig_atomic_t told_to_end;
+
+static void end(int number)
+{
+    (void)number;
+    told_to_end = 1;
+}
+
 int e2e_produce(const struct e2e *run, int index, int log)
 {
     struct producer p;
     long left = run->plan->messages / run->plan->producers;
     int done = producer_open(&p, run, index, log);
 
-    while (done >= 0 && left > 0) {
+    if (done < 0 && run->plan->faults && p.log != NULL)
+        done = ask_committed(&p) < 0 ? -1 : 0;
+    signal(SIGTERM, end);
+    while (done >= 0 && left > 0 && !told_to_end) {
         int count = 1 + (int)next_random(&p, (unsigned)run->plan->max_tx);
 
         done = transact(&p, count < left ? count : (int)left);

@@ -34,8 +34,8 @@ static outbox_verdict publish(void *user, const outbox_record *r, int64_t *retry
         outbox_error_new(err, OUTBOX_ERR_PUBLISH, "test.planted", "planted failure");
         return OUTBOX_RETRY;
     }
-    size = snprintf(line, sizeof line, "%s %s %s %ld %d %d\n", outbox_record_id(r), outbox_record_topic(r),
-                    key ? key : "-", number, attempts, fails);
+    size = snprintf(line, sizeof line, "%s %s %s %ld %d %d %d %lld\n", outbox_record_id(r), outbox_record_topic(r),
+                    key ? key : "-", number, attempts, fails, outbox_record_lane(r), (long long)outbox_record_token(r));
     return write(sink->log, line, (size_t)size) == size ? OUTBOX_PUBLISHED : OUTBOX_UNKNOWN;
 }
 
@@ -64,10 +64,17 @@ static void report(const struct e2e *run, int index, outbox_relay *relay)
 static outbox_conf *relay_conf(const struct e2e *run)
 {
     outbox_conf *conf = fixture_conf(run->fx);
-    char workers[16];
+    char workers[16], batch[16];
 
     snprintf(workers, sizeof workers, "%d", run->plan->workers);
-    if (conf == NULL || outbox_conf_set(conf, "relay.workers", workers, NULL) != OUTBOX_OK ||
+    snprintf(batch, sizeof batch, "%d", run->plan->batch ? run->plan->batch : 100);
+    if (conf != NULL && run->plan->faults &&
+        (outbox_conf_set(conf, "retry.max_attempts", "1000000", NULL) != OUTBOX_OK ||
+         outbox_conf_set(conf, "retry.backoff_min", "1ms", NULL) != OUTBOX_OK ||
+         outbox_conf_set(conf, "retry.backoff_max", "20ms", NULL) != OUTBOX_OK))
+        return NULL;
+    if (conf == NULL || outbox_conf_set(conf, "relay.batch_size", batch, NULL) != OUTBOX_OK ||
+        outbox_conf_set(conf, "relay.workers", workers, NULL) != OUTBOX_OK ||
         outbox_conf_set(conf, "relay.poll_interval", "50ms", NULL) != OUTBOX_OK ||
         outbox_conf_set(conf, "clean.interval", "500ms", NULL) != OUTBOX_OK ||
         outbox_conf_set(conf, "relay.lease", run->plan->lease ? run->plan->lease : "30s", NULL) != OUTBOX_OK ||
@@ -76,7 +83,8 @@ static outbox_conf *relay_conf(const struct e2e *run)
     return conf;
 }
 
-int e2e_relay(const struct e2e *run, int index)
+/* Runs a relay until SIGTERM, or once. */
+static int relay_run(const struct e2e *run, int index, int once)
 {
     outbox_conf *conf = relay_conf(run);
     outbox_publisher *publisher = NULL;
@@ -97,8 +105,8 @@ int e2e_relay(const struct e2e *run, int index)
     if (rc == OUTBOX_OK)
         rc = outbox_relay_new(run->fx->dsn, conf, publisher, NULL, &relay, &err);
     if (rc == OUTBOX_OK)
-        rc = outbox_relay_start(relay, &err);
-    if (rc == OUTBOX_OK) {
+        rc = once ? outbox_relay_run_once(relay, &err) : outbox_relay_start(relay, &err);
+    if (rc == OUTBOX_OK && !once) {
         sigwait(&stop, &number);
         outbox_relay_stop(relay);
         rc = outbox_relay_join(relay, &err);
@@ -113,4 +121,14 @@ int e2e_relay(const struct e2e *run, int index)
     if (sink.log >= 0)
         close(sink.log);
     return rc != OUTBOX_OK;
+}
+
+int e2e_relay(const struct e2e *run, int index)
+{
+    return relay_run(run, index, 0);
+}
+
+int e2e_relay_once(const struct e2e *run)
+{
+    return relay_run(run, 0, 1);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A run: starts the processes, waits for them, stops them, and holds the logs against each other. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -32,21 +33,40 @@ static void leave(int status)
 static void check_ended(pid_t pid, const char *what)
 {
     int status = -1;
+    pid_t ended;
 
-    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0, "a %s ended with %x", what,
-          (unsigned)status);
+    while ((ended = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
+        ;
+    CHECK(ended == pid, "a %s cannot be waited for: %s", what, strerror(errno));
+    CHECK(ended != pid || (WIFEXITED(status) && WEXITSTATUS(status) == 0), "a %s ended with %x", what, (unsigned)status);
+}
+
+int e2e_start_relay(struct e2e *run)
+{
+    int index = run->relays_started++;
+    pid_t pid = spawn();
+
+    if (pid == 0)
+        leave(e2e_relay(run, index));
+    run->relays[run->relay_count] = pid;
+    return run->relay_count++;
 }
 
 int e2e_start_relays(struct e2e *run)
 {
-    for (int i = 0; i < run->plan->relays; i++) {
-        pid_t pid = spawn();
-
-        if (pid == 0)
-            leave(e2e_relay(run, i));
-        run->relays[run->relay_count++] = pid;
-    }
+    for (int i = 0; i < run->plan->relays; i++)
+        e2e_start_relay(run);
     return 1;
+}
+
+void e2e_kill_relay(struct e2e *run, int place)
+{
+    int status;
+
+    kill(run->relays[place], SIGKILL);
+    waitpid(run->relays[place], &status, 0);
+    memmove(&run->relays[place], &run->relays[place + 1],
+            sizeof run->relays[0] * (size_t)(--run->relay_count - place));
 }
 
 int e2e_start_producers(struct e2e *run)
@@ -76,6 +96,12 @@ static void start_foreign(struct e2e *run)
     run->foreign_pipe = ends[1];
 }
 
+void e2e_stop_producers(struct e2e *run)
+{
+    for (int i = 0; i < run->producer_count; i++)
+        kill(run->producers[i], SIGTERM);
+}
+
 void e2e_join_producers(struct e2e *run)
 {
     for (int i = 0; i < run->producer_count; i++)
@@ -94,7 +120,7 @@ void e2e_stop_relays(struct e2e *run)
 
 /* ---- Before and after ---- */
 
-static int make_tables(struct fixture *fx, int keys)
+static int make_tables(struct fixture *fx, int keys, int producers)
 {
     int good = fixture_migrate(fx) == 0 &&
                db_exec(&fx->db, "CREATE TABLE %se2e_keys (k INTEGER PRIMARY KEY, n BIGINT NOT NULL)", fx->prefix) == 0;
@@ -107,6 +133,8 @@ static int make_tables(struct fixture *fx, int keys)
     else if (good)
         good = db_exec(&fx->db, "INSERT INTO %se2e_keys WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s "
                        "WHERE i < %d) SELECT i, 0 FROM s", fx->prefix, keys) == 0;
+    for (int i = 0; i < producers && good; i++)
+        good = db_exec(&fx->db, "INSERT INTO %se2e_keys (k, n) VALUES (%d, 0)", fx->prefix, -100 - i) == 0;
     fixture_disconnect(fx);
     return CHECK(good, "no tables");
 }
@@ -121,7 +149,7 @@ int e2e_begin(struct e2e *run, struct fixture *fx, const struct e2e_plan *plan)
     run->plan = plan;
     run->foreign_pipe = -1;
     snprintf(run->directory, sizeof run->directory, "/tmp/outbox-e2e-XXXXXX");
-    if (!CHECK(mkdtemp(run->directory) != NULL, "mkdtemp") || !make_tables(fx, plan->keys))
+    if (!CHECK(mkdtemp(run->directory) != NULL, "mkdtemp") || !make_tables(fx, plan->keys, plan->producers))
         return 0;
     snprintf(path, sizeof path, "%s/delivered", run->directory);
     if ((file = fopen(path, "w")) != NULL)
@@ -136,9 +164,9 @@ long e2e_delivered(const struct e2e *run)
     struct stat status;
     char path[128];
 
-    /* About: a line has at least 48 bytes and at most 80; no more than "how far are they" hangs on it. */
+    /* About: a line has at least 52 bytes and at most 90; no more than "how far are they" hangs on it. */
     snprintf(path, sizeof path, "%s/delivered", run->directory);
-    return stat(path, &status) == 0 ? (long)status.st_size / 62 : 0;
+    return stat(path, &status) == 0 ? (long)status.st_size / 68 : 0;
 }
 
 /* How many messages wait; asked of an open fixture. */

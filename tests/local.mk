@@ -34,9 +34,11 @@ unit_tests = \
 	%D%/unit/uuid
 
 plain_tests = \
-	%D%/plain/checker
+	%D%/plain/checker \
+	%D%/plain/idle
 
 conformance_tests = \
+	%D%/conformance/conninfo \
 	%D%/conformance/defects \
 	%D%/conformance/e2e_mariadb \
 	%D%/conformance/e2e_postgresql \
@@ -52,14 +54,22 @@ conformance_tests = \
 	%D%/conformance/postgresql_delete \
 	%D%/conformance/postgresql_position \
 	%D%/conformance/sqlite_delete \
-	%D%/conformance/sqlite_position
+	%D%/conformance/sqlite_position \
+	%D%/conformance/wake_local
 
 fault_tests = \
 	%D%/fault/crash \
 	%D%/fault/dump_restore \
-	%D%/fault/network
+	%D%/fault/errors \
+	%D%/fault/kills \
+	%D%/fault/memory \
+	%D%/fault/network \
+	%D%/fault/odbc \
+	%D%/fault/wake \
+	%D%/fault/wake_lost
 
-soak_tests =
+soak_tests = \
+	%D%/soak/soak
 
 fuzz_tests = \
 	%D%/fuzz/base64 \
@@ -106,6 +116,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 %C%_libtesting_la_SOURCES = \
 	%D%/db.c %D%/db.h \
 	%D%/e2e.h \
+	%D%/e2e_chaos.c \
 	%D%/e2e_check.c \
 	%D%/e2e_produce.c \
 	%D%/e2e_relay.c \
@@ -113,9 +124,13 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/golden.c %D%/golden.h \
 	%D%/fuzz/fuzz.c %D%/fuzz/fuzz.h \
 	%D%/lib-test.c %D%/lib-test.h \
+	%D%/proxy.c %D%/proxy.h \
+	%D%/script.c %D%/script.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
 	%D%/suite_admin.c \
+	%D%/suite_broker.c \
+	%D%/suite_hang.c \
 	%D%/suite_clean.c \
 	%D%/suite_enqueue.c \
 	%D%/suite_fields.c \
@@ -126,7 +141,8 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/suite_relay.c \
 	%D%/suite_schema.c \
 	%D%/suite_verdict.c \
-	%D%/tap.c %D%/tap.h
+	%D%/tap.c %D%/tap.h \
+	%D%/wakes.c %D%/wakes.h
 
 # Not in the library above: it puts functions of its own before those of ODBC.
 %C%_conformance_defects_SOURCES = \
@@ -144,13 +160,29 @@ golden_files = \
 	%D%/golden/sql-mariadb.txt \
 	%D%/golden/sql-postgresql.txt \
 	%D%/golden/sql-sqlite.txt
+# What these call of ODBC goes through tests/interpose.c; tests/fault/odbc checks that the list is whole.
+interpose_link = \
+	-Wl,--wrap=SQLAllocHandle,--wrap=SQLBindParameter,--wrap=SQLDisconnect,--wrap=SQLDriverConnect \
+	-Wl,--wrap=SQLEndTran,--wrap=SQLExecDirect,--wrap=SQLExecute,--wrap=SQLFetch,--wrap=SQLFreeHandle \
+	-Wl,--wrap=SQLFreeStmt,--wrap=SQLGetConnectAttr,--wrap=SQLGetData,--wrap=SQLGetDiagRec,--wrap=SQLGetInfo,--wrap=SQLPrepare \
+	-Wl,--wrap=SQLRowCount,--wrap=SQLSetConnectAttr,--wrap=SQLSetEnvAttr
+interpose = %D%/interpose.c %D%/interpose.h
+%C%_fault_kills_SOURCES = $(interpose) %D%/fault/kills.c
+%C%_fault_kills_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)
+%C%_fault_memory_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup,--wrap=free
+%C%_fault_odbc_SOURCES = $(interpose) \
+	%D%/fault/odbc.c %D%/fault/odbc.h \
+	%D%/fault/odbc_paths.c \
+	%D%/fault/odbc_world.c
+%C%_fault_odbc_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)
 
 # What a program is linked with that does not say otherwise: the internals, so that a test
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
-	%D%/lsan.supp %D%/tsan.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
+	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh
 test_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

@@ -19,6 +19,8 @@ void suite_admin(const struct target *target, const char *only);
 void suite_schema(const struct target *target, const char *only);
 void suite_relay(const struct target *target, const char *only);
 void suite_hostile(const struct target *target, const char *only);
+void suite_broker(const struct target *target, const char *only);
+void suite_hang(const struct target *target, const char *only);
 
 /* All of them. argv[1], when given, is a part of the names of the tests to run. Returns the exit status. */
 int conformance_main(const char *target, int argc, char **argv);

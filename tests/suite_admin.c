@@ -261,6 +261,98 @@ static void test_redrive_filters(struct fixture *fx)
     seen_clear(&seen);
 }
 
+/* Dead ones of one key, and those that wait behind it, go again in their order, at the rate that was asked for. */
+static void test_redrive_rate(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_filter f = OUTBOX_FILTER_INIT;
+    struct seen seen = {0};
+    int64_t count = 0, spread;
+
+    fixture_set(fx, "ordering.dead", "continue");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    for (int i = 1; i <= 9; i++) {
+        char text[8];
+
+        snprintf(text, sizeof text, "%d", i);
+        send_text(fx, "t", "k", text);
+        CHECK_INT(settle_one(fx, consumer, OUTBOX_REJECT, NULL), 1);
+    }
+    f.rate = 1;
+    f.limit = 6;
+    OK(outbox_redrive(fx->conn, &f, &count, &fx->err));
+    CHECK_INT(count, 6);
+    CHECK_INT(count_state(fx, OUTBOX_DEAD), 3);
+    spread = db_int(&fx->db, "SELECT MAX(available_at) - MIN(available_at) FROM %sdeferred WHERE state = 3", fx->prefix);
+    CHECK(spread >= 5 * SECOND_US && spread < 30 * SECOND_US, "spread over %lld µs", (long long)spread);
+    /* The oldest come first. */
+    CHECK_INT(db_int(&fx->db, "SELECT COUNT(*) FROM %sdeferred d WHERE state = 3 AND EXISTS (SELECT 1 FROM %sdeferred e "
+                     "WHERE e.state = 3 AND e.seq < d.seq AND e.available_at >= d.available_at)", fx->prefix, fx->prefix), 0);
+    make_due(fx);
+    while (drain(fx, consumer, &seen) > 0)
+        make_due(fx);
+    CHECK_STR(seen_words(&seen), "1 2 3 4 5 6");
+    f.rate = -1;
+    EXPECT(outbox_redrive(fx->conn, &f, &count, &fx->err), OUTBOX_ERR_INVALID);
+    seen_clear(&seen);
+}
+
+struct audit {
+    char text[600];
+    int64_t first_at;
+};
+
+static int take_entry(void *user, const outbox_audit_entry *e)
+{
+    struct audit *a = user;
+    size_t used = strlen(a->text);
+
+    snprintf(a->text + used, sizeof a->text - used, "%s %lld %s by %s; ", e->what, (long long)e->messages, e->which, e->who);
+    a->first_at = a->first_at ? a->first_at : e->at;
+    return 0;
+}
+
+/* Who, what, which, how many, when; what failed or met nothing changes no number. */
+static void test_audit(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    outbox_filter f = OUTBOX_FILTER_INIT;
+    struct audit audit = {"", 0};
+
+    OK(outbox_audit(fx->conn, 0, take_entry, &audit, &fx->err));
+    CHECK_STR(audit.text, "");
+    for (int i = 0; i < 3; i++) {
+        send_words(fx, "orders", i ? "a" : "b", "1");
+        CHECK_INT(settle_one(fx, consumer, OUTBOX_REJECT, NULL), i < 2 ? 1 : 0);
+        drain(fx, consumer, NULL);
+    }
+    f.who = "ann ä";
+    f.partition_key = "b";
+    OK(outbox_redrive(fx->conn, &f, NULL, &fx->err));
+    CHECK_INT(drain(fx, consumer, NULL), 1);
+    EXPECT(outbox_redrive(fx->conn, &f, NULL, &fx->err), OUTBOX_NONE);
+    f.partition_key = NULL;
+    f.topic = "orders";
+    f.who = "bob";
+    OK(outbox_discard(fx->conn, &f, NULL, &fx->err));
+    f = (outbox_filter)OUTBOX_FILTER_INIT;
+    f.older_than_us = 3600 * SECOND_US;
+    f.who = "eve";
+    OK(outbox_purge(fx->conn, &f, NULL, &fx->err));
+    OK(outbox_audit(fx->conn, 2, take_entry, &audit, &fx->err));
+    CHECK_STR(audit.text, "purge 0 older_than_us=3600000000 by eve; discard 1 state=dead topic=orders by bob; ");
+    audit.text[0] = '\0';
+    OK(outbox_audit(fx->conn, 0, take_entry, &audit, &fx->err));
+    CHECK_STR(audit.text, "purge 0 older_than_us=3600000000 by eve; discard 1 state=dead topic=orders by bob; "
+                          "redrive 1 state=dead key=b by ann ä; ");
+    CHECK(audit.first_at > INT64_C(1600000000000000), "noted at %lld", (long long)audit.first_at);
+    f.who = NULL;
+    OK(outbox_purge(fx->conn, &f, NULL, &fx->err));
+    audit.text[0] = '\0';
+    OK(outbox_audit(fx->conn, 1, take_entry, &audit, &fx->err));
+    CHECK(strstr(audit.text, " by uid ") != NULL, "the audit says %s", audit.text);
+}
+
 /* Redriven while a relay holds the lane: delivered once. */
 static void test_redrive_while_held(struct fixture *fx)
 {
@@ -407,6 +499,8 @@ void suite_admin(const struct target *target, const char *only)
         {"admin: discard in every state", test_discard_states, 0},
         {"admin: discard one that is pending", test_discard_pending, 0},
         {"admin: redrive by id, key, age", test_redrive_filters, 0},
+        {"admin: redrive keeps order, limit and rate", test_redrive_rate, 0},
+        {"admin: audit", test_audit, 0},
         {"admin: redrive while the lane is held", test_redrive_while_held, 0},
         {"plain SQL writes messages too", test_plain_sql, 0},
         {"the view shows what the list shows", test_view, 0},

@@ -237,6 +237,39 @@ static void test_max_attempts(struct fixture *fx)
     CHECK_INT(count_state(fx, OUTBOX_DEAD), 3);
 }
 
+/* Below 1 a limit is nonsense: refused wherever one can be given, with a text that says what is allowed. */
+static void test_bad_limits(struct fixture *fx)
+{
+    static const char *const settings[] = {"0", "-1", "", "1000001"};
+    static const char *const forms[] = {"{\"topic\":\"t\",\"payload\":\"\",\"max_attempts\":0}",
+                                        "{\"topic\":\"t\",\"payload\":\"\",\"max_attempts\":-1}"};
+    outbox_message m = text_message("t", "k", "1");
+    outbox_parsed *parsed = NULL;
+
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        EXPECT(outbox_conf_set(fx->conf, "retry.max_attempts", settings[i], &fx->err), OUTBOX_ERR_CONF);
+        CHECK(strstr(fx->message, "retry.max_attempts cannot be") != NULL && strstr(fx->message, "1 to 1000000") != NULL,
+              "the error says: %s", fx->message);
+    }
+    m.max_attempts = -1;
+    EXPECT(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err), OUTBOX_ERR_INVALID);
+    CHECK_STR(fx->name, "enqueue.bad_max_attempts");
+    CHECK(strstr(fx->message, "at least 1") != NULL, "the error says: %s", fx->message);
+    for (size_t i = 0; i < COUNT_OF(forms); i++) {
+        EXPECT(outbox_message_from_json(forms[i], strlen(forms[i]), 0, &parsed, &fx->err), OUTBOX_ERR_INVALID);
+        CHECK(strstr(fx->message, "max_attempts") != NULL, "the error says: %s", fx->message);
+    }
+    /* Nor by plain SQL. */
+    fx->db.quiet = 1;
+    for (int limit = -1; limit <= 0; limit++)
+        CHECK_INT(db_exec(&fx->db, "INSERT INTO %smessages (lane, id, topic, payload, max_attempts) VALUES "
+                          "(0, '01890a5d-ac96-774b-bcce-b302099a8057', 't', '', %d)", fx->prefix, limit), -1);
+    fx->db.quiet = 0;
+    CHECK(strstr(fx->db.error, "CHECK constraint") != NULL || strstr(fx->db.error, "check constraint") != NULL,
+          "the database says: %s", fx->db.error);
+    CHECK_INT(count_waiting(fx), 0);
+}
+
 /* The attempts that a publisher sees. */
 static void test_attempts_seen(struct fixture *fx)
 {
@@ -354,6 +387,7 @@ void suite_verdict(const struct target *target, const char *only)
         {"verdicts: unanswered ones stay", test_unanswered, 1},
         {"verdicts: nothing answered, nothing charged", test_nothing_answered, 0},
         {"verdicts: max_attempts", test_max_attempts, 0},
+        {"verdicts: limits below 1 are refused", test_bad_limits, 0},
         {"verdicts: attempts are seen", test_attempts_seen, 0},
         {"verdicts: fields survive a retry", test_fields_survive, 0},
         {"verdicts: 3 MiB survive a retry", test_large_survives, 0},

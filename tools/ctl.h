@@ -39,6 +39,8 @@ enum ctl_option {
     CTL_LIMIT,
     CTL_ALL,
     CTL_DRY_RUN,
+    CTL_RATE,
+    CTL_WHO,
     CTL__COUNT
 };
 
@@ -60,6 +62,7 @@ struct ctl {
     const struct ctl_command *command;
     struct cli_settings settings;
     outbox_conn *conn; /* NULL for commands without a database */
+    char who[200];     /* for the audit */
     bool json;
 };
 
@@ -72,6 +75,7 @@ int ctl_show(struct ctl *ctl);
 int ctl_redrive(struct ctl *ctl);
 int ctl_discard(struct ctl *ctl);
 int ctl_purge(struct ctl *ctl);
+int ctl_audit(struct ctl *ctl);
 int ctl_clean(struct ctl *ctl);
 int ctl_settings(struct ctl *ctl);
 
@@ -81,6 +85,8 @@ int ctl_connect(struct ctl *ctl);
 void ctl_wake(struct ctl *ctl);
 /* The filter that the options ask for. */
 int ctl_filter(struct ctl *ctl, outbox_filter *filter);
+/* What it says besides of how fast, and by whom. */
+int ctl_audit_filter(struct ctl *ctl, outbox_filter *filter);
 /* Prints a value as one line and frees it. */
 int ctl_print_json(struct ctl *ctl, json_t *value);
 /* The colour of a state. */

@@ -8,6 +8,7 @@ bin_PROGRAMS += %D%/outboxctl
 	%D%/outboxctl.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
+	%D%/ctl_audit.c \
 	%D%/ctl_change.c \
 	%D%/ctl_enqueue.c \
 	%D%/ctl_lines.c \

@@ -37,9 +37,11 @@ static const struct cli_option options[CTL__COUNT] = {
     [CTL_QUIET] = { "quiet", 'q', NULL, "Prints no ids and no progress." },
     [CTL_STATE] = { "state", 0, "STATE", "In this state: pending, scheduled, retry, held, dead or published." },
     [CTL_OLDER_THAN] = { "older-than", 0, "DURATION", "At least so old: 30s, 5m, 12h, 7d." },
-    [CTL_LIMIT] = { "limit", 'n', "N", "At most so many; 'list' shows 100 without it." },
+    [CTL_LIMIT] = { "limit", 'n', "N", "At most so many; 'list' and 'audit' show 100 without it." },
     [CTL_ALL] = { "all", 'a', NULL, "All of them; without it, something must be said of which." },
     [CTL_DRY_RUN] = { "dry-run", 0, NULL, "Only counts the messages, and changes nothing." },
+    [CTL_RATE] = { "rate", 'r', "N/s", "Spreads them, so that N come due a second." },
+    [CTL_WHO] = { "who", 0, "NAME", "Who does it, for the audit. Default: the user's name and the host." },
 };
 
 #define B(option) CLI_BIT(CTL_##option)
@@ -57,12 +59,13 @@ static const struct ctl_command commands[] = {
     { "stats", "", 0, 0, false, "Counts the messages by state, and the lanes.", ctl_stats },
     { "list", "", 0, WHICH | B(STATE), false, "Lists messages, oldest first within each state.", ctl_list },
     { "show", "ID", 1, 0, false, "Shows one message with its headers and payload.", ctl_show },
-    { "redrive", "[ID]...", -1, WHICH | B(ALL) | B(DRY_RUN), false,
+    { "redrive", "[ID]...", -1, WHICH | B(ALL) | B(DRY_RUN) | B(RATE) | B(WHO), false,
       "Sends dead messages again, oldest first, with their attempts back at 0.", ctl_redrive },
-    { "discard", "[ID]...", -1, WHICH | B(STATE) | B(ALL) | B(DRY_RUN), false,
+    { "discard", "[ID]...", -1, WHICH | B(STATE) | B(ALL) | B(DRY_RUN) | B(WHO), false,
       "Removes messages that were not published: dead ones, or those in --state.", ctl_discard },
-    { "purge", "", 0, B(OLDER_THAN) | B(ALL), false,
+    { "purge", "", 0, B(OLDER_THAN) | B(ALL) | B(WHO), false,
       "Removes published messages before their retention ends.", ctl_purge },
+    { "audit", "", 0, B(LIMIT), false, "Lists what was redriven, discarded and purged, by whom, the latest first.", ctl_audit },
     { "clean", "", 0, 0, false, "Does now what the cleaner does: removes what is past its retention.", ctl_clean },
     { "settings", "", 0, 0, true, "Lists every setting with its value, range and meaning.", ctl_settings },
 };
@@ -225,7 +228,7 @@ int ctl_filter(struct ctl *ctl, outbox_filter *filter)
             return status;
         filter->limit = (size_t)number;
     }
-    return CLI_OK;
+    return ctl_audit_filter(ctl, filter);
 }
 
 int ctl_print_json(struct ctl *ctl, json_t *value)

@@ -248,8 +248,9 @@ static void log_stats(struct daemon *d)
         return;
     daemon_log_printf(&d->log, OUTBOX_LOG_INFO,
                       "stopped: %" PRIu64 " published, %" PRIu64 " failed and retried, %" PRIu64 " dead, %" PRIu64
-                      " held, %" PRIu64 " batches, %" PRIu64 " fenced, %" PRIu64 " database errors, %" PRIu64 " cleaned",
-                      s.published, s.failed, s.dead, s.held, s.batches, s.fenced, s.db_errors, s.cleaned);
+                      " held, %" PRIu64 " batches, %" PRIu64 " fenced, %" PRIu64 " database errors, %" PRIu64
+                      " outages of the broker, %" PRIu64 " cleaned",
+                      s.published, s.failed, s.dead, s.held, s.batches, s.fenced, s.db_errors, s.outages, s.cleaned);
 }
 
 /* ---- the command line ---- */

@@ -112,6 +112,18 @@ UNION ALL
 SELECT p.lane, p.seq, p.id, p.topic, p.partition_key, 'published', p.attempts, p.last_error, p.created_at,
        CAST(NULL AS {number}), p.published_at
 FROM {published} p;
+-- Who redrove, discarded or purged how many messages, and which.
+-- statement
+CREATE TABLE {if_not_exists}{audit} (
+    id       CHAR(36)      NOT NULL PRIMARY KEY,
+    done_at  BIGINT DEFAULT {now} NOT NULL,
+    who      VARCHAR(200)  NOT NULL,
+    what     VARCHAR(20)   NOT NULL,
+    which    VARCHAR(1000) NOT NULL,
+    messages BIGINT        NOT NULL
+){table_end};
+-- statement
+CREATE INDEX {if_not_exists}{index}audit_at ON {audit_on} (done_at);
 -- statement
 CREATE TABLE {if_not_exists}{meta} (name VARCHAR(40) NOT NULL PRIMARY KEY, value VARCHAR(200) NOT NULL){table_end};
 -- statement

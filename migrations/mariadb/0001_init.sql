@@ -126,6 +126,17 @@ UNION ALL
 SELECT p.lane, p.seq, p.id, p.topic, p.partition_key, 'published', p.attempts, p.last_error, p.created_at,
        CAST(NULL AS SIGNED), p.published_at
 FROM {published} p;
+-- Who redrove, discarded or purged how many messages, and which.
+-- statement
+CREATE TABLE IF NOT EXISTS {audit} (
+    id       CHAR(36)      NOT NULL PRIMARY KEY,
+    done_at  BIGINT        NOT NULL DEFAULT {now},
+    who      VARCHAR(200)  NOT NULL,
+    what     VARCHAR(20)   NOT NULL,
+    which    VARCHAR(1000) NOT NULL,
+    messages BIGINT        NOT NULL,
+    KEY done_at (done_at)
+){table_end};
 -- statement
 CREATE TABLE IF NOT EXISTS {meta} (name VARCHAR(40) NOT NULL PRIMARY KEY, value VARCHAR(200) NOT NULL){table_end};
 -- statement

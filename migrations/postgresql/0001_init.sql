@@ -101,6 +101,18 @@ CREATE TABLE {dedup} (
 );
 -- statement
 CREATE INDEX {prefix}dedup_at ON {dedup} (created_at);
+-- Who redrove, discarded or purged how many messages, and which.
+-- statement
+CREATE TABLE {audit} (
+    id       text   PRIMARY KEY,
+    done_at  bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+    who      text   NOT NULL,
+    what     text   NOT NULL,
+    which    text   NOT NULL,
+    messages bigint NOT NULL
+);
+-- statement
+CREATE INDEX {prefix}audit_at ON {audit} (done_at);
 -- The lane of a key: the first four bytes, big-endian, of its SHA-256, modulo the lanes. Without a key, any.
 -- statement
 CREATE FUNCTION {lane_fn}(partition_key text, lanes integer) RETURNS smallint LANGUAGE sql VOLATILE PARALLEL SAFE AS $$

@@ -112,6 +112,18 @@ UNION ALL
 SELECT p.lane, p.seq, p.id, p.topic, p.partition_key, 'published', p.attempts, p.last_error, p.created_at,
        CAST(NULL AS BIGINT), p.published_at
 FROM {published} p;
+-- Who redrove, discarded or purged how many messages, and which.
+-- statement
+CREATE TABLE {audit} (
+    id       CHAR(36)      NOT NULL PRIMARY KEY,
+    done_at  BIGINT DEFAULT {now} NOT NULL,
+    who      VARCHAR(200)  NOT NULL,
+    what     VARCHAR(20)   NOT NULL,
+    which    VARCHAR(1000) NOT NULL,
+    messages BIGINT        NOT NULL
+);
+-- statement
+CREATE INDEX {index}audit_at ON {audit_on} (done_at);
 -- statement
 CREATE TABLE {meta} (name VARCHAR(40) NOT NULL PRIMARY KEY, value VARCHAR(200) NOT NULL);
 -- statement

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Relays that are killed, relays that are stopped for longer than their lease, a server that is killed: nothing is
- * lost, nothing is invented, and what is sent again is not more than was in hand. argv[1] chooses by name.
+ * lost, nothing is invented, and what is sent again is not more than was in hand. argv[1] chooses by name,
+ * OUTBOX_TEST_MESSAGES sizes the runs (20000).
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -14,7 +15,7 @@
 
 #include "e2e.h"
 
-static const struct e2e_plan plan = {
+static struct e2e_plan plan = {
     .name = "faults", .messages = 20000, .keys = 200, .producers = 2, .relays = 3, .workers = 2, .max_tx = 200,
     .rollback_percent = 20, .lease = "1s", .slow_every = 3};
 
@@ -145,6 +146,7 @@ int main(int argc, char **argv)
 
     if (postgresql_dsn() == NULL || getenv("OUTBOX_TEST_PGCTL") == NULL)
         return tap_skip_all("no PostgreSQL: run it through tests/run-test");
+    plan.messages = env_number("OUTBOX_TEST_MESSAGES", plan.messages);
     for (size_t t = 0; t < COUNT_OF(names); t++)
         for (size_t i = 0; i < COUNT_OF(faults); i++) {
             const struct target *target = target_find(names[t]);

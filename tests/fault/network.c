@@ -2,144 +2,15 @@
 /*
  * A network that is cut between a relay and its PostgreSQL: packets vanish, nobody says so. And what connections of
  * the library's own ask of psqlODBC, seen in the server's log.
- *
- * One thread forwards between a port of 127.0.0.1 and the server's socket. `lock` guards all of struct wire.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <linux/filter.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "lib-test.h"
-
-enum { LINKS = 64 };
-
-struct wire {
-    pthread_mutex_t lock;
-    pthread_t thread;
-    int listener, port, stop, cut;
-    int pair[LINKS][2]; /* towards the library, towards the server; -1: closed */
-    int dead[LINKS];    /* was cut once, and stays so */
-    int count;
-};
-
-/* Every packet that arrives is dropped before TCP sees it: nothing is acknowledged, as behind a broken cable. */
-static void drop_packets(int fd, int drop)
-{
-    struct sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
-    struct sock_fprog program = {1, &nothing};
-
-    if (drop)
-        CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program), 0);
-    else
-        CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &program, sizeof program), 0);
-}
-
-static void wire_cut(struct wire *w, int cut)
-{
-    pthread_mutex_lock(&w->lock);
-    w->cut = cut;
-    drop_packets(w->listener, cut);
-    for (int i = 0; i < w->count && cut; i++)
-        if (w->pair[i][0] >= 0 && !w->dead[i]) {
-            drop_packets(w->pair[i][0], 1);
-            w->dead[i] = 1;
-        }
-    pthread_mutex_unlock(&w->lock);
-}
-
-static void take_in(struct wire *w)
-{
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-    int near = accept(w->listener, NULL, NULL), far = socket(AF_UNIX, SOCK_STREAM, 0);
-
-    snprintf(name.sun_path, sizeof name.sun_path, "%.80s/.s.PGSQL.%.8s", getenv("PGHOST"), getenv("PGPORT"));
-    if (near < 0 || w->cut || w->count == LINKS || connect(far, (struct sockaddr *)&name, sizeof name) != 0) {
-        close(near);
-        close(far);
-        return;
-    }
-    w->pair[w->count][0] = near;
-    w->pair[w->count++][1] = far;
-}
-
-static void forward(struct wire *w, int link, int from)
-{
-    char data[65536];
-    ssize_t size = recv(w->pair[link][from], data, sizeof data, MSG_DONTWAIT), sent = 0, n = 1;
-
-    while (size > sent && n > 0 && (n = send(w->pair[link][!from], data + sent, (size_t)(size - sent), MSG_NOSIGNAL)) > 0)
-        sent += n;
-    if (size > 0 && n > 0)
-        return;
-    for (int side = 0; side < 2; side++) {
-        close(w->pair[link][side]);
-        w->pair[link][side] = -1;
-    }
-}
-
-static void *wire_run(void *arg)
-{
-    struct wire *w = arg;
-
-    for (;;) {
-        struct pollfd p[1 + 2 * LINKS];
-
-        pthread_mutex_lock(&w->lock);
-        p[0] = (struct pollfd){w->cut ? -1 : w->listener, POLLIN, 0};
-        for (int i = 0; i < 2 * LINKS; i++)
-            p[1 + i] = (struct pollfd){i / 2 < w->count && !w->dead[i / 2] ? w->pair[i / 2][i % 2] : -1, POLLIN, 0};
-        pthread_mutex_unlock(&w->lock);
-        poll(p, 1 + 2 * LINKS, 20);
-        pthread_mutex_lock(&w->lock);
-        if (w->stop)
-            break;
-        if (p[0].revents != 0 && !w->cut)
-            take_in(w);
-        for (int i = 0; i < 2 * LINKS; i++)
-            if (p[1 + i].revents != 0 && !w->dead[i / 2] && w->pair[i / 2][i % 2] >= 0)
-                forward(w, i / 2, i % 2);
-        pthread_mutex_unlock(&w->lock);
-    }
-    pthread_mutex_unlock(&w->lock);
-    return NULL;
-}
-
-static int wire_start(struct wire *w)
-{
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof name;
-
-    memset(w, 0, sizeof *w);
-    pthread_mutex_init(&w->lock, NULL);
-    w->listener = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(w->listener, (struct sockaddr *)&name, size) != 0 || listen(w->listener, 16) != 0 ||
-        getsockname(w->listener, (struct sockaddr *)&name, &size) != 0)
-        return 0;
-    w->port = ntohs(name.sin_port);
-    return pthread_create(&w->thread, NULL, wire_run, w) == 0;
-}
-
-static void wire_stop(struct wire *w)
-{
-    pthread_mutex_lock(&w->lock);
-    w->stop = 1;
-    pthread_mutex_unlock(&w->lock);
-    pthread_join(w->thread, NULL);
-    close(w->listener);
-    for (int i = 0; i < w->count; i++)
-        for (int side = 0; side < 2; side++)
-            if (w->pair[i][side] >= 0)
-                close(w->pair[i][side]);
-    pthread_mutex_destroy(&w->lock);
-}
+#include "proxy.h"
 
 /* ---- The server's side ---- */
 
@@ -149,7 +20,7 @@ static void plain_dsn(char *dsn, size_t size, const char *host, const char *port
              getenv("PGDATABASE"), getenv("PGUSER"), more);
 }
 
-static void wire_dsn(struct fixture *fx, const struct wire *w)
+static void proxy_dsn(struct fixture *fx, const struct proxy *w)
 {
     char port[8];
 
@@ -244,7 +115,7 @@ static void test_own_keepalive(struct fixture *fx)
     CHECK(fixture_connect(fx) != NULL, "no connection");
 }
 
-static void cut_and_call(struct fixture *fx, struct wire *w)
+static void cut_and_call(struct fixture *fx, struct proxy *w)
 {
     outbox_consumer *consumer = fixture_consumer(fx, NULL);
     outbox_batch *batch = NULL;
@@ -252,7 +123,7 @@ static void cut_and_call(struct fixture *fx, struct wire *w)
     REQUIRE(consumer != NULL && send_text(fx, "t", NULL, "1"), "not sent");
     REQUIRE(OK(outbox_consumer_claim(consumer, &batch, &fx->err)), "no batch");
     answer_all(batch, OUTBOX_PUBLISHED);
-    wire_cut(w, 1);
+    proxy_cut(w, 1);
     EXPECT(outbox_batch_settle(batch, &fx->err), OUTBOX_ERR_LOST);
     outbox_batch_free(batch);
     /* And nobody connects meanwhile. */
@@ -262,28 +133,28 @@ static void cut_and_call(struct fixture *fx, struct wire *w)
 static void *cut_later(void *arg)
 {
     struct fixture fx;
-    struct wire *w = arg;
+    struct proxy *w = arg;
     int runs;
 
     if (fixture_prepare(&fx, target_find("postgresql/position")) == 0 && db_open(&fx.db, fx.dsn, 1) == 0) {
         WAIT_FOR(db_int(&fx.db, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(3600)%%' AND "
                                 "state = 'active' AND pid <> pg_backend_pid()") > 0, runs);
         CHECK(runs, "the statement does not run");
-        wire_cut(w, 1);
+        proxy_cut(w, 1);
     }
     fixture_close(&fx);
     return NULL;
 }
 
 /* Nothing is under way to the server then: only probes can tell. */
-static void cut_and_wait(struct fixture *fx, struct wire *w)
+static void cut_and_wait(struct fixture *fx, struct proxy *w)
 {
     pthread_t thread;
 
     REQUIRE(pthread_create(&thread, NULL, cut_later, w) == 0, "no thread");
     EXPECT(outbox_conn_execute(fx->conn, "SELECT pg_sleep(3600)", &fx->err), OUTBOX_ERR_LOST);
     pthread_join(thread, NULL);
-    wire_cut(w, 0);
+    proxy_cut(w, 0);
     db_close(&fx->db);
     if (CHECK(db_open(&fx->db, postgresql_dsn(), 1) == 0, "no connection"))
         db_exec(&fx->db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(3600)%%' "
@@ -300,7 +171,7 @@ static outbox_verdict publish(void *user, const outbox_record *message, int64_t 
 }
 
 /* A relay that is cut off says so, waits, and goes on by itself. */
-static void cut_a_relay(struct fixture *fx, struct wire *w)
+static void cut_a_relay(struct fixture *fx, struct proxy *w)
 {
     outbox_publisher *publisher = NULL;
     outbox_relay *relay = NULL;
@@ -311,10 +182,10 @@ static void cut_a_relay(struct fixture *fx, struct wire *w)
     if (OK(outbox_relay_new(fx->dsn, fx->conf, publisher, NULL, &relay, &fx->err)) && OK(outbox_relay_start(relay, &fx->err))) {
         WAIT_FOR((outbox_relay_stats_get(relay, &stats), stats.polls > 4), held);
         CHECK(held, "the relay does not run");
-        wire_cut(w, 1);
+        proxy_cut(w, 1);
         WAIT_FOR((outbox_relay_stats_get(relay, &stats), stats.db_errors > 0), held);
         CHECK(held, "the relay hangs in a call");
-        wire_cut(w, 0);
+        proxy_cut(w, 0);
         fixture_disconnect(fx);
         snprintf(fx->dsn, sizeof fx->dsn, "%s", postgresql_dsn());
         CHECK((fx->conn = fixture_connect(fx)) != NULL && send_words(fx, "t", "k", "1 2 3"), "not sent");
@@ -326,17 +197,17 @@ static void cut_a_relay(struct fixture *fx, struct wire *w)
     outbox_publisher_free(publisher);
 }
 
-static void run_cut(struct fixture *fx, void (*test)(struct fixture *, struct wire *))
+static void run_cut(struct fixture *fx, void (*test)(struct fixture *, struct proxy *))
 {
-    struct wire w;
+    struct proxy w;
 
-    REQUIRE(wire_start(&w), "no port");
-    wire_dsn(fx, &w);
+    REQUIRE(proxy_start(&w), "no port");
+    proxy_dsn(fx, &w);
     fixture_set(fx, "conn.timeout", "2s");
     outbox_conf_set_log(fx->conf, NULL, NULL);
     if (fixture_migrate(fx) == 0)
         test(fx, &w);
-    wire_stop(&w);
+    proxy_stop(&w);
     fixture_disconnect(fx);
 }
 

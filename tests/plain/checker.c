@@ -106,6 +106,33 @@ static void expect(const char *name, enum plant plant, long lost, long duplicate
     tap_end();
 }
 
+/* What comes with an older token of its lane was refused by the broker: it must come again. */
+static void expect_stale(int again)
+{
+    char line[128];
+    struct e2e_report r;
+    FILE *file;
+
+    tap_begin("an old token does not count, %s", again ? "but what came again does" : "and is no delivery");
+    file = create("delivered");
+    REQUIRE(file != NULL, "no log");
+    for (int i = 0; i < PER_LOG; i++)
+        for (int log = 0; log < 2; log++) {
+            int old = log == 1 && i == 231;
+
+            message_line(line, sizeof line, log, i);
+            fprintf(file, "%s %d %d %d %d\n", line, i % 50 == 0, i % 50 == 0, i % 64, old ? 1 : 2 + i / 64);
+            if (old && again)
+                fprintf(file, "%s 0 0 %d %d\n", line, i % 64, 2 + i / 64);
+        }
+    fclose(file);
+    CHECK_INT(e2e_check(directory, 2, &r), 0);
+    CHECK_INT(r.stale, 1);
+    CHECK_INT(r.lost, !again);
+    CHECK_INT(e2e_faults(&r), again ? 1 : 2);
+    tap_end();
+}
+
 static void expect_unreadable(void)
 {
     struct e2e_report r;
@@ -143,6 +170,8 @@ int main(void)
     expect("an altered message is found", ALTER, 0, 0, 0, 0, 1, 0);
     expect("an attempt charged without a failure is found", CHARGE, 0, 0, 0, 0, 0, 1);
     expect("a failure that was not charged is found", FORGIVE, 0, 0, 0, 0, 0, 1);
+    expect_stale(0);
+    expect_stale(1);
     expect_unreadable();
     snprintf(command, sizeof command, "rm -rf %s", directory);
     if (system(command) != 0)

@@ -100,10 +100,12 @@ typedef struct outbox_filter {
     const char *partition_key; /**< with this key, exactly */
     int64_t older_than_us;     /**< created (purge: published) at least so long ago, in microseconds */
     size_t limit;              /**< at most so many; 0: list: 100, others: all */
+    const char *who;           /**< for the audit: who asks for it; NULL: the process's user id and host */
+    int64_t rate;              /**< redrive: so many a second, spread by available_at; 0: all at once */
 } outbox_filter;
 
 /** Starts a filter that lets everything through. Since 0.1. */
-#define OUTBOX_FILTER_INIT { sizeof(outbox_filter), (outbox_state)0, NULL, NULL, NULL, 0, 0 }
+#define OUTBOX_FILTER_INIT { sizeof(outbox_filter), (outbox_state)0, NULL, NULL, NULL, 0, 0, NULL, 0 }
 
 /**
  * Receives one record. Since 0.1.
@@ -141,7 +143,8 @@ OUTBOX_API int outbox_list(outbox_conn *conn, const outbox_filter *filter, outbo
 OUTBOX_API int outbox_get(outbox_conn *conn, const char *id, outbox_record_fn fn, void *user, outbox_error **err);
 
 /**
- * Sends dead letters again: oldest first, attempts back at 0. Order within a key is kept.
+ * Sends dead letters again: oldest first, attempts back at 0. Order within a key is kept. With a rate they come due
+ * one after the other, which needs nobody to wait for it. Redrive, discard and purge are noted in the audit.
  *
  * @param[in]  conn    from outbox_conn_open(), or borrowed with no transaction open and autocommit on
  * @param[in]  filter  which of the dead, or NULL for all; its state is ignored
@@ -174,6 +177,38 @@ OUTBOX_API int outbox_discard(outbox_conn *conn, const outbox_filter *filter, in
  *         Since 0.1.
  */
 OUTBOX_API int outbox_purge(outbox_conn *conn, const outbox_filter *filter, int64_t *count, outbox_error **err);
+
+/** What was done to messages by hand. Since 0.1. */
+typedef struct outbox_audit_entry {
+    size_t size;      /**< sizeof(outbox_audit_entry) of the library; members are only added at the end */
+    int64_t at;       /**< when it began: microseconds since 1970, UTC */
+    const char *who;  /**< as the filter said, or the process's user id and host */
+    const char *what; /**< "redrive", "discard" or "purge" */
+    const char *which; /**< the filter, for people */
+    int64_t messages; /**< how many */
+} outbox_audit_entry;
+
+/**
+ * Receives one entry. Since 0.1.
+ *
+ * @param[in] user   what the call was given
+ * @param[in] entry  valid during the callback
+ * @return 0 to go on, anything else to stop
+ */
+typedef int (*outbox_audit_fn)(void *user, const outbox_audit_entry *entry);
+
+/**
+ * Lists what was redriven, discarded and purged, the latest first. An entry is written before anything is changed, and
+ * its number in the transactions that change messages.
+ *
+ * @param[in]  conn   a connection
+ * @param[in]  limit  at most so many; 0: 100
+ * @param[in]  fn     called for each; must not use conn
+ * @param[in]  user   handed to fn
+ * @param[out] err    why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, and the database's errors. Since 0.1.
+ */
+OUTBOX_API int outbox_audit(outbox_conn *conn, size_t limit, outbox_audit_fn fn, void *user, outbox_error **err);
 
 OUTBOX_END_DECLS
 

@@ -72,7 +72,7 @@ OUTBOX_API int outbox_conn_commit(outbox_conn *conn, outbox_error **err);
  *
  * @param[in]  conn  with a transaction open from outbox_conn_begin()
  * @param[out] err   why not, or NULL
- * @return OUTBOX_OK, OUTBOX_ERR_STATE, and the database's errors. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_STATE; OUTBOX_ERR_LOST when it may still be open: close the connection. Since 0.1.
  */
 OUTBOX_API int outbox_conn_rollback(outbox_conn *conn, outbox_error **err);
 

@@ -99,9 +99,9 @@ OUTBOX_API int64_t outbox_batch_token(const outbox_batch *batch);
 OUTBOX_API int outbox_batch_suspect(const outbox_batch *batch);
 
 /**
- * Notes the verdict on a message. What has no verdict when the batch is settled stays as it was, and is read
- * again in order. After one that was not published do not send later ones of its topic and key in this batch;
- * they need no verdict.
+ * Notes the verdict on a message. What has no verdict when the batch is settled, or OUTBOX_UNAVAILABLE, stays as it
+ * was, and is read again in order. After one that was not published do not send later ones of its topic and
+ * key in this batch; they need no verdict.
  *
  * @param[in] batch     a batch
  * @param[in] index     which message

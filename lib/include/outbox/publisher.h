@@ -37,11 +37,15 @@ typedef struct outbox_publisher_ops {
     /**
      * Sends the messages of a delivery. Called on relay threads, several at once when there are several workers.
      * Answers may come later; the delivery lives until each message was answered. A negative return says that the
-     * whole call failed and counts as OUTBOX_UNKNOWN for whatever was not answered. Required.
+     * whole call failed; the delivery is gone then. OUTBOX_ERR_LOST and OUTBOX_ERR_CONNECT say that the broker cannot
+     * be reached: whatever was not answered counts as OUTBOX_UNAVAILABLE. After anything else the relay looks for the
+     * message that is to blame: what was not answered is sent again in halves, in order, until a message fails alone,
+     * which counts as OUTBOX_UNKNOWN; the others cost nothing. Required.
      */
     int (*publish)(void *self, outbox_delivery *delivery, outbox_error **err);
     /**
-     * The relay waits no longer: answer what can be answered and forget the rest; later answers are ignored.
+     * The relay waits no longer: answer what can be answered and forget the rest; later answers are ignored. Of what
+     * is left, one message alone counts as OUTBOX_UNKNOWN; several cost nothing, and go again one at a time.
      * Called on another thread than publish, possibly while it runs. Must return soon. May be NULL.
      */
     void (*cancel)(void *self, outbox_delivery *delivery);
@@ -129,11 +133,12 @@ OUTBOX_API size_t outbox_delivery_count(const outbox_delivery *d);
 OUTBOX_API const outbox_record *outbox_delivery_message(const outbox_delivery *d, size_t index);
 
 /**
- * For sequential publishers: the next message to send. Skips messages whose key had one that was not published.
+ * For sequential publishers: the next message to send. Skips messages whose key had one that was not published, and
+ * ends once one was OUTBOX_UNAVAILABLE.
  *
  * @param[in]  d      a delivery
  * @param[out] index  for outbox_delivery_answer()
- * @return the record, valid as long as the delivery; NULL when there is no more, or the delivery was cancelled.
+ * @return the record, valid as long as the delivery; NULL when there is no more to send, or the delivery was cancelled.
  *         Since 0.1.
  */
 OUTBOX_API const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index);

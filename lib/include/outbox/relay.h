@@ -60,10 +60,14 @@ typedef struct outbox_relay_stats {
     uint64_t cleaned;      /**< rows removed by its cleaner */
     uint64_t looks;        /**< claims without a hint, by polling */
     uint64_t wake_state;   /**< an outbox_wake_state, now: the best of its sources */
+    uint64_t broker_down;  /**< 1 while the broker is taken for down: nothing gets through, nothing is charged */
+    uint64_t outages;      /**< how often it was */
+    uint64_t probes;       /**< messages tried, one at a time, to find out whether it is back */
+    uint64_t splits;       /**< deliveries sent again in halves: the publisher failed and did not say on what */
 } outbox_relay_stats;
 
 /** Starts stats. Since 0.1. */
-#define OUTBOX_RELAY_STATS_INIT { sizeof(outbox_relay_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define OUTBOX_RELAY_STATS_INIT { sizeof(outbox_relay_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /**
  * Makes a relay; nothing runs and no connection is made yet.
@@ -131,7 +135,8 @@ OUTBOX_API int outbox_relay_run(outbox_relay *relay, outbox_error **err);
  *
  * @param[in]  relay  a relay that does not run
  * @param[out] err    why not, or NULL
- * @return OUTBOX_OK; what outbox_relay_start() returns; a database error that ended it. Since 0.1.
+ * @return OUTBOX_OK; what outbox_relay_start() returns; a database error that ended it; OUTBOX_ERR_PUBLISH when the
+ *         broker is down. Since 0.1.
  */
 OUTBOX_API int outbox_relay_run_once(outbox_relay *relay, outbox_error **err);
 

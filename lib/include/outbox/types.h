@@ -58,7 +58,9 @@ typedef enum outbox_verdict {
     OUTBOX_PUBLISHED = 1, /**< the broker has it, durably; it will not be sent again */
     OUTBOX_RETRY = 2,     /**< not sent; try again later; costs an attempt */
     OUTBOX_REJECT = 3,    /**< never acceptable; goes to the dead letters at once */
-    OUTBOX_UNKNOWN = 4    /**< may have been sent; goes again with the same id, in order; costs an attempt */
+    OUTBOX_UNKNOWN = 4,   /**< may have been sent; goes again with the same id, in order; costs an attempt */
+    OUTBOX_UNAVAILABLE = 5 /**< the broker cannot be reached, whatever the message: goes again, in order, once it can;
+                                costs nothing while nothing gets through */
 } outbox_verdict;
 
 /**

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A run in which relays are killed or sleep past their leases, and the server goes away. What happens when is decided
+ * by how far the relays are, and by a generator that is seeded the same each time; what they are doing at that moment
+ * is up to the machine.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "e2e.h"
+
+enum { LANES = 64 };
+
+struct chaos {
+    struct e2e run;
+    const struct e2e_chaos *plan;
+    struct e2e_chaos done;
+    long token[LANES], pos[LANES];
+    unsigned random;
+    FILE *log;             /* of what is delivered */
+    long delivered;        /* lines of it so far */
+};
+
+static unsigned next_random(struct chaos *c, unsigned below)
+{
+    c->random = c->random * 1664525u + 1013904223u;
+    return (c->random >> 8) % below;
+}
+
+/* Exactly how many were delivered, duplicates and all. */
+static long delivered(struct chaos *c)
+{
+    char part[65536];
+    size_t size;
+
+    if (c->log == NULL) {
+        snprintf(part, sizeof part, "%s/delivered", c->run.directory);
+        c->log = fopen(part, "re");
+    }
+    while (c->log != NULL && (clearerr(c->log), size = fread(part, 1, sizeof part, c->log)) > 0)
+        for (size_t i = 0; i < size; i++)
+            c->delivered += part[i] == '\n';
+    return c->delivered;
+}
+
+/* ---- What must never go back ---- */
+
+static void check_lane(struct chaos *c, int lane, long token, long pos)
+{
+    CHECK(token >= c->token[lane] && pos >= c->pos[lane], "lane %d went back: token %ld to %ld, position %ld to %ld",
+          lane, c->token[lane], token, c->pos[lane], pos);
+    c->token[lane] = token;
+    c->pos[lane] = pos;
+}
+
+static void check_lanes(struct chaos *c)
+{
+    struct db db;
+    char *rows = NULL;
+    int lane, used = 0, size;
+    long token, pos;
+
+    if (db_open_quietly(&db, c->run.fx->dsn, 1) == 0)
+        rows = db_rows(&db, "SELECT CAST(lane AS VARCHAR(20)) || ' ' || CAST(token AS VARCHAR(20)) || ' ' || "
+                       "CAST(pos AS VARCHAR(20)) FROM %slanes WHERE lane >= 0", c->run.fx->prefix);
+    db_close(&db);
+    while (rows != NULL && sscanf(rows + used, "%d %ld %ld%n", &lane, &token, &pos, &size) == 3 && lane < LANES) {
+        check_lane(c, lane, token, pos);
+        used += size;
+    }
+    free(rows);
+}
+
+/* ---- What happens ---- */
+
+static void kill_one(struct chaos *c)
+{
+    e2e_kill_relay(&c->run, (int)next_random(c, (unsigned)c->run.relay_count));
+    e2e_start_relay(&c->run);
+    c->done.kills++;
+}
+
+static int owns_lanes(struct chaos *c, pid_t pid)
+{
+    struct db db;
+    int64_t count = -1;
+
+    /* A lane that has no more work stays with the sleeper, but no longer than its lease. */
+    if (db_open_quietly(&db, c->run.fx->dsn, 1) == 0)
+        count = db_int(&db, "SELECT count(*) FROM %slanes WHERE owner LIKE '%%:%ld:%%' AND lease_until > "
+                       "extract(epoch FROM clock_timestamp()) * 1000000", c->run.fx->prefix, (long)pid);
+    db_close(&db);
+    return count != 0;
+}
+
+/* All relays but one fall asleep until their leases are over. */
+static void stop_some(struct chaos *c)
+{
+    int count = c->run.relay_count - 1, over;
+
+    if (count > c->plan->stops - c->done.stops)
+        count = c->plan->stops - c->done.stops;
+    for (int i = 0; i < count; i++)
+        kill(c->run.relays[i], SIGSTOP);
+    for (int i = 0; i < count; i++) {
+        WAIT_FOR(!owns_lanes(c, c->run.relays[i]), over);
+        CHECK(over, "a relay that sleeps keeps its lease");
+    }
+    for (int i = 0; i < count; i++)
+        kill(c->run.relays[i], SIGCONT);
+    c->done.stops += count;
+}
+
+static void restart_server(struct chaos *c)
+{
+    CHECK(system("\"$OUTBOX_TEST_PGCTL\" restart immediate") == 0, "the server does not start again");
+    c->done.restarts++;
+}
+
+/* One of what is still to come. */
+static void strike(struct chaos *c)
+{
+    int kills = c->plan->kills - c->done.kills, stops = c->plan->stops - c->done.stops;
+    int restarts = c->plan->restarts - c->done.restarts, choice;
+
+    choice = (int)next_random(c, (unsigned)(kills + stops + restarts));
+    if (choice < kills)
+        kill_one(c);
+    else if (choice < kills + stops)
+        stop_some(c);
+    else
+        restart_server(c);
+    check_lanes(c);
+}
+
+static int left_of(const struct chaos *c)
+{
+    return c->plan->kills - c->done.kills + c->plan->stops - c->done.stops + c->plan->restarts - c->done.restarts;
+}
+
+/* The messages are spread over what happens. Relays that are killed all the time get further all the same. */
+static void strike_all(struct chaos *c)
+{
+    int total = left_of(c), got;
+
+    while (left_of(c) > 0 && !tap_failed()) {
+        long mark = c->run.plan->messages / (total + 1) * (total - left_of(c) + 1) * 9 / 10;
+
+        WAIT_FOR(delivered(c) >= mark, got);
+        CHECK(got, "only %ld of %ld delivered", delivered(c), mark);
+        strike(c);
+    }
+}
+
+/* Until the time is over or the messages are through, one kill for each so many of them. */
+static void strike_on(struct chaos *c)
+{
+    long most = c->run.plan->messages / c->run.plan->producers * c->run.plan->producers;
+    int got;
+
+    while (monotonic_us() < c->plan->until_us && delivered(c) < most && !tap_failed()) {
+        long mark = delivered(c) + (long)next_random(c, 20000);
+
+        mark = mark < most ? mark : most;
+        WAIT_FOR(delivered(c) >= mark || monotonic_us() > c->plan->until_us, got);
+        CHECK(got, "nothing is delivered any more");
+        kill_one(c);
+        check_lanes(c);
+    }
+}
+
+static void judge(struct chaos *c)
+{
+    const struct e2e_plan *plan = c->run.plan;
+    long batch = plan->batch ? plan->batch : 100, relays = plan->relays;
+    /* Each worker has one batch in hand, and with it go those whose settling was not confirmed. */
+    long most = batch * plan->workers * (c->done.kills + c->done.stops + c->done.restarts * relays);
+    struct e2e_report r;
+
+    if (!CHECK_INT(e2e_check(c->run.directory, c->run.logs, &r), 0))
+        return;
+    tap_note("%d kills, %d sleeps, %d restarts: %ld committed, %ld delivered; %ld lost, %ld phantom, %ld out of order, "
+             "%ld altered; %ld again (%ld could be), %ld refused for their token", c->done.kills, c->done.stops,
+             c->done.restarts, r.committed, r.delivered, r.lost, r.phantom, r.disorder, r.altered, r.duplicates, most,
+             r.stale);
+    if (r.lost + r.phantom + r.disorder + r.altered > 0)
+        tap_note("%s", r.first);
+    CHECK_INT(r.lost, 0);
+    CHECK_INT(r.phantom, 0);
+    CHECK_INT(r.disorder, 0);
+    CHECK_INT(r.altered, 0);
+    CHECK(r.duplicates <= most, "%ld were sent again", r.duplicates);
+    CHECK(c->done.stops > 0 || c->done.restarts > 0 || r.stale == 0, "%ld had an old token", r.stale);
+}
+
+void e2e_run_chaos(struct fixture *fx, const struct e2e_plan *plan, const struct e2e_chaos *chaos)
+{
+    struct chaos c = {.plan = chaos, .random = 4711};
+    struct e2e *run = &c.run;
+    int64_t start = monotonic_us();
+
+    if (!e2e_begin(run, fx, plan))
+        return;
+    e2e_start_relays(run);
+    e2e_start_producers(run);
+    if (chaos->until_us == 0)
+        strike_all(&c);
+    else
+        strike_on(&c);
+    if (chaos->until_us != 0)
+        e2e_stop_producers(run);
+    e2e_join_producers(run);
+    e2e_wait_drained(run);
+    check_lanes(&c);
+    e2e_stop_relays(run);
+    judge(&c);
+    tap_note("%.1f s", (double)(monotonic_us() - start) / 1e6);
+    if (c.log != NULL)
+        fclose(c.log);
+    e2e_end(run);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Relays that are killed at each step of their way, and at random; relays that sleep past their leases; a server that
+ * is stopped without a checkpoint, under load. argv[1] chooses tests by name.
+ *
+ * Steps are calls of ODBC that reach the server; what is done between two of them is done between two kills.
+ * OUTBOX_TEST_LONG: every call, before and after, and hundreds of kills. OUTBOX_TEST_MESSAGES sizes the runs.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "e2e.h"
+#include "interpose.h"
+
+/* ---- At each step ---- */
+
+enum { STEP_BATCH = 3, STEP_KEYS = 4, STEP_NAMES = 200 };
+
+static const struct e2e_plan step_plan = {
+    .name = "steps", .keys = STEP_KEYS, .producers = 1, .relays = 1, .workers = 1, .batch = STEP_BATCH, .faults = 1};
+
+struct tally {
+    char name[80];
+    int count;
+};
+
+struct steps {
+    struct e2e run;
+    FILE *log;
+    long numbers[STEP_KEYS];
+    char *words; /* shared with the processes: what they die at; or how many calls they made */
+    struct tally tallies[STEP_NAMES];
+    size_t tally_count;
+    long kills;
+};
+
+/* Two of each key, one call each; then every lane is free, and what waits is due. */
+static int enqueue_some(struct steps *s)
+{
+    struct fixture *fx = s->run.fx;
+
+    if (fixture_connect(fx) == NULL || !CHECK_INT(db_open(&fx->db, fx->dsn, 1), 0))
+        return 0;
+    for (int i = 0; i < 2 * STEP_KEYS; i++) {
+        int key = i % STEP_KEYS;
+        char payload[32], name[16];
+        outbox_message m;
+        outbox_id id;
+
+        snprintf(payload, sizeof payload, "%ld 0", ++s->numbers[key]);
+        snprintf(name, sizeof name, "k%d", key);
+        m = text_message("t0", name, payload);
+        if (OK(outbox_enqueue(fx->conns[0], &m, 1, &id, &fx->err)))
+            fprintf(s->log, "%s t0 %s %ld\n", id.text, name, s->numbers[key]);
+    }
+    fflush(s->log);
+    expire_leases(fx);
+    make_due(fx);
+    fixture_disconnect(fx);
+    return !tap_failed();
+}
+
+static void relay_process(struct steps *s, enum interpose_mode mode, long number)
+{
+    int status;
+
+    interpose_leave_words(s->words, 120);
+    interpose_begin(mode, number, NULL);
+    status = e2e_relay_once(&s->run);
+    snprintf(s->words, 120, "%ld", interpose_end());
+    _exit(status);
+}
+
+/* Starts a relay that is to die; returns 1 when it did, 0 when it came to its end before. */
+static int relay_until(struct steps *s, enum interpose_mode mode, long number)
+{
+    int status = 0;
+    pid_t pid;
+
+    fflush(NULL);
+    s->words[0] = '\0';
+    if ((pid = fork()) == 0)
+        relay_process(s, mode, number);
+    CHECK_INT(waitpid(pid, &status, 0), pid);
+    if (WIFSIGNALED(status)) {
+        CHECK_INT(WTERMSIG(status), SIGKILL);
+        return 1;
+    }
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a relay ended with %x", (unsigned)status);
+    return 0;
+}
+
+static void count_step(struct steps *s, enum interpose_mode mode)
+{
+    char name[80];
+    size_t i = 0;
+
+    snprintf(name, sizeof name, "%s %.60s", mode == INTERPOSE_DIE_BEFORE ? "before" : "after ", s->words);
+    while (i < s->tally_count && strcmp(s->tallies[i].name, name) != 0)
+        i++;
+    if (i == s->tally_count && i < STEP_NAMES)
+        snprintf(s->tallies[s->tally_count++].name, sizeof name, "%s", name);
+    if (i < STEP_NAMES)
+        s->tallies[i].count++;
+    s->kills++;
+}
+
+/* What was left behind by the dead goes first, so that each begins alike. */
+static void kill_at(struct steps *s, enum interpose_mode mode, long number)
+{
+    struct fixture *fx = s->run.fx;
+
+    if (!enqueue_some(s))
+        return;
+    if (relay_until(s, mode, number))
+        count_step(s, mode);
+    if (fixture_connect(fx) == NULL || !CHECK_INT(db_open(&fx->db, fx->dsn, 1), 0))
+        return;
+    expire_leases(fx);
+    make_due(fx);
+    fixture_disconnect(fx);
+    relay_until(s, INTERPOSE_COUNT, 0);
+}
+
+static void judge_steps(struct steps *s)
+{
+    struct e2e_report r;
+
+    if (!CHECK_INT(e2e_check(s->run.directory, s->run.logs, &r), 0))
+        return;
+    for (size_t i = 0; i < s->tally_count; i++)
+        tap_note("%3d killed %s", s->tallies[i].count, s->tallies[i].name);
+    tap_note("%ld kills: %ld committed, %ld delivered; %ld lost, %ld phantom, %ld again, %ld out of order, "
+             "%ld altered, %ld stale", s->kills, r.committed, r.delivered, r.lost, r.phantom, r.duplicates, r.disorder,
+             r.altered, r.stale);
+    if (r.lost + r.phantom + r.disorder + r.altered + r.stale > 0)
+        tap_note("%s", r.first);
+    CHECK_INT(r.lost + r.phantom + r.disorder + r.altered + r.stale, 0);
+    CHECK(r.duplicates <= s->kills * STEP_BATCH, "%ld were sent again", r.duplicates);
+    CHECK(r.duplicates > 0, "no kill came between publish and settle");
+}
+
+static void kill_steps(struct steps *s)
+{
+    long calls;
+    int left = 1;
+
+    interpose_count_weighty(!test_long());
+
+    if (!enqueue_some(s) || !CHECK_INT(relay_until(s, INTERPOSE_COUNT, 0), 0))
+        return;
+    calls = strtol(s->words, NULL, 10);
+    CHECK(calls > 10, "a pass makes %ld calls of ODBC", calls);
+    for (long n = 1; n <= calls && !tap_failed(); n++) {
+        kill_at(s, INTERPOSE_DIE_BEFORE, n);
+        if (test_long())
+            kill_at(s, INTERPOSE_DIE_AFTER, n);
+    }
+    /* A message that was charged waits for a moment. */
+    for (int tries = 0; tries < 100; tries++) {
+        relay_until(s, INTERPOSE_COUNT, 0);
+        s->run.fx->conn = fixture_connect(s->run.fx);
+        left = s->run.fx->conn == NULL || count_waiting(s->run.fx) > 0;
+        fixture_disconnect(s->run.fx);
+        if (!left)
+            break;
+    }
+    CHECK(!left, "messages are left");
+    /* A pass is not always the same to the last call: lanes are looked at in another order. */
+    CHECK(s->kills * 10 >= calls * 8, "%ld kills in %ld calls", s->kills, calls);
+    judge_steps(s);
+}
+
+static void run_steps(const struct target *target)
+{
+    static struct steps s;
+    struct fixture fx;
+    char path[128];
+
+    memset(&s, 0, sizeof s);
+    tap_begin("%s: a relay is killed at each step", target->name);
+    s.words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (CHECK(s.words != MAP_FAILED, "mmap") && fixture_prepare(&fx, target) == 0) {
+        fixture_set(&fx, "schema.lanes", "2");
+        if (e2e_begin(&s.run, &fx, &step_plan)) {
+            s.run.logs = 1;
+            snprintf(path, sizeof path, "%s/committed.0", s.run.directory);
+            if (CHECK((s.log = fopen(path, "w")) != NULL, "no log")) {
+                kill_steps(&s);
+                fclose(s.log);
+            }
+            e2e_end(&s.run);
+        }
+        fixture_close(&fx);
+    }
+    tap_end();
+}
+
+/* ---- At random ---- */
+
+static struct e2e_plan chaos_plan = {
+    .name = "chaos", .messages = 6000, .keys = 200, .producers = 2, .relays = 4, .workers = 2, .max_tx = 50,
+    .rollback_percent = 20, .lease = "1s", .slow_every = 3, .faults = 1};
+
+static void run_chaos(const struct target *target, const char *name, const struct e2e_chaos *chaos)
+{
+    struct fixture fx;
+
+    tap_begin("%s: %s", target->name, name);
+    if (fixture_prepare(&fx, target) == 0)
+        e2e_run_chaos(&fx, &chaos_plan, chaos);
+    fixture_close(&fx);
+    tap_end();
+}
+
+struct chaos_test {
+    const char *target, *name;
+    struct e2e_chaos few, many;
+};
+
+static const struct chaos_test tests[] = {
+    {"postgresql/position", "relays are killed", {.kills = 25}, {.kills = 300}},
+    {"postgresql/delete", "relays are killed", {.kills = 10}, {.kills = 150}},
+    {"sqlite/position", "relays are killed", {.kills = 10}, {.kills = 100}},
+    {"postgresql/position", "relays sleep past their leases", {.stops = 12}, {.stops = 60}},
+    {"postgresql/position", "the server stops at once", {.restarts = 5}, {.restarts = 25}},
+    {"postgresql/delete", "all of it",
+     {.kills = 8, .stops = 3, .restarts = 2}, {.kills = 60, .stops = 20, .restarts = 10}},
+};
+
+int main(int argc, char **argv)
+{
+    static const char *const stepped[] = {"postgresql/position", "postgresql/delete", "sqlite/position"};
+    const char *only = argc > 1 ? argv[1] : "";
+
+    if (postgresql_dsn() == NULL || getenv("OUTBOX_TEST_PGCTL") == NULL)
+        return tap_skip_all("no PostgreSQL: run it through tests/run-test");
+    /* Relays whose server is taken away have much to say. */
+    setenv("OUTBOX_TEST_LOG", "-1", 0);
+    chaos_plan.messages = env_number("OUTBOX_TEST_MESSAGES", test_long() ? 60000 : chaos_plan.messages);
+    for (size_t i = 0; i < COUNT_OF(stepped); i++)
+        if (strstr("a relay is killed at each step", only) != NULL)
+            run_steps(target_find(stepped[i]));
+    for (size_t i = 0; i < COUNT_OF(tests); i++)
+        if (strstr(tests[i].name, only) != NULL)
+            run_chaos(target_find(tests[i].target), tests[i].name, test_long() ? &tests[i].many : &tests[i].few);
+    return tap_finish();
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Publishers that hang, answer too late or twice; and those that are built in, when they are broken. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "script.h"
+#include "suite.h"
+
+/* ---- A publisher that hangs ---- */
+
+/* One message hangs the publisher, with others in the same batch: it alone is charged, and dies. The lease is kept for
+ * longer than it lasts without renewal, so nobody takes the lane meanwhile. */
+static void test_hang(struct fixture *fx)
+{
+    struct act a;
+    int done;
+
+    REQUIRE(one_lane(fx), "no outbox");
+    fixture_set(fx, "retry.max_attempts", "2");
+    fixture_set(fx, "ordering.dead", "continue");
+    fixture_set(fx, "relay.lease", "1s");
+    fixture_set(fx, "relay.publish_timeout", "1500ms");
+    REQUIRE(act_open(fx, &a, POISON_HANGS, OUTBOX_PUBLISHER_IN_ORDER), "no relay");
+    send_words(fx, "t", "a", "1 2");
+    send_words(fx, "t", "b", "3 poison 4");
+    send_words(fx, "t", "c", "5 6");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(script_get(&a.script, &a.script.dead) == 1 && script_get(&a.script, &a.script.published) == 6, done);
+    CHECK(done, "%d dead, %d published", a.script.dead, a.script.published);
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(a.script.attempts_of_dead, 2);
+    CHECK_INT(a.script.cancelled, 3); /* the batch, and twice the message alone */
+    CHECK_INT(stats_of(&a).fenced, 0);
+    CHECK_STR(seen_words_of(&a.script.seen, "b"), "3 4");
+    CHECK_STR(seen_words_of(&a.script.seen, "c"), "5 6");
+    act_close(fx, &a);
+}
+
+/* Answers that come after the delivery was given up, from another thread, are told that they do not count. */
+static void test_too_late(struct fixture *fx)
+{
+    struct act a;
+    outbox_delivery *hung;
+    size_t at;
+    int done;
+
+    fixture_set(fx, "retry.max_attempts", "1");
+    fixture_set(fx, "relay.publish_timeout", "50ms");
+    REQUIRE(act_open(fx, &a, POISON_HANGS, 0), "no relay");
+    send_words(fx, "t", "k", "poison");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(script_get(&a.script, &a.script.dead) == 1, done);
+    CHECK(done, "it is not dead");
+    pthread_mutex_lock(&a.script.lock);
+    hung = a.script.hung;
+    at = a.script.hung_at;
+    pthread_mutex_unlock(&a.script.lock);
+    REQUIRE(hung != NULL, "nothing hung");
+    /* It is there still, with all of its message. */
+    CHECK_STR(outbox_record_topic(outbox_delivery_message(hung, at)), "t");
+    CHECK_INT(outbox_delivery_answer(hung, at, OUTBOX_PUBLISHED, -1, NULL), OUTBOX_NONE);
+    CHECK_INT(count_state(fx, OUTBOX_DEAD), 1);
+    CHECK_INT(a.script.published, 0);
+    act_close(fx, &a);
+}
+
+/* The first of two answers counts. */
+static void test_twice(struct fixture *fx)
+{
+    struct act a;
+
+    REQUIRE(act_open(fx, &a, FINE, OUTBOX_PUBLISHER_IN_ORDER), "no relay");
+    a.script.twice = 1;
+    REQUIRE(send_numbered(fx, "t", 7, 100), "not sent");
+    OK(outbox_relay_run_once(a.relay, &fx->err));
+    CHECK_INT(a.script.published, 100);
+    CHECK_INT(a.script.dead, 0);
+    CHECK_INT(count_waiting(fx), 0);
+    act_close(fx, &a);
+}
+
+/* A stop does not wait for publish_timeout, and what it leaves behind is charged nothing. */
+static void test_hang_stop(struct fixture *fx)
+{
+    struct act a;
+    struct seen rest = {0};
+    int done;
+
+    fixture_set(fx, "relay.drain_timeout", "50ms");
+    fixture_set(fx, "relay.publish_timeout", "1d");
+    REQUIRE(act_open(fx, &a, POISON_HANGS, 0), "no relay");
+    send_words(fx, "t", "k", "poison 2 3");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(script_get(&a.script, &a.script.calls) == 1, done);
+    CHECK(done, "the publisher was not called");
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(a.script.cancelled, 1);
+    CHECK_INT(drain(fx, fixture_consumer(fx, NULL), &rest), 3);
+    CHECK_STR(seen_words(&rest), "poison 2 3");
+    for (size_t i = 0; i < rest.count; i++)
+        CHECK_INT(rest.items[i].attempts, 0);
+    seen_clear(&rest);
+    act_close(fx, &a);
+}
+
+/* ---- The publishers that are built in ---- */
+
+static int act_open_url(struct fixture *fx, struct act *a, const char *url)
+{
+    if (!act_open(fx, a, FINE, 0))
+        return 0;
+    outbox_relay_free(a->relay);
+    outbox_publisher_free(a->publisher);
+    a->relay = NULL;
+    a->publisher = NULL;
+    return OK(outbox_publisher_open(url, NULL, &a->publisher, &fx->err)) &&
+           OK(outbox_relay_new(fx->dsn, fx->conf, a->publisher, NULL, &a->relay, &fx->err));
+}
+
+static int64_t attempts_charged(struct fixture *fx)
+{
+    return db_int(&fx->db, "SELECT COALESCE(SUM(attempts), 0) FROM %sdeferred", fx->prefix);
+}
+
+/* A command that ends before it reads anything is broken, whatever it was sent: one message alone is not charged. */
+static void test_exec_broken(struct fixture *fx)
+{
+    struct act a;
+    int done;
+
+    fixture_set(fx, "retry.max_attempts", "1");
+    REQUIRE(act_open_url(fx, &a, "exec:exit 3"), "no relay");
+    send_words(fx, "t", "k", "1");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(stats_of(&a).probes >= 4, done);
+    CHECK(done, "no probes");
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(count_state(fx, OUTBOX_DEAD), 0);
+    CHECK_INT(attempts_charged(fx), 0);
+    CHECK_INT(count_waiting(fx), 1);
+    act_close(fx, &a);
+}
+
+/* It says so itself, until a file is there. */
+static void test_exec_unavailable(struct fixture *fx)
+{
+    struct act a;
+    char url[300], path[100];
+    FILE *file;
+    int done;
+
+    snprintf(path, sizeof path, "/tmp/outbox-test-%ld-up", (long)getpid());
+    snprintf(url, sizeof url, "exec:while read -r l; do if [ -e %s ]; then echo ok; else echo unavailable no; fi; done", path);
+    fixture_set(fx, "retry.max_attempts", "1");
+    REQUIRE(act_open_url(fx, &a, url), "no relay");
+    REQUIRE(send_numbered(fx, "t", 5, 20), "not sent");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(stats_of(&a).probes >= 5, done);
+    CHECK(done, "no probes");
+    CHECK_INT(attempts_charged(fx), 0);
+    file = fopen(path, "w");
+    CHECK(file != NULL && fclose(file) == 0, "no file");
+    WAIT_FOR(stats_of(&a).published == 20, done);
+    CHECK(done, "%d published", (int)stats_of(&a).published);
+    act_close(fx, &a);
+    unlink(path);
+}
+
+/* One that ends because of what it read: that is charged, and dies; the others arrive. */
+static void test_exec_poison(struct fixture *fx)
+{
+    struct act a;
+    int done;
+
+    fixture_set(fx, "retry.max_attempts", "2");
+    REQUIRE(act_open_url(fx, &a, "exec:while read -r line; do case $line in *cG9pc29u*|*poison*) exit 4;; esac; echo ok; done"),
+            "no relay");
+    send_words(fx, "t", "k", "poison");
+    REQUIRE(send_numbered(fx, "t", 5, 20), "not sent");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(stats_of(&a).dead == 1 && stats_of(&a).published == 20, done);
+    CHECK(done, "%d dead, %d published", (int)stats_of(&a).dead, (int)stats_of(&a).published);
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(count_waiting(fx), 1);
+    act_close(fx, &a);
+}
+
+/* The reader of the standard output is gone: nothing is charged, and what was not read by it is there. */
+static void test_stdout_closed(struct fixture *fx)
+{
+    struct act a;
+    int ends[2], saved, done;
+
+    fixture_set(fx, "retry.max_attempts", "1");
+    REQUIRE(send_numbered(fx, "t", 5, 20) && act_open_url(fx, &a, "stdout:"), "no relay");
+    fflush(stdout);
+    saved = dup(STDOUT_FILENO);
+    REQUIRE(saved >= 0 && pipe(ends) == 0, "no pipe");
+    dup2(ends[1], STDOUT_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+    outbox_relay_start(a.relay, NULL);
+    WAIT_FOR(stats_of(&a).probes >= 5, done);
+    outbox_relay_stop(a.relay);
+    outbox_relay_join(a.relay, NULL);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    CHECK(done, "no probes");
+    CHECK_INT(count_state(fx, OUTBOX_DEAD), 0);
+    CHECK_INT(attempts_charged(fx), 0);
+    CHECK_INT(count_waiting(fx), 20);
+    act_close(fx, &a);
+}
+
+void suite_hang(const struct target *target, const char *only)
+{
+    static const struct test tests[] = {
+        {"broker: one message hangs it", test_hang, 1},
+        {"broker: an answer that comes too late", test_too_late, 0},
+        {"broker: answers twice", test_twice, 0},
+        {"broker: hangs while the relay stops", test_hang_stop, 0},
+        {"broker: exec:, a command that is broken", test_exec_broken, 0},
+        {"broker: exec:, unavailable", test_exec_unavailable, 0},
+        {"broker: exec:, a message that kills it", test_exec_poison, 0},
+        {"broker: stdout:, nobody reads", test_stdout_closed, 0},
+    };
+
+    suite_run(tests, COUNT_OF(tests), target, only);
+}

@@ -11,6 +11,7 @@ enum outbox_query {
     Q_META,             /* name, value: tt */
     Q_TOUCH,            /* a write that changes nothing, before anything is read in the application's transaction; or NULL */
     Q_CLOCK,            /* the server's time: i */
+    Q_CHARSET,          /* in which the connection sends text, which has to be utf8…: t; NULL: it can be no other */
     Q_PACKET,           /* bytes that the server takes in one statement: i; NULL: it sets no such limit */
     Q_INSERT,           /* enqueue rows */
     Q_DEDUP,            /* note ids and keys that must be unique */

@@ -114,6 +114,7 @@ const struct outbox_driver outbox_driver__mariadb = {
     .setup = setup,
     .errors = errors,
     .sql = {
+        [Q_CHARSET] = "SELECT @@character_set_client",
         [Q_PACKET] = "SELECT @@max_allowed_packet",
         [Q_CANDIDATES] = "SELECT l.lane, l.token FROM {lanes} l WHERE " FREE " AND (" NEW " IS NOT NULL OR " NEXT_DUE
                          " <= {now}) ORDER BY l.lease_until, l.lane",

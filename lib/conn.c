@@ -22,6 +22,7 @@ static void choose(outbox_conn *conn, const struct outbox_driver *driver, const 
     conn->driver.wake_module = NULL;
     memcpy(conn->driver.sql, driver->sql, sizeof(conn->driver.sql));
     conn->driver.sql[Q_TOUCH] = native->sql[Q_TOUCH];
+    conn->driver.sql[Q_CHARSET] = native->sql[Q_CHARSET];
     conn->driver.sql[Q_PACKET] = native->sql[Q_PACKET];
 }
 
@@ -320,11 +321,39 @@ static int check_facts(outbox_conn *conn, outbox_error **err)
     return outbox_conn__check_settle(&conn->driver, conn->position, err);
 }
 
+static int take_charset(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    const char *charset = cells[0].data != NULL ? cells[0].data : "";
+
+    (void)ctx;
+    if (strncmp(charset, "utf8", 4) == 0)
+        return OUTBOX_OK;
+    return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.charset",
+                             "this connection sends text as %.40s, in which the outbox's UTF-8 would be taken for other "
+                             "letters: connect with CHARSET=utf8mb4", charset);
+}
+
+/* What the server and the connection are set to. */
+static int check_session(outbox_conn *conn, outbox_error **err)
+{
+    outbox_arena arena = { NULL };
+    struct outbox_result charset = { "t", &arena, take_charset, NULL, 0 };
+    struct outbox_result packet = { "i", NULL, take_number, &conn->packet, 0 };
+    struct outbox_args args = { .set = 0 };
+    int rc = OUTBOX_OK;
+
+    if (outbox_conn__sql(conn, Q_CHARSET) != NULL)
+        rc = outbox_conn__run(conn, Q_CHARSET, &args, 0, "ask for the character set", &charset, err);
+    if (rc == OUTBOX_OK && outbox_conn__sql(conn, Q_PACKET) != NULL)
+        rc = outbox_conn__run(conn, Q_PACKET, &args, 0, "ask how long a statement may be", &packet, err);
+    outbox_arena__free(&arena);
+    return rc;
+}
+
 int outbox_conn__load(outbox_conn *conn, outbox_error **err)
 {
     outbox_arena arena = { NULL };
     struct outbox_result result = { "tt", &arena, take_meta, conn, 0 };
-    struct outbox_result packet = { "i", NULL, take_number, &conn->packet, 0 };
     struct outbox_args args = { .set = 0 };
     int rc;
 
@@ -341,8 +370,8 @@ int outbox_conn__load(outbox_conn *conn, outbox_error **err)
     outbox_arena__free(&arena);
     if (rc == OUTBOX_OK)
         rc = check_facts(conn, err);
-    if (rc == OUTBOX_OK && outbox_conn__sql(conn, Q_PACKET) != NULL)
-        rc = outbox_conn__run(conn, Q_PACKET, &args, 0, "ask how long a statement may be", &packet, err);
+    if (rc == OUTBOX_OK)
+        rc = check_session(conn, err);
     if (rc != OUTBOX_OK)
         conn->lanes = 0;
     return rc;

@@ -4,7 +4,7 @@
 #   unit/         Criterion programs, of pure logic
 #   plain/        programs that print TAP and need no database: threads, leaks, out of memory
 #   conformance/  programs and scripts that print TAP and get a private PostgreSQL and the
-#                 ODBC drivers, and a MariaDB when their name has "mariadb": every driver, every publisher
+#                 ODBC drivers, and a MariaDB where run-test says so: every driver, every publisher
 #   fault/        the same, which kill and restart their server
 #   soak/         the same, only run with OUTBOX_TEST_LONG=1
 #   fuzz/         one program a parser, which replays its corpus (see tests/fuzz/fuzz.h)
@@ -48,6 +48,7 @@ conformance_tests = \
 	%D%/conformance/generic_sqlite \
 	%D%/conformance/installed_sql \
 	%D%/conformance/mariadb_delete \
+	%D%/conformance/mariadb_facts \
 	%D%/conformance/odbc_facts \
 	%D%/conformance/odbc_layer \
 	%D%/conformance/plans \
@@ -59,6 +60,7 @@ conformance_tests = \
 
 fault_tests = \
 	%D%/fault/crash \
+	%D%/fault/crash_mariadb \
 	%D%/fault/dump_restore \
 	%D%/fault/errors \
 	%D%/fault/kills \
@@ -151,6 +153,8 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/defects_cost.c \
 	%D%/defects_order.c \
 	%D%/defects_rest.c
+
+%C%_fault_crash_mariadb_SOURCES = %D%/fault/crash.c
 
 # What the unit tests compare with.
 golden_files = \

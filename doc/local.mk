@@ -13,6 +13,7 @@ dist_man_MANS += \
 	%D%/outbox_errors.7
 
 dist_doc_DATA = \
+	%D%/drivers.md \
 	%D%/json.md
 
 # Formal models, which tests/models.sh checks.

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The generic driver speaks to a server that has a dialect with that dialect's expressions, in tables of its own, and not
- * with its statements; but what is a trait of the server holds for both. */
+/* The generic driver speaks to a server that has a dialect with that dialect's expressions, in tables of its own, and
+ * not with its statements; but what is a trait of the server holds for both. */
 static void choose(outbox_conn *conn, const struct outbox_driver *driver, const struct outbox_driver *native)
 {
     conn->driver = *driver;
@@ -311,8 +311,8 @@ static int check_facts(outbox_conn *conn, outbox_error **err)
                                  conn->version > OUTBOX_SCHEMA_VERSION ? "use a newer library" : "run `outboxctl migrate`");
     if (conn->dialect[0] != '\0' && strcmp(conn->dialect, conn->driver.dialect) != 0)
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "driver.other_dialect",
-                                 "this outbox was made by the driver \"%s\", and \"%s\" was going to use it: set driver to "
-                                 "%s", conn->dialect, conn->driver.name, conn->dialect);
+                                 "this outbox was made by the driver \"%s\", and \"%s\" was going to use it: set driver "
+                                 "to %s", conn->dialect, conn->driver.name, conn->dialect);
     if (settle != SETTLE_AUTO && (settle == SETTLE_POSITION) != conn->position)
         return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.settle_differs",
                                  "schema.settle is %s, but this outbox was created to settle by %s; leave the setting at "
@@ -329,8 +329,8 @@ static int take_charset(void *ctx, const struct outbox_value *cells, outbox_erro
     if (strncmp(charset, "utf8", 4) == 0)
         return OUTBOX_OK;
     return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.charset",
-                             "this connection sends text as %.40s, in which the outbox's UTF-8 would be taken for other "
-                             "letters: connect with CHARSET=utf8mb4", charset);
+                             "this connection sends text as %.40s, in which the outbox's UTF-8 would be taken for "
+                             "other letters: connect with CHARSET=utf8mb4", charset);
 }
 
 /* What the server and the connection are set to. */

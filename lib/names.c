@@ -86,8 +86,8 @@ static char *lane_rows(const char *insert_new, int lanes)
     return text;
 }
 
-/* Every {table} has a {table_plain} without the schema, for places where SQL wants it so, and a {table_on}, as it stands
- * after the ON of CREATE INDEX. */
+/* Every {table} has a {table_plain} without the schema, for places where SQL wants it so, and a {table_on}, as it
+ * stands after the ON of CREATE INDEX. */
 static void add_tables(struct names *n, const struct outbox_driver *driver, const char *schema, const char *prefix)
 {
     int index_schema = (driver->flags & OUTBOX_DRIVER_INDEX_SCHEMA) != 0;

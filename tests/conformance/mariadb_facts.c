@@ -13,7 +13,8 @@
 /* A row is locked by one transaction, and wanted by others. */
 static int make_rows(struct fixture *fx)
 {
-    return CHECK_INT(db_exec(&fx->db, "CREATE TABLE %srows (k INTEGER PRIMARY KEY, n INTEGER NOT NULL)", fx->prefix), 0) &&
+    return CHECK_INT(db_exec(&fx->db, "CREATE TABLE %srows (k INTEGER PRIMARY KEY, n INTEGER NOT NULL)", fx->prefix),
+                     0) &&
            CHECK_INT(db_exec(&fx->db, "INSERT INTO %srows VALUES (1, 0), (2, 0), (3, 0), (4, 0)", fx->prefix), 0);
 }
 

@@ -4,6 +4,7 @@
  * backlog, no verdict.
  *
  *     OUTBOX_BENCH_ROWS   the largest backlog (1000000); the others are a tenth and a hundredth of it
+ *     OUTBOX_BENCH_JSON   a file to which each figure is added (bench.h)
  *     argv[1]             only targets whose name contains it
  */
 #define _GNU_SOURCE
@@ -14,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench.h"
 #include "lib-test.h"
 
 enum { BATCHES = 31, LANES = 64 };
@@ -141,6 +143,16 @@ static struct result measure(const struct target *target, long pending, long pub
     return r;
 }
 
+static void record_row(const char *target, long pending, long published, const struct result *r)
+{
+    char what[100];
+
+    snprintf(what, sizeof what, "%s/%ld pending/%ld published", target, pending, published);
+    record_figure("flat", what, "us a batch", (double)r->batch_us);
+    record_figure("flat", what, "KiB", (double)r->memory_kib);
+    record_figure("flat", what, "messages/s", (double)pending / r->seconds);
+}
+
 static void print_row(long pending, long published, const struct result *r, const struct result *base)
 {
     if (!r->good) {
@@ -172,6 +184,8 @@ static int bench(const struct target *target)
         if (i == 0)
             base = r;
         print_row(cases[i].pending, cases[i].published, &r, &base);
+        if (r.good)
+            record_row(target->name, cases[i].pending, cases[i].published, &r);
         good &= r.good;
     }
     return good;

@@ -3,10 +3,26 @@
 
 bench_programs = \
 	%D%/flat
-EXTRA_PROGRAMS += $(bench_programs)
-CLEANFILES += $(bench_programs)
+EXTRA_PROGRAMS += $(bench_programs) %D%/wake
+CLEANFILES += $(bench_programs) %D%/wake
+
+# Its writers use libpq.
+if WITH_LIBPQ
+bench_programs += %D%/wake
+endif
+%C%_flat_SOURCES = %D%/bench.c %D%/bench.h %D%/flat.c
+%C%_wake_SOURCES = \
+	%D%/bench.c %D%/bench.h \
+	%D%/wake.c %D%/wake.h \
+	%D%/wake_commits.c \
+	%D%/wake_forms.c \
+	%D%/wake_idle.c \
+	%D%/wake_latency.c
+%C%_wake_CPPFLAGS = $(AM_CPPFLAGS) $(LIBPQ_CFLAGS)
+%C%_wake_LDADD = $(LDADD) $(LIBPQ_LIBS) -lm
 
 bench: $(bench_programs)
-	@for b in $(bench_programs); do \
+	@OUTBOX_MODULE_PATH='$(abs_top_builddir)/drivers/.libs'; export OUTBOX_MODULE_PATH; \
+	for b in $(bench_programs); do \
 	  $(srcdir)/tests/with-postgres "./$$b" || exit 1; \
 	done

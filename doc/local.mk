@@ -14,7 +14,8 @@ dist_man_MANS += \
 
 dist_doc_DATA = \
 	%D%/drivers.md \
-	%D%/json.md
+	%D%/json.md \
+	%D%/performance.md
 
 # Formal models, which tests/models.sh checks.
 EXTRA_DIST += \

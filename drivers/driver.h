@@ -52,8 +52,9 @@ enum outbox_query {
     Q_LANES,            /* lane, pos, snap, xbound, low, cleaned: iittii */
     Q_CLEAN,            /* remove what lies behind a position */
     Q_JOURNAL_BEFORE,   /* pos, snap, low, published_at of the last journal row that is old enough: itii */
+    Q_JOURNAL_DUE,      /* lanes whose journal has a row that is old enough: i */
     Q_JOURNAL_DELETE,
-    Q_LOW,              /* 1 when nothing can appear at or below a position any more: i */
+    Q_LOW,              /* 1 when nothing can appear at or below a position any more: i; NULL where it never can */
     Q_LOW_SET,
     Q_ARCHIVE_OLD,      /* lane, seq: ii */
     Q_ARCHIVE_DELETE,

@@ -169,6 +169,8 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_JOURNAL_BEFORE] = "SELECT m.pos, CAST(NULL AS {text}), m.low, m.published_at FROM {positions} m WHERE "
                              "m.lane = :lane AND m.published_at <= {now} - :age ORDER BY m.published_at DESC, m.pos DESC "
                              "{limit}",
+        [Q_JOURNAL_DUE] = "SELECT l.lane FROM {lanes} l WHERE l.lane >= 0 AND (SELECT MIN(p.published_at) FROM {positions} p "
+                          "WHERE p.lane = l.lane) <= {now} - :age",
         [Q_JOURNAL_DELETE] = "DELETE FROM {positions} WHERE lane = :lane AND published_at <= :available",
         [Q_LOW_SET] = "UPDATE {lanes} SET cleaned = :cleaned WHERE lane = :lane AND cleaned < :cleaned",
         [Q_ARCHIVE_OLD] = "SELECT m.lane, m.seq FROM {published} m WHERE m.published_at <= {now} - :age "

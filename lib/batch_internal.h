@@ -55,6 +55,7 @@ struct outbox_batch {
     int has_deferred;
     int read;                /* messages (not only deferred ones) were read */
     int cut;                 /* the read may have left late rows behind */
+    int full;                /* the read took as much as it may: there is probably more */
     int open;                /* the lane is ours */
     outbox_arena arena;      /* the items' texts */
     outbox_arena lane_arena;

@@ -30,6 +30,7 @@ struct position {
     int64_t lane, pos, low, cleaned, at;
     const char *snap, *xbound;
     int found;
+    int due; /* something may have to be removed behind it */
 };
 
 struct positions {
@@ -68,7 +69,18 @@ static int take_position(void *ctx, const struct outbox_value *v, outbox_error *
     (void)err;
     if (p->count < 1024)
         p->list[p->count++] =
-            (struct position){ v[0].number, v[1].number, v[4].number, v[5].number, 0, v[2].data, v[3].data, 1 };
+            (struct position){ v[0].number, v[1].number, v[4].number, v[5].number, 0, v[2].data, v[3].data, 1, 0 };
+    return OUTBOX_OK;
+}
+
+static int take_due(void *ctx, const struct outbox_value *v, outbox_error **err)
+{
+    struct positions *p = ctx;
+    size_t i;
+
+    (void)err;
+    for (i = 0; i < p->count; i++)
+        p->list[i].due |= p->list[i].lane == v[0].number;
     return OUTBOX_OK;
 }
 
@@ -119,11 +131,13 @@ static int take_flag(void *ctx, const struct outbox_value *v, outbox_error **err
     return OUTBOX_OK;
 }
 
-/* Notes how far a lane is done with for good, so that the next pass need not look there again. */
+/* Notes how far a lane is done with for good, so that the next pass need not look there again: when nothing can appear
+ * at or below the position any more, what was there has been removed, or is kept. */
 static int raise_low(struct cleaning *c, const struct position *p, outbox_error **err)
 {
     struct outbox_args args = { .set = 0 };
-    int64_t quiet = 0;
+    int asks = outbox_conn__sql(c->conn, Q_LOW) != NULL;
+    int64_t quiet = p->pos == p->low || !asks, low, cleaned;
     struct outbox_result result = { "i", NULL, take_flag, &quiet, 0 };
     int rc = OUTBOX_OK;
 
@@ -133,15 +147,18 @@ static int raise_low(struct cleaning *c, const struct position *p, outbox_error 
     outbox_args__text(&args, P_SNAP, p->snap);
     outbox_args__text(&args, P_XBOUND, p->xbound);
     outbox_args__int(&args, P_LIMIT, 1);
-    if (outbox_conn__sql(c->conn, Q_LOW) == NULL || p->pos == p->low)
-        return OUTBOX_OK;
-    rc = run(c, Q_LOW, &args, &result, err);
-    outbox_args__int(&args, P_LOW, quiet ? p->pos : p->low);
-    outbox_args__int(&args, P_CLEANED, c->retention == 0 ? p->low : 0);
-    return rc == OUTBOX_OK ? run(c, Q_LOW_SET, &args, NULL, err) : rc;
+    if (!quiet)
+        rc = run(c, Q_LOW, &args, &result, err);
+    low = quiet && asks ? p->pos : p->low;
+    cleaned = c->retention != 0 ? 0 : quiet ? p->pos : p->low;
+    if (rc != OUTBOX_OK || (low == p->low && cleaned <= p->cleaned))
+        return rc;
+    outbox_args__int(&args, P_LOW, low);
+    outbox_args__int(&args, P_CLEANED, cleaned);
+    return run(c, Q_LOW_SET, &args, NULL, err);
 }
 
-static int clean_lane(struct cleaning *c, struct position *p, outbox_error **err)
+static int clean_lane(struct cleaning *c, const struct position *p, outbox_error **err)
 {
     struct position old = *p;
     struct outbox_result result = { "itii", &c->arena, take_journal, &old, 0 };
@@ -165,8 +182,20 @@ static int clean_lane(struct cleaning *c, struct position *p, outbox_error **err
         outbox_args__int(&args, P_AVAILABLE, old.at);
         rc = run(c, Q_JOURNAL_DELETE, &args, NULL, err);
     }
-    /* What a pass left that was stopped must be looked at again. */
-    return rc == OUTBOX_OK && !stopped(c) ? raise_low(c, p, err) : rc;
+    return rc;
+}
+
+/* Which lanes are worth a look: asked once, and not of each. */
+static int find_due(struct cleaning *c, struct positions *p, outbox_error **err)
+{
+    struct outbox_result result = { "i", NULL, take_due, p, 0 };
+    struct outbox_args args = { .set = 0 };
+    size_t i;
+
+    for (i = 0; i < p->count; i++)
+        p->list[i].due = c->retention == 0 && p->list[i].cleaned < p->list[i].pos;
+    outbox_args__int(&args, P_AGE, c->retention);
+    return c->retention == 0 ? OUTBOX_OK : run(c, Q_JOURNAL_DUE, &args, &result, err);
 }
 
 static int clean_positions(struct cleaning *c, outbox_error **err)
@@ -177,8 +206,15 @@ static int clean_positions(struct cleaning *c, outbox_error **err)
     size_t i;
     int rc = p.list != NULL ? run(c, Q_LANES, &args, &result, err) : outbox_error__nomem(err);
 
-    for (i = 0; i < p.count && rc == OUTBOX_OK && !stopped(c); i++)
-        rc = clean_lane(c, &p.list[i], err);
+    if (rc == OUTBOX_OK)
+        rc = find_due(c, &p, err);
+    for (i = 0; i < p.count && rc == OUTBOX_OK && !stopped(c); i++) {
+        if (p.list[i].due)
+            rc = clean_lane(c, &p.list[i], err);
+        /* A pass that was stopped in the middle has left rows where the next one must look again. */
+        if (rc == OUTBOX_OK && !stopped(c))
+            rc = raise_low(c, &p.list[i], err);
+    }
     free(p.list);
     return rc;
 }

@@ -40,12 +40,12 @@ static void look_often(struct outbox_idle *idle)
     idle->wait = idle->interval < OUTBOX_IDLE_FIRST_US ? idle->interval : OUTBOX_IDLE_FIRST_US;
 }
 
-/* With the lock. Half of it at random, so that relays do not look in step. */
+/* With the lock. An eighth of it at random, so that relays do not look in step. */
 static void look_later(struct outbox_idle *idle)
 {
     int64_t now = outbox_thread__clock(), wait = idle->wait;
 
-    idle->next_look = now + wait - wait / 2 + outbox_backoff__random(wait / 2);
+    idle->next_look = now + wait - wait / 8 + outbox_backoff__random(wait / 8);
     if (idle->due <= now)
         idle->due = INT64_MAX;
     if (idle->next_look > idle->due)

@@ -296,6 +296,7 @@ static enum course deliver(struct course_of *c, struct outbox_item **items, size
     enum course course;
     char why[1024];
     uint64_t epoch;
+    int poke;
 
     if (d == NULL)
         return HALT; /* out of memory: it stays as it is */
@@ -303,7 +304,10 @@ static enum course deliver(struct course_of *c, struct outbox_item **items, size
     pthread_mutex_lock(&relay->lock);
     worker->delivery = d;
     worker->deadline = outbox_thread__clock() + timeout;
+    poke = worker->deadline < relay->keeper_until || relay->hurry;
     pthread_mutex_unlock(&relay->lock);
+    if (poke)
+        outbox_signal__poke(&relay->keeping);
     outcome = outbox_delivery__run(d, timeout, &relay->hurry, why, sizeof(why));
     pthread_mutex_lock(&relay->lock);
     worker->delivery = NULL;

@@ -500,6 +500,7 @@ static int read_some(outbox_batch *batch, int *again, outbox_error **err)
         rc = read_deferred(&r, err);
     if (rc == OUTBOX_OK && batch->count < r.limit && r.used < r.bytes)
         rc = read_new(&r, err);
+    batch->full = r.planned.count + r.rows >= r.limit || r.used >= r.bytes;
     *again = rc == OUTBOX_OK && !batch->has_deferred && r.any_deferred;
     batch->has_deferred |= r.any_deferred;
     if (rc == OUTBOX_OK && batch->has_deferred && !*again)

@@ -204,6 +204,7 @@ void outbox_relay_stop(outbox_relay *relay)
     pthread_mutex_unlock(&relay->lock);
     outbox_signal__stop(&relay->signal);
     outbox_idle__stop(&relay->idle);
+    outbox_signal__poke(&relay->keeping);
 }
 
 void outbox_relay_hurry(outbox_relay *relay)

@@ -45,7 +45,7 @@ struct outbox_relay {
     struct outbox_signal signal;   /* stop, for workers that wait for something else than work */
     struct outbox_idle idle;       /* where they wait for work */
     struct outbox_waker *waker;    /* or NULL */
-    struct outbox_signal keeping;  /* stop, for the keeper: it ends after the workers */
+    struct outbox_signal keeping;  /* stop and pokes, for the keeper: it ends after the workers */
     pthread_mutex_t lock;
     outbox_relay_stats stats;
     outbox_error *failure;
@@ -54,6 +54,7 @@ struct outbox_relay {
     int count, running, once, cleaning;
     atomic_int hurry;              /* read by waits that hold other locks */
     int64_t stop_at;               /* when the drain ends; 0: not stopping */
+    int64_t keeper_until;          /* the keeper looks at deliveries again; before that it must be poked */
     pthread_t keeper;
     int keeper_started;
 };

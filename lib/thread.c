@@ -32,10 +32,18 @@ void outbox_signal__stop(struct outbox_signal *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+void outbox_signal__poke(struct outbox_signal *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->poked = 1;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void outbox_signal__reset(struct outbox_signal *s)
 {
     pthread_mutex_lock(&s->lock);
-    s->stop = 0;
+    s->stop = s->poked = 0;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -49,7 +57,7 @@ int outbox_signal__stopped(struct outbox_signal *s)
     return stop;
 }
 
-void outbox_signal__wait(struct outbox_signal *s, int64_t us)
+static struct timespec after(int64_t us)
 {
     struct timespec until;
 
@@ -60,9 +68,27 @@ void outbox_signal__wait(struct outbox_signal *s, int64_t us)
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
+    return until;
+}
+
+void outbox_signal__wait(struct outbox_signal *s, int64_t us)
+{
+    struct timespec until = after(us);
+
     pthread_mutex_lock(&s->lock);
     while (!s->stop && pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0)
         ;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void outbox_signal__await(struct outbox_signal *s, int64_t us)
+{
+    struct timespec until = after(us);
+
+    pthread_mutex_lock(&s->lock);
+    while (!s->stop && !s->poked && pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0)
+        ;
+    s->poked = 0;
     pthread_mutex_unlock(&s->lock);
 }
 

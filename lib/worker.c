@@ -127,7 +127,7 @@ static int read_on(outbox_batch *batch, outbox_error **err)
     return rc == OUTBOX_OK ? OUTBOX_NONE : rc;
 }
 
-/* One lane: publish, settle, read on, for as many batches as a worker may keep it. */
+/* One lane: publish, settle, read on, for as many batches as a worker may keep it and while they are full. */
 static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_error **err)
 {
     outbox_relay *relay = worker->relay;
@@ -143,7 +143,7 @@ static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_e
     for (;;) {
         int late = outbox_relay__publish(worker, batch, &given_up), keep;
 
-        keep = --left > 0 && !late && !outbox_breaker__is_open(&relay->breaker, NULL) &&
+        keep = --left > 0 && batch->full && !late && !outbox_breaker__is_open(&relay->breaker, NULL) &&
                !outbox_signal__stopped(&relay->signal);
         rc = settle(worker, batch, keep, err);
         if (rc != OUTBOX_OK || !keep)
@@ -269,23 +269,32 @@ void *outbox_relay__worker(void *arg)
 
 /* ---- keeper ---- */
 
-static void cancel_late(outbox_relay *relay)
+/* Cancels what is late. Returns how long to wait until something else is, but not beyond `until`; what begins meanwhile
+ * and is late before that pokes. */
+static int64_t cancel_late(outbox_relay *relay, int64_t until)
 {
     int64_t now = outbox_thread__clock();
     int i;
 
+    /* Under the lock: a worker cannot take its delivery away meanwhile. */
+    pthread_mutex_lock(&relay->lock);
+    if (relay->stop_at > now && relay->stop_at < until)
+        until = relay->stop_at;
     for (i = 0; i < relay->count; i++) {
         struct outbox_worker *worker = &relay->workers[i];
 
-        /* Under the lock: the worker cannot take its delivery away meanwhile. */
-        pthread_mutex_lock(&relay->lock);
-        if (worker->delivery != NULL &&
-            (now > worker->deadline || relay->hurry || (relay->stop_at != 0 && now > relay->stop_at))) {
+        if (worker->delivery == NULL)
+            continue;
+        if (now >= worker->deadline || relay->hurry || (relay->stop_at != 0 && now >= relay->stop_at)) {
             outbox_delivery__warn(worker->delivery);
             worker->deadline = INT64_MAX;
         }
-        pthread_mutex_unlock(&relay->lock);
+        if (worker->deadline < until)
+            until = worker->deadline;
     }
+    relay->keeper_until = until;
+    pthread_mutex_unlock(&relay->lock);
+    return until > now ? until - now : 0;
 }
 
 static int renew(outbox_relay *relay, outbox_conn **conn, outbox_error **err)
@@ -318,8 +327,7 @@ void *outbox_relay__keeper(void *arg)
     while (!outbox_signal__stopped(&relay->keeping)) {
         outbox_error *err = NULL;
 
-        outbox_signal__wait(&relay->keeping, interval < 200000 ? interval : 200000);
-        cancel_late(relay);
+        outbox_signal__await(&relay->keeping, cancel_late(relay, next));
         if (outbox_thread__clock() < next)
             continue;
         if (renew(relay, &conn, &err) < 0) {

@@ -17,29 +17,10 @@ if [ -n "${OUTBOX_SANITIZERS:-}" ]; then
 	exit 0
 fi
 
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+# shellcheck source=tests/tap.bash
+. "$srcdir/tests/tap.bash"
+tmp=$tap_folder
 root=$tmp/root
-n=0
-failed=
-
-# try WHAT COMMAND...: one test, whose output is shown when it fails.
-try() {
-	local what=$1
-	shift
-	n=$((n + 1))
-	if "$@" >"$tmp/log" 2>&1; then
-		echo "ok $n - $what"
-	else
-		failed=1
-		sed 's/^/# /' "$tmp/log"
-		echo "not ok $n - $what"
-	fi
-}
-skip() {
-	n=$((n + 1))
-	echo "ok $n - $1 # SKIP $2"
-}
 
 # Not as a part of the make that runs this: its flags would have it join that one's jobs.
 install_all() {
@@ -47,8 +28,8 @@ install_all() {
 		"${OUTBOX_MAKE:-make}" -C "$builddir" install DESTDIR="$root"
 }
 try "make install DESTDIR=" install_all
-if [ -n "$failed" ]; then
-	echo "1..$n"
+if [ "$tap_failed" -ne 0 ]; then
+	finish
 	exit 1
 fi
 
@@ -234,5 +215,4 @@ uninstall_all() {
 }
 try "make uninstall leaves nothing" uninstall_all
 
-echo "1..$n"
-[ -z "$failed" ]
+finish

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The cleaner: what stays how long, and that no more than that goes. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -341,6 +342,78 @@ static void test_thread(struct fixture *fx)
     CHECK_INT(rows(fx), 0);
 }
 
+struct pass {
+    struct fixture *fx;
+    struct outbox_signal signal;
+    struct outbox_clean_limits limits;
+    outbox_conn *conn;
+};
+
+static void *pass_run(void *arg)
+{
+    struct pass *p = arg;
+
+    outbox_clean__pass(p->conn, &p->limits, &p->signal, NULL, NULL);
+    return NULL;
+}
+
+/* What a pass that is stopped in the middle leaves, the next one removes: also where the lane's low water is above it. */
+static void test_stopped_pass(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    struct pass p = {.fx = fx};
+    pthread_t thread;
+    int begun;
+
+    fixture_set(fx, "clean.retention", "1d");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL && send_numbered(fx, "t", 1, 3000), "not sent");
+    CHECK_INT(drain(fx, consumer, NULL), 3000);
+    clean(fx); /* all is kept, and nothing can appear there any more */
+    CHECK_INT(count_state(fx, OUTBOX_DELIVERED), 3000);
+    REQUIRE(send_numbered(fx, "t", 1, 1), "not sent");
+    CHECK_INT(drain(fx, consumer, NULL), 1);
+    fixture_set(fx, "clean.retention", "0");
+    fixture_set(fx, "clean.batch", "1");
+    outbox_clean__limits(fx->conf, &p.limits);
+    outbox_signal__init(&p.signal);
+    REQUIRE((p.conn = fixture_connect(fx)) != NULL, "no connection");
+    REQUIRE(pthread_create(&thread, NULL, pass_run, &p) == 0, "no thread");
+    WAIT_FOR(count_state(fx, OUTBOX_DELIVERED) < 3001, begun);
+    outbox_signal__stop(&p.signal);
+    pthread_join(thread, NULL);
+    CHECK(begun && count_state(fx, OUTBOX_DELIVERED) > 0, "the pass was not stopped in the middle");
+    fixture_set(fx, "clean.batch", "1000");
+    clean(fx);
+    clean(fx);
+    CHECK_INT(count_state(fx, OUTBOX_DELIVERED), 0);
+    CHECK_INT(rows(fx), 0);
+    outbox_signal__destroy(&p.signal);
+}
+
+/* Statements that a pass runs for a lane in which there is nothing: none. */
+static void test_idle_pass(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    int64_t before;
+
+    if (strstr(fx->target->name, "/position") == NULL) {
+        tap_skip("settles by delete: the cleaner does not go from lane to lane");
+        return;
+    }
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL && send_numbered(fx, "t", 200, 1000), "not sent");
+    CHECK_INT(drain(fx, consumer, NULL), 1000);
+    clean(fx);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %slanes WHERE lane >= 0 AND cleaned < pos", fx->prefix), 0);
+    before = db_int(&fx->db, "SELECT sum(pos + low + cleaned) FROM %slanes", fx->prefix);
+    CHECK_INT(clean(fx), 0);
+    CHECK_INT(db_int(&fx->db, "SELECT sum(pos + low + cleaned) FROM %slanes", fx->prefix), before);
+    /* A lane in which there is something again is not passed over. */
+    REQUIRE(send_numbered(fx, "t", 200, 500), "not sent");
+    CHECK_INT(drain(fx, consumer, NULL), 500);
+    CHECK_INT(clean(fx), 500);
+    CHECK_INT(rows(fx), 0);
+}
+
 void suite_clean(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -355,6 +428,8 @@ void suite_clean(const struct target *target, const char *only)
         {"clean: beside enqueue and relays", test_beside, 0},
         {"clean: a pass that is stopped", test_stopped, 1},
         {"clean: the thread", test_thread, 0},
+        {"clean: a pass that is stopped", test_stopped_pass, 0},
+        {"clean: lanes in which there is nothing", test_idle_pass, 0},
     };
 
     suite_run(tests, COUNT_OF(tests), target, only);

@@ -13,7 +13,7 @@ struct stage {
     int published, failed, dead, calls, inside, most_inside, doubled;
     int open;         /* callbacks may pass */
     int fail_first;   /* so many calls are answered with OUTBOX_RETRY */
-    int cancelled;
+    int cancelled, gave_up;
     outbox_delivery *delivery; /* what the late publisher has not answered yet */
     size_t answered;
     char last[64];
@@ -404,6 +404,103 @@ static void test_publish_timeout(struct fixture *fx)
     outbox_publisher_free(publisher);
 }
 
+/* Does not return until it is cancelled, as each delivery is here; that can come before this is entered. */
+static int block_delivery(void *self, outbox_delivery *delivery, outbox_error **err)
+{
+    struct stage *s = self;
+    int calls, done;
+
+    (void)delivery;
+    (void)err;
+    pthread_mutex_lock(&s->lock);
+    calls = ++s->calls;
+    pthread_mutex_unlock(&s->lock);
+    WAIT_FOR(stage_get(s, &s->cancelled) >= calls, done);
+    stage_set(s, &s->gave_up, !done);
+    return OUTBOX_OK;
+}
+
+/* Hurries its relay in the first delivery, which it answers all the same when it is cancelled; the next one hangs. */
+struct hurrying {
+    struct stage stage;
+    outbox_relay *relay;
+};
+
+static int hurry_delivery(void *self, outbox_delivery *delivery, outbox_error **err)
+{
+    struct hurrying *h = self;
+    int came;
+
+    if (stage_get(&h->stage, &h->stage.calls) > 0)
+        return block_delivery(&h->stage, delivery, err);
+    stage_set(&h->stage, &h->stage.calls, 1);
+    outbox_relay_hurry(h->relay);
+    WAIT_FOR(stage_get(&h->stage, &h->stage.cancelled) > 0, came);
+    return outbox_delivery_answer(delivery, 0, OUTBOX_PUBLISHED, 0, came ? NULL : "not cancelled");
+}
+
+static void cancel_hurried(void *self, outbox_delivery *delivery)
+{
+    cancel_delivery(&((struct hurrying *)self)->stage, delivery);
+}
+
+static void test_hurry_between_waves(struct fixture *fx)
+{
+    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, 0, "hurries", hurry_delivery, cancel_hurried, NULL};
+    struct hurrying h = {.relay = NULL};
+    outbox_publisher *publisher = NULL;
+
+    stage_init(&h.stage);
+    fixture_set(fx, "relay.lease", "1d");
+    fixture_set(fx, "relay.drain_timeout", "1h");
+    fixture_set(fx, "relay.publish_timeout", "1d");
+    REQUIRE(OK(outbox_publisher_new(&ops, &h, &publisher, &fx->err)), "no publisher");
+    REQUIRE((h.relay = make_relay(fx, &h.stage, publisher)) != NULL && send_words(fx, "t", "k", "1 2"), "no relay");
+    OK(outbox_relay_start(h.relay, &fx->err));
+    OK(outbox_relay_join(h.relay, &fx->err));
+    CHECK_INT(h.stage.gave_up, 0);
+    CHECK_INT(h.stage.cancelled, 2);
+    outbox_relay_free(h.relay);
+    outbox_publisher_free(publisher);
+}
+
+/* A publisher that hangs: only the keeper can cancel it, long before a lease is due, in time and when the relay is
+ * hurried. */
+static void test_publisher_hangs(struct fixture *fx)
+{
+    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, 0, "hangs", block_delivery, cancel_delivery, NULL};
+    struct stage s;
+    outbox_publisher *publisher = NULL;
+    outbox_relay *relay;
+    int came;
+
+    stage_init(&s);
+    fixture_set(fx, "relay.lease", "1d");
+    fixture_set(fx, "relay.publish_timeout", "50ms");
+    fixture_set(fx, "retry.backoff_max", "100ms");
+    REQUIRE(OK(outbox_publisher_new(&ops, &s, &publisher, &fx->err)), "no publisher");
+    REQUIRE((relay = make_relay(fx, &s, publisher)) != NULL && send_words(fx, "t", "k", "1"), "no relay");
+    OK(outbox_relay_start(relay, &fx->err));
+    WAIT_FOR(stage_get(&s, &s.cancelled) >= 2, came);
+    CHECK(came, "cancelled %d times", s.cancelled);
+    outbox_relay_hurry(relay);
+    OK(outbox_relay_join(relay, &fx->err));
+    outbox_relay_free(relay);
+    fixture_set(fx, "relay.publish_timeout", "1h");
+    stage_set(&s, &s.calls, 0);
+    stage_set(&s, &s.cancelled, 0);
+    make_due(fx);
+    REQUIRE((relay = make_relay(fx, &s, publisher)) != NULL, "no relay");
+    OK(outbox_relay_start(relay, &fx->err));
+    WAIT_FOR(stage_get(&s, &s.calls) > 0, came);
+    CHECK(came, "the publisher was not called");
+    outbox_relay_hurry(relay);
+    OK(outbox_relay_join(relay, &fx->err));
+    CHECK_INT(s.gave_up, 0);
+    outbox_relay_free(relay);
+    outbox_publisher_free(publisher);
+}
+
 /* ---- A publisher that fails as a whole ---- */
 
 static int fail_whole(void *self, outbox_delivery *delivery, outbox_error **err)
@@ -492,6 +589,8 @@ void suite_relay(const struct target *target, const char *only)
         {"relay: hurry leaves what is in hand", test_hurry, 0},
         {"relay: late answers from another thread", test_late_answers, 0},
         {"relay: a publisher that does not answer", test_publish_timeout, 0},
+        {"relay: a publisher that hangs", test_publisher_hangs, 0},
+        {"relay: hurried between two waves", test_hurry_between_waves, 0},
         {"relay: a publisher that fails as a whole", test_whole_failure, 0},
         {"relay: two of them never meet", test_two_relays, 0},
     };

@@ -135,16 +135,20 @@ RETURNS uuid LANGUAGE sql VOLATILE AS $$
 $$;
 -- Notifies the relays, when one waits. A commit that notifies holds up all others that do, so none must without need:
 -- the relay that waits holds an advisory lock, and only whoever finds it held notifies. The lock is let go at once.
--- Its key is the table's oid, in the trigger a constant that needs no look-up.
+-- Its key is the table's oid. The condition is not in WHEN, which is parsed again for each statement, and the trigger
+-- comes before the insert because one that comes after is queued first: either would cost more than the locks do.
 -- statement
 CREATE FUNCTION {notify_fn}() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN PERFORM pg_catalog.pg_notify('{channel}', tg_relid::text); RETURN NULL; END
+BEGIN
+    IF '{channel}' <> '' AND NOT (pg_catalog.pg_try_advisory_lock_shared(tg_relid::integer, 1)
+                                  AND pg_catalog.pg_advisory_unlock_shared(tg_relid::integer, 1)) THEN
+        PERFORM pg_catalog.pg_notify('{channel}', tg_relid::text);
+    END IF;
+    RETURN NULL;
+END
 $$;
 -- statement
-CREATE TRIGGER {prefix}wake AFTER INSERT ON {messages} FOR EACH STATEMENT
-    WHEN ('{channel}' <> '' AND NOT (pg_try_advisory_lock_shared('{messages}'::regclass::oid::integer, 1)
-                                     AND pg_advisory_unlock_shared('{messages}'::regclass::oid::integer, 1)))
-    EXECUTE FUNCTION {notify_fn}();
+CREATE TRIGGER {prefix}wake BEFORE INSERT ON {messages} FOR EACH STATEMENT EXECUTE FUNCTION {notify_fn}();
 -- Every message and its state, under the conditions by which relays and lists find them. Times are microseconds since
 -- 1970, UTC.
 -- statement

@@ -39,10 +39,12 @@ static void expect_runnable(const char *what, const char *sql)
     cr_expect_not_null(at, "%s: no statement", what);
     while (at != NULL) {
         const char *next = strstr(at + 1, "-- statement\n"), *end = next != NULL ? next : at + strlen(at), *p;
-        int ends = 0;
+        int ends = 0, in_body = 0;
 
-        for (p = at; p + 1 < end; p++)
-            ends += p[0] == ';' && p[1] == '\n';
+        for (p = at; p + 1 < end; p++) {
+            in_body ^= p[0] == '$' && p[1] == '$'; /* of a function, which has statements of its own */
+            ends += !in_body && p[0] == ';' && p[1] == '\n';
+        }
         cr_expect_eq(ends, 1, "%s: not one end of a statement, but %d: %.60s", what, ends, at);
         at = next;
     }

@@ -44,7 +44,8 @@ static void expect(const char *said, const char *shown)
     diagnostic = said;
     rc = outbox_conn_open("DSN=x", NULL, &conn, &err);
     cr_expect_eq(rc, OUTBOX_ERR_CONNECT, "\"%s\": %s", said, outbox_status_name(rc));
-    snprintf(want, sizeof(want), "cannot connect to the database: %s [SQLSTATE 28P01, native 101]", shown);
+    snprintf(want, sizeof(want), "cannot connect to the database: %s [SQLSTATE 28P01, native 101]; correct the user or the password in "
+             "the DSN", shown);
     cr_expect_str_eq(outbox_error_message(err), want, "\"%s\":\n%s, not\n%s", said, outbox_error_message(err), want);
     outbox_error_free(err);
 }

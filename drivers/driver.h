@@ -6,6 +6,11 @@
 
 #include "odbc.h"
 
+/* Advice that several drivers give. */
+#define OUTBOX_ADVICE_DEDUP "a message with this id or dedup_key was enqueued before, so roll back: there is nothing to do"
+#define OUTBOX_ADVICE_ABORTED                                                                                           \
+    "a statement of this transaction failed before, and its error says why: roll back, then repeat the transaction"
+
 /* Statements. P: used in position mode instead of the one before. Columns of results are given as fetch types. */
 enum outbox_query {
     Q_META,             /* name, value: tt */
@@ -13,6 +18,8 @@ enum outbox_query {
     Q_CLOCK,            /* the server's time: i */
     Q_CHARSET,          /* in which the connection sends text, which has to be utf8…: t; NULL: it can be no other */
     Q_PACKET,           /* bytes that the server takes in one statement: i; NULL: it sets no such limit */
+    Q_MARK,             /* leaves a mark until the transaction ends, be it one of this statement alone; or NULL */
+    Q_MARKED,           /* 1 when it is there, so that a transaction is open: i */
     Q_INSERT,           /* enqueue rows */
     Q_DEDUP,            /* note ids and keys that must be unique */
     Q_CLAIM,            /* lease a lane that has work; Q_CLAIM columns; NULL: Q_CANDIDATES and Q_TAKE */
@@ -38,14 +45,15 @@ enum outbox_query {
     Q_FAIL,             /* the same for failed ones, each with its state, attempts, wait and error; repeated, or for one */
     Q_FAIL_DEFERRED,    /* state, attempts, wait and error of deferred ones that failed again */
     Q_DEFER_SCHEDULED,  /* the same, with their own available_at */
-    Q_DUE,              /* seq, key_hash, bytes, min held, min retry, min dead: iiiiii */
-    Q_FOLLOWERS,        /* seq, bytes of a key's held ones: ii */
+    Q_DUE,              /* seq, key_hash, bytes, state; of its key: the last retry and dead before it, the first retry,
+                         * dead and held behind it: iiiiiiiii */
+    Q_FOLLOWERS,        /* seq, bytes of a key's held ones in between: ii */
     Q_WAITING,          /* keys of a list that wait: i */
     Q_DEFERRED_READ,    /* deferred ones by seq */
     Q_DEFERRED_PARK,    /* back to held, by seq */
     Q_DEFERRED_DELETE,  /* by seq */
-    Q_PROMOTE,          /* let the first held one of each key of a list go, when nothing holds it */
-    Q_STRANDED,         /* lane, key_hash of keys that have held messages, dead ones, and no head in retry: ii */
+    Q_PROMOTE,          /* let the first held one of each key of a list go, when no head is before it */
+    Q_STRANDED,         /* lane, key_hash of keys with dead messages, and held ones before any retry: ii */
     Q_LOCK_LANE,        /* for administration: waits for whoever settles the lane */
     Q_CLEANER_TAKE,
     Q_CLEANER_RELEASE,
@@ -67,6 +75,7 @@ enum outbox_query {
     Q_COUNT_DELIVERED,  /* count: i */
     Q_COUNT_DELIVERED_POSITION,
     Q_COUNT_LANES,      /* all, held: ii */
+    Q_HOLDERS,          /* owner, lanes it leases, microseconds until the last of these leases ends: tii */
     Q_LIST_PENDING,     /* record columns; a filter follows */
     Q_LIST_PENDING_POSITION,
     Q_LIST_DEFERRED,
@@ -91,7 +100,8 @@ enum outbox_query {
 
 #define OUTBOX_DRIVER_POSITION 1u        /* can settle by position */
 #define OUTBOX_DRIVER_SETTLE_RETURNS 2u  /* Q_SETTLE_POSITION answers with a row: the new xbound */
-#define OUTBOX_DRIVER_INDEX_SCHEMA 4u    /* CREATE INDEX has the schema before the index, not before the table */
+#define OUTBOX_DRIVER_INDEX_SCHEMA 8u    /* CREATE INDEX has the schema before the index, not before the table */
+#define OUTBOX_DRIVER_BEGIN_TELLS 4u     /* `begin` in an open transaction is OUTBOX_ERR_STATE, and does nothing to it */
 
 /* What connections of the library's own say when they connect, where the user has no say in it. */
 struct outbox_word {
@@ -159,6 +169,16 @@ struct outbox_driver {
     "available_at = {now} + (SELECT vdelay FROM v WHERE vseq = seq), "                                                  \
     "last_error = (SELECT verror FROM v WHERE vseq = seq), deferred_at = {now} "                                        \
     "WHERE lane = :lane AND seq IN (SELECT vseq FROM v)"
+
+/* Q_PROMOTE likewise: the first held one of a key is looked up by its index, however many there are. */
+#define OUTBOX_PROMOTE                                                                                                 \
+    "WITH v (vkey) AS (VALUES [[(CAST(:key_hash AS {number}))]]) UPDATE {deferred} SET state = 3, "                    \
+    "available_at = {now} WHERE lane = :lane AND state = 4 AND seq IN (SELECT (SELECT MIN(f.seq) FROM {deferred} f "   \
+    "WHERE f.lane = :lane AND f.key_hash = vkey AND f.state = 4) FROM v) AND "                                         \
+    "(SELECT MIN(h.seq) FROM {deferred} h WHERE h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND "        \
+    "h.state = 3 AND h.seq < {deferred_plain}.seq) IS NULL AND "                                                       \
+    "(SELECT MIN(h.seq) FROM {deferred} h WHERE h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND "        \
+    "h.state = :dead AND h.seq < {deferred_plain}.seq) IS NULL"
 
 /* Record columns, in the order in which every reading statement gives them; see record.c. */
 #define OUTBOX_RECORD_TYPES "iitttbtttiiiittii"

@@ -19,6 +19,11 @@
     "m.max_attempts, m.created_at, CAST(NULL AS {number}), CAST(6 AS {number}), m.last_error, CAST(NULL AS {text}), "   \
     "m.attempts, m.published_at"
 
+/* The nearest of a deferred message's key on one side of it, in one state: a probe of an index. */
+#define OF_KEY(which, side, state)                                                                                      \
+    "(SELECT " which "(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = " state  \
+    " AND f.seq " side " m.seq AND m.key_hash <> 0)"
+
 static const char *const dbms[] = { NULL };
 
 static const struct outbox_errclass errors[] = {
@@ -28,20 +33,27 @@ static const struct outbox_errclass errors[] = {
     { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
       "somebody holds a lock for longer than lock_timeout: repeat the transaction" },
     { "25006", 0, NULL, OUTBOX_ERR_READONLY, NULL,
-      "the server is read-only, a standby perhaps after a failover: the relay goes on once it, or the DSN's other "
-      "server, takes writes" },
+      "the server is read-only, a standby perhaps after a failover: try again once it, or the DSN's other server, takes "
+      "writes" },
     { "53100", 0, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
     { "53", 0, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory, connections or disk" },
+    { "42501", 0, "denied for schema", OUTBOX_ERR_DATABASE, "database.permission",
+      "the role needs USAGE on the schema, and CREATE too where it makes the outbox's tables" },
+    { "42501", 0, "denied for database", OUTBOX_ERR_DATABASE, "database.permission",
+      "the role needs CREATE on the database to make a schema" },
     { "42501", 0, NULL, OUTBOX_ERR_DATABASE, "database.permission",
-      "the role needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables, and USAGE on their schema" },
+      "the role lacks a right: permissions.md lists what writers, relays and administrators need" },
     { "57014", 0, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
       "the statement was cancelled, by statement_timeout or somebody: repeat the transaction" },
+    { "25P02", 0, NULL, OUTBOX_ERR_STATE, "database.aborted", OUTBOX_ADVICE_ABORTED },
+    { "23", 0, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "23", 0, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42S22", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42P01", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "3F000", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "HY000", 5, "lock", OUTBOX_ERR_CONFLICT, NULL, NULL },
+    { "HY000", 19, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "HY000", 19, "constraint", OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "HY000", 1, "no such table", OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "HY000", 8, "readonly", OUTBOX_ERR_READONLY, NULL, NULL },
@@ -130,17 +142,11 @@ const struct outbox_driver outbox_driver__generic = {
                               "key_hash, deferred_at) SELECT lane, seq, " COPIED ", 2, 0, available_at, NULL, "
                               "CAST(:key_hash AS {number}), {now} FROM {messages} "
                               "WHERE lane = :lane AND seq IN ([[:seq]])",
-        [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, "
-                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4 "
-                  "AND m.key_hash <> 0), "
-                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 3 "
-                  "AND m.key_hash <> 0), "
-                  "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 5 "
-                  "AND m.key_hash <> 0) "
-                  "FROM {deferred} m WHERE m.lane = :lane AND m.available_at <= {now} "
-                  "ORDER BY m.lane, m.available_at, m.seq {limit}",
+        [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, m.state, " OF_KEY("MAX", "<", "3") ", " OF_KEY("MAX", "<", "5") ", "
+                  OF_KEY("MIN", ">", "3") ", " OF_KEY("MIN", ">", "5") ", " OF_KEY("MIN", ">", "4") " FROM {deferred} m "
+                  "WHERE m.lane = :lane AND m.available_at <= {now} ORDER BY m.lane, m.available_at, m.seq {limit}",
         [Q_FOLLOWERS] = "SELECT m.seq, {bytes} FROM {deferred} m WHERE m.lane = :lane AND m.key_hash = :key_hash AND "
-                        "m.state = 4 ORDER BY m.seq {limit}",
+                        "m.state = 4 AND m.seq > :seq AND m.seq < :bound ORDER BY m.seq {limit}",
         [Q_WAITING] = "SELECT DISTINCT key_hash FROM {deferred} WHERE lane = :lane AND state IN (3, :dead) AND key_hash "
                       "IN ([[:key_hash]])",
         [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND m.seq IN ([[:seq]])",
@@ -152,12 +158,13 @@ const struct outbox_driver outbox_driver__generic = {
             "UPDATE {deferred} SET state = 3, available_at = {now} WHERE lane = :lane AND key_hash IN ([[:key_hash]]) AND "
             "state = 4 AND seq = (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = :lane AND "
             "f.key_hash = {deferred_plain}.key_hash AND f.state = 4) AND NOT EXISTS (SELECT 1 FROM {deferred} h WHERE "
-            "h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND h.state IN (3, :dead))",
+            "h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND h.state IN (3, :dead) AND "
+            "h.seq < {deferred_plain}.seq)",
         [Q_STRANDED] =
             "SELECT DISTINCT m.lane, m.key_hash FROM {deferred} m WHERE m.state = 5 AND m.key_hash <> 0 AND "
-            "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4) "
-            "IS NOT NULL AND (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND "
-            "f.state = 3) IS NULL ORDER BY m.lane, m.key_hash {limit}",
+            "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4) < "
+            "COALESCE((SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND "
+            "f.state = 3), 9223372036854775807) ORDER BY m.lane, m.key_hash {limit}",
         [Q_LOCK_LANE] = "UPDATE {lanes} SET lane = lane WHERE lane = :lane",
         [Q_CLEANER_TAKE] = "UPDATE {lanes} SET owner = :owner, token = token + 1, lease_until = {now} + :lease "
                            "WHERE lane = -1 AND (owner IS NULL OR owner = :owner OR lease_until < {now})",
@@ -191,6 +198,8 @@ const struct outbox_driver outbox_driver__generic = {
             "ON l.lane = m.lane WHERE m.seq <= l.pos) FROM {meta} WHERE name = 'version'",
         [Q_COUNT_LANES] = "SELECT COUNT(*), SUM(CASE WHEN owner IS NOT NULL AND lease_until >= {now} THEN 1 ELSE 0 END) "
                           "FROM {lanes} WHERE lane >= 0",
+        [Q_HOLDERS] = "SELECT owner, COUNT(*), MAX(lease_until) - {now} FROM {lanes} WHERE lane >= 0 AND owner IS NOT NULL "
+                      "AND lease_until >= {now} GROUP BY owner ORDER BY owner",
         [Q_LIST_PENDING] = "SELECT " RAW " FROM {messages} m WHERE 1 = 1",
         [Q_LIST_PENDING_POSITION] = "SELECT " RAW " FROM {messages} m JOIN {lanes} l ON l.lane = m.lane "
                                     "WHERE m.seq > l.pos",

@@ -19,9 +19,13 @@
 /* With ORDER BY … LIMIT 1 a subquery reads one entry of the index; MIN() would read all of the lane's. */
 #define NEW "(SELECT m.seq FROM {messages} m FORCE INDEX (lane_seq) WHERE m.lane = l.lane ORDER BY m.seq LIMIT 1)"
 #define NEXT_DUE "(SELECT d.due_at FROM {deferred} d FORCE INDEX (due) WHERE d.lane = l.lane ORDER BY d.due_at LIMIT 1)"
-#define FIRST_OF_KEY(state)                                                                                             \
+/* The nearest of a deferred message's key on one side of it, in one state. */
+#define OF_KEY(side, state, order)                                                                                      \
     "(SELECT f.seq FROM {deferred} f FORCE INDEX (key_state) WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND "    \
-    "f.state = " state " AND m.key_hash <> 0 ORDER BY f.seq LIMIT 1)"
+    "f.state = " state " AND f.seq " side " m.seq AND m.key_hash <> 0 ORDER BY f.seq " order " LIMIT 1)"
+#define FIRST_OF_KEY(state)                                                                                              \
+    "(SELECT f.seq FROM {deferred} f FORCE INDEX (key_state) WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND "    \
+    "f.state = " state " ORDER BY f.seq LIMIT 1)"
 
 #define MESSAGE                                                                                                         \
     "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "             \
@@ -63,6 +67,7 @@ static const struct outbox_errclass errors[] = {
       "the statement was cancelled by somebody: repeat the transaction" },
     { "", 1969, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
       "the statement was cancelled, by max_statement_time: repeat the transaction" },
+    { "", 1062, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "", 1062, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "", 1290, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", 1792, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
@@ -114,6 +119,9 @@ const struct outbox_driver outbox_driver__mariadb = {
     .setup = setup,
     .errors = errors,
     .sql = {
+        /* A transaction that is open says so itself. (MySQL does not: it refuses the call.) */
+        [Q_MARK] = "SELECT 1",
+        [Q_MARKED] = "SELECT @@in_transaction",
         [Q_CHARSET] = "SELECT @@character_set_client",
         [Q_PACKET] = "SELECT @@max_allowed_packet",
         [Q_CANDIDATES] = "SELECT l.lane, l.token FROM {lanes} l WHERE " FREE " AND (" NEW " IS NOT NULL OR " NEXT_DUE
@@ -132,7 +140,8 @@ const struct outbox_driver outbox_driver__mariadb = {
             "UPDATE {deferred} d JOIN (" OUTCOMES " SELECT * FROM v) w "
             "ON w.vseq = d.seq SET d.state = w.vstate, d.attempts = w.vattempts, d.available_at = {now} + w.vdelay, "
             "d.last_error = w.verror, d.deferred_at = {now} WHERE d.lane = :lane",
-        [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, " FIRST_OF_KEY("4") ", " FIRST_OF_KEY("3") ", " FIRST_OF_KEY("5") " "
+        [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, m.state, " OF_KEY("<", "3", "DESC") ", " OF_KEY("<", "5", "DESC") ", "
+                  OF_KEY(">", "3", "ASC") ", " OF_KEY(">", "5", "ASC") ", " OF_KEY(">", "4", "ASC") " "
                   "FROM {deferred} m FORCE INDEX (due) WHERE m.lane = :lane AND m.due_at <= {now} "
                   "ORDER BY m.due_at, m.seq LIMIT :limit",
         [Q_DEFERRED_PARK] = "UPDATE {deferred} FORCE INDEX (PRIMARY) SET state = 4, available_at = NULL WHERE "
@@ -144,11 +153,11 @@ const struct outbox_driver outbox_driver__mariadb = {
             "UPDATE {deferred} d JOIN (SELECT DISTINCT g.seq FROM (SELECT f.key_hash, MIN(f.seq) AS seq FROM {deferred} f "
             "FORCE INDEX (key_state) WHERE f.lane = :lane AND f.key_hash IN ([[:key_hash]]) AND f.state = 4 "
             "GROUP BY f.lane, f.key_hash) g WHERE NOT EXISTS (SELECT 1 FROM {deferred} h WHERE h.lane = :lane AND "
-            "h.key_hash = g.key_hash AND h.state IN (3, :dead))) p ON p.seq = d.seq "
+            "h.key_hash = g.key_hash AND h.state IN (3, :dead) AND h.seq < g.seq)) p ON p.seq = d.seq "
             "SET d.state = 3, d.available_at = {now} WHERE d.lane = :lane",
         [Q_STRANDED] =
-            "SELECT DISTINCT m.lane, m.key_hash FROM {deferred} m WHERE m.state = 5 AND " FIRST_OF_KEY("4")
-            " IS NOT NULL AND " FIRST_OF_KEY("3") " IS NULL ORDER BY m.lane, m.key_hash LIMIT :limit",
+            "SELECT DISTINCT m.lane, m.key_hash FROM {deferred} m WHERE m.state = 5 AND m.key_hash <> 0 AND "
+            FIRST_OF_KEY("4") " < COALESCE(" FIRST_OF_KEY("3") ", 9223372036854775807) ORDER BY m.lane, m.key_hash LIMIT :limit",
         [Q_ARCHIVE_DELETE] = "DELETE p FROM {published} p FORCE INDEX (PRIMARY) WHERE p.lane = :lane AND "
                              "p.seq IN ([[:seq]])",
         [Q_DEDUP_DELETE] = "DELETE d FROM {dedup} d FORCE INDEX (PRIMARY) WHERE d.dedup_key IN ([[:dedup]])",

@@ -102,17 +102,23 @@ static const struct outbox_errclass errors[] = {
     { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
       "somebody holds a lock for longer than lock_timeout: repeat the transaction" },
     { "25006", 0, NULL, OUTBOX_ERR_READONLY, NULL,
-      "the server is read-only, a standby perhaps after a failover: the relay goes on once it, or the DSN's other "
-      "server, takes writes" },
+      "the server is read-only, a standby perhaps after a failover: try again once it, or the DSN's other server, takes "
+      "writes" },
     { "53100", 0, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
     { "53", 0, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory, connections or disk" },
+    { "42501", 0, "denied for schema", OUTBOX_ERR_DATABASE, "database.permission",
+      "the role needs USAGE on the schema, and CREATE too where it makes the outbox's tables" },
+    { "42501", 0, "denied for database", OUTBOX_ERR_DATABASE, "database.permission",
+      "the role needs CREATE on the database to make a schema" },
     { "42501", 0, NULL, OUTBOX_ERR_DATABASE, "database.permission",
-      "the role needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables, and USAGE on their schema" },
+      "the role lacks a right: permissions.md lists what writers, relays and administrators need" },
     { "57014", 0, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
       "the statement was cancelled, by statement_timeout or somebody: repeat the transaction" },
     { "58030", 0, NULL, OUTBOX_ERR_DATABASE, "database.io", "the server cannot read or write its files: see its log" },
     { "XX001", 0, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", "the server's files are damaged: restore them" },
     { "XX002", 0, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", "an index is damaged: REINDEX it" },
+    { "25P02", 0, NULL, OUTBOX_ERR_STATE, "database.aborted", OUTBOX_ADVICE_ABORTED },
+    { "23505", 0, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "23505", 0, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "42P01", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
@@ -152,6 +158,8 @@ const struct outbox_driver outbox_driver__postgresql = {
     .conninfo = outbox_postgresql__conninfo,
     .errors = errors,
     .sql = {
+        [Q_MARK] = "SELECT set_config('outbox.transaction', '1', true)",
+        [Q_MARKED] = "SELECT CASE current_setting('outbox.transaction', true) WHEN '1' THEN 1 ELSE 0 END",
         [Q_CLAIM] = CLAIM(NEW ", " DUE),
         [Q_CLAIM_POSITION] = CLAIM(NEW_BEYOND ", " LATE_LISTED ", " LATE_BEYOND ", " DUE),
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, l.snap::text, l.xbound::text, l.low, l.suspect, "
@@ -173,6 +181,7 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, snap, published_at) SELECT lane, pos, low, snap, {now} "
                       "FROM {lanes} WHERE lane = :lane",
         [Q_FAIL] = OUTBOX_FAIL,
+        [Q_PROMOTE] = OUTBOX_PROMOTE,
         [Q_FAIL_DEFERRED] = OUTBOX_FAIL_DEFERRED,
         [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND "
                             "m.seq = ANY (:seqs::bigint[])",

@@ -5,9 +5,11 @@
 #include "clean.h"
 #include "error_internal.h"
 #include "log.h"
+#include "trouble.h"
 
 #include <outbox/relay.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +18,8 @@ struct outbox_cleaner {
     outbox_conf *conf;
     outbox_hooks hooks;
     struct outbox_signal signal;
+    struct outbox_trouble trouble; /* with the database; only the thread's */
+    int in_trouble;
     pthread_t thread;
     int started;
 };
@@ -34,6 +38,8 @@ int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_ho
         return outbox_error__nomem(err);
     c->dsn = strdup(dsn);
     rc = c->dsn != NULL ? outbox_conf__copy(conf, &c->conf, err) : outbox_error__nomem(err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conf_set(c->conf, "conn.create", "off", err);
     if (rc != OUTBOX_OK) {
         free(c->dsn);
         free(c);
@@ -42,6 +48,7 @@ int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_ho
     if (hooks != NULL)
         c->hooks = *hooks;
     outbox_signal__init(&c->signal);
+    outbox_trouble__init(&c->trouble, c->conf);
     *out = c;
     return OUTBOX_OK;
 }
@@ -52,6 +59,18 @@ static int idle_forever(const outbox_cleaner *c)
            (outbox_conf__number(c->conf, CONF_CLEAN_RETENTION) == CONF_FOREVER &&
             outbox_conf__number(c->conf, CONF_CLEAN_DEAD_RETENTION) == CONF_FOREVER &&
             outbox_conf__number(c->conf, CONF_DEDUP_WINDOW) == CONF_FOREVER);
+}
+
+static void tell_error(outbox_cleaner *c, int rc, const outbox_error *err)
+{
+    char interval[OUTBOX_LOG_SECONDS], next[80];
+
+    outbox_log__seconds(outbox_conf__number(c->conf, CONF_CLEAN_INTERVAL), interval);
+    snprintf(next, sizeof(next), "trying again every %s (clean.interval)", interval);
+    if (rc == OUTBOX_ERR_CONFLICT)
+        outbox_log__write(c->conf, OUTBOX_LOG_DEBUG, "the cleaner goes on later: %s", outbox_error_message(err));
+    else
+        outbox_trouble__met(&c->trouble, &c->in_trouble, "the cleaner cannot go on", err, next);
 }
 
 static int pass(outbox_cleaner *c, outbox_conn **conn)
@@ -65,8 +84,7 @@ static int pass(outbox_cleaner *c, outbox_conn **conn)
     if (rc == OUTBOX_OK)
         rc = outbox_clean__pass(*conn, &limits, &c->signal, &removed, &err);
     if (rc < 0) {
-        outbox_log__write(c->conf, rc == OUTBOX_ERR_CONFLICT ? OUTBOX_LOG_DEBUG : OUTBOX_LOG_WARNING,
-                          "the cleaner goes on later: %s", outbox_error_message(err));
+        tell_error(c, rc, err);
         outbox_conn_close(*conn);
         *conn = NULL;
     } else if (removed > 0) {
@@ -74,6 +92,8 @@ static int pass(outbox_cleaner *c, outbox_conn **conn)
         if (c->hooks.cleaned != NULL)
             c->hooks.cleaned(c->hooks.user, removed);
     }
+    if (rc >= 0)
+        outbox_trouble__over(&c->trouble, &c->in_trouble);
     outbox_error_free(err);
     return rc;
 }
@@ -140,6 +160,7 @@ void outbox_cleaner_free(outbox_cleaner *c)
         outbox_cleaner_stop(c);
         outbox_cleaner_join(c, NULL);
     }
+    outbox_trouble__destroy(&c->trouble);
     outbox_signal__destroy(&c->signal);
     outbox_conf_free(c->conf);
     free(c->dsn);

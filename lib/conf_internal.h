@@ -16,6 +16,7 @@ enum outbox_conf_key {
 
 /* Values of choices, in the order in which the table names them. */
 enum { SETTLE_AUTO, SETTLE_POSITION, SETTLE_DELETE };
+enum { CREATE_ON, CREATE_OFF };
 enum { CLEANER_ON, CLEANER_OFF };
 enum { LISTEN_AUTO, LISTEN_ON, LISTEN_OFF };
 enum { FILE_ON, FILE_OFF };

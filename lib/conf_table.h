@@ -25,6 +25,9 @@
     X(CONN_TIMEOUT, "conn.timeout", DURATION, "15s", CONF_US_, 3600 * CONF_US_, NULL,                                   \
       "How long a connection of the library's own waits for a server that the network cuts off: when it connects, sends, "\
       "and waits for an answer. No limit to statements that run. What the DSN says goes before it.")                    \
+    X(CONN_CREATE, "conn.create", CHOICE, "on", 0, 0, "on|off",                                                         \
+      "Whether connecting makes an SQLite file that is not there. Relays and cleaners never do, nor does outboxctl but "\
+      "to migrate.")                                                                                                    \
     X(ENQUEUE_MAX_PAYLOAD, "enqueue.max_payload", SIZE, "64MiB", 0, 1024 * CONF_MIB_, NULL,                             \
       "Largest payload that is accepted. Drivers copy payloads several times: 255 MiB takes 1 GB of memory.")           \
     X(RELAY_WORKERS, "relay.workers", INTEGER, "2", 1, 256, NULL,                                                       \

@@ -18,12 +18,14 @@ static void choose(outbox_conn *conn, const struct outbox_driver *driver, const 
     conn->driver = *native;
     conn->driver.name = driver->name;
     conn->driver.dialect = driver->dialect;
-    conn->driver.flags = driver->flags | (native->flags & OUTBOX_DRIVER_INDEX_SCHEMA);
+    conn->driver.flags = driver->flags | (native->flags & (OUTBOX_DRIVER_BEGIN_TELLS | OUTBOX_DRIVER_INDEX_SCHEMA));
     conn->driver.wake_module = NULL;
     memcpy(conn->driver.sql, driver->sql, sizeof(conn->driver.sql));
     conn->driver.sql[Q_TOUCH] = native->sql[Q_TOUCH];
     conn->driver.sql[Q_CHARSET] = native->sql[Q_CHARSET];
     conn->driver.sql[Q_PACKET] = native->sql[Q_PACKET];
+    conn->driver.sql[Q_MARK] = native->sql[Q_MARK];
+    conn->driver.sql[Q_MARKED] = native->sql[Q_MARKED];
 }
 
 static int identify(outbox_conn *conn, outbox_error **err)
@@ -37,6 +39,10 @@ static int identify(outbox_conn *conn, outbox_error **err)
     if (rc != OUTBOX_OK)
         return rc;
     native = outbox_driver__of_dbms(dbms);
+    if (name != NULL && native != &outbox_driver__generic && strcmp(name, "generic") != 0 &&
+        strcmp(name, native->name) != 0)
+        return outbox_error__set(err, OUTBOX_ERR_CONF, "driver.mismatch",
+                                 "driver is %s, but this connection leads to %s: leave the setting at auto", name, dbms);
     choose(conn, name != NULL ? outbox_driver__find(name) : native, native);
     outbox_odbc__set_errors(conn->odbc, conn->driver.errors);
     return outbox_names__make(conn->conf, &conn->driver, conn->names, conn->name_text, err);
@@ -183,6 +189,62 @@ int outbox_conn__begin(outbox_conn *conn, outbox_error **err)
     conn->in_transaction = rc == OUTBOX_OK;
     conn->doomed = 0;
     return rc;
+}
+
+static int take_open(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    (void)err;
+    *(int *)ctx = cells[0].number != 0;
+    return OUTBOX_OK;
+}
+
+/* Whether the application has begun a transaction by SQL, where that can be asked. */
+static int is_marked(outbox_conn *conn, int *open, outbox_error **err)
+{
+    struct outbox_result result = { "i", NULL, take_open, open, 0 };
+    struct outbox_args args = { .set = 0 };
+    int rc = outbox_conn__run(conn, Q_MARK, &args, 0, "ask whether a transaction is open", NULL, err);
+
+    return rc != OUTBOX_OK ? rc
+                           : outbox_conn__run(conn, Q_MARKED, &args, 0, "ask whether a transaction is open", &result, err);
+}
+
+/* Where the attempt to begin one tells: it leaves the application's alone. */
+static int begin_tells(outbox_conn *conn, int *open, outbox_error **err)
+{
+    outbox_error *why = NULL;
+    int rc = outbox_odbc__direct(conn->odbc, conn->driver.begin, &why);
+
+    *open = rc == OUTBOX_ERR_STATE;
+    conn->in_transaction = rc == OUTBOX_OK;
+    conn->doomed = 0;
+    if (rc < 0 && !*open && err != NULL)
+        *err = why;
+    else
+        outbox_error_free(why);
+    return *open ? OUTBOX_OK : rc;
+}
+
+int outbox_conn__begin_unless_open(outbox_conn *conn, outbox_error **err)
+{
+    int open = conn->in_transaction, rc = outbox_conn__check(conn, err);
+
+    if (rc != OUTBOX_OK || open)
+        return rc;
+    if (!outbox_odbc__is_borrowed(conn->odbc))
+        return outbox_conn__begin(conn, err);
+    rc = outbox_odbc__is_autocommit(conn->odbc, &open, err);
+    if (rc != OUTBOX_OK || !open)
+        return rc;
+    if ((conn->driver.flags & OUTBOX_DRIVER_BEGIN_TELLS) != 0)
+        return begin_tells(conn, &open, err);
+    if (outbox_conn__sql(conn, Q_MARK) == NULL)
+        return outbox_error__set(err, OUTBOX_ERR_STATE, "enqueue.autocommit",
+                                 "autocommit is on, but this call takes several statements, which belong together: "
+                                 "switch it off, and commit after the call; nothing was written");
+    open = 0;
+    rc = is_marked(conn, &open, err);
+    return rc != OUTBOX_OK || open ? rc : outbox_conn__begin(conn, err);
 }
 
 void outbox_conn__rollback(outbox_conn *conn)

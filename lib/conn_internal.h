@@ -86,6 +86,9 @@ int outbox_conn__check_settle(const struct outbox_driver *driver, int position, 
 int outbox_conn__load(outbox_conn *conn, outbox_error **err);
 
 int outbox_conn__begin(outbox_conn *conn, outbox_error **err);
+/* For what takes several statements: joins a transaction that is open, be it the application's, else begins one, which
+ * shows in in_transaction. OUTBOX_ERR_STATE when it cannot be told on a borrowed connection. */
+int outbox_conn__begin_unless_open(outbox_conn *conn, outbox_error **err);
 int outbox_conn__commit(outbox_conn *conn, outbox_error **err);
 void outbox_conn__rollback(outbox_conn *conn); /* keeps the error that led to it */
 int outbox_conn__check(const outbox_conn *conn, outbox_error **err); /* OUTBOX_ERR_LOST when it is stuck */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "delivery.h"
 #include "error_internal.h"
+#include "log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,6 +250,7 @@ enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us,
                                          size_t size)
 {
     int64_t deadline = monotonic_us() + timeout_us;
+    char within[OUTBOX_LOG_SECONDS];
     outbox_error *err = NULL;
     size_t unanswered;
     int rc, given_up;
@@ -267,7 +269,8 @@ enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us,
     unanswered = fill_in(d);
     pthread_mutex_unlock(&d->lock);
     if (rc >= 0)
-        snprintf(why, size, "the publisher gave no answer in time (relay.publish_timeout), or was cancelled");
+        snprintf(why, size, "the publisher gave no answer within %s (relay.publish_timeout)",
+                 outbox_log__seconds(timeout_us, within));
     else
         snprintf(why, size, "%s", err != NULL ? outbox_error_message(err) : "the publisher failed and gave no reason");
     outbox_error_free(err);

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* strcasestr() */
+#endif
 #include "dsn.h"
 #include "connstr.h"
 #include "driver.h"
 #include "error_internal.h"
 #include "text.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SQLITE "sqlite:"
+#define SQLITE_NO_CREATE ";NoCreat=1"
 #define SQLITE_MORE ";Timeout=10000;JournalMode=WAL;SyncPragma=NORMAL;FKSupport=1"
 
 /* libsqliteodbc knows no braces: a value ends at the first ';', and blanks around it are lost. */
@@ -52,6 +58,14 @@ static int check_path(const char *path, outbox_error **err)
     return OUTBOX_OK;
 }
 
+/* Neither an attribute nor the name of a DSN can begin so. It is not shown, as it may hold a password. */
+static int is_url(const char *dsn)
+{
+    size_t scheme = strcspn(dsn, ":;= ");
+
+    return scheme > 0 && strncmp(dsn + scheme, "://", 3) == 0;
+}
+
 int outbox_dsn__plain(const char *dsn, struct outbox_buffer *out, outbox_error **err)
 {
     int good;
@@ -62,6 +76,11 @@ int outbox_dsn__plain(const char *dsn, struct outbox_buffer *out, outbox_error *
             return OUTBOX_ERR_INVALID;
         good = outbox_buffer__add(out, "Driver=SQLite3;Database=", 24) && add_path(out, dsn) &&
                outbox_buffer__add(out, SQLITE_MORE, strlen(SQLITE_MORE));
+    } else if (is_url(dsn)) {
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.url",
+                                 "%.*s://… is a URL, which ODBC does not know: give a DSN's name, or a connection string "
+                                 "such as \"Driver=PostgreSQL Unicode;Servername=HOST;Database=NAME;Username=USER\"",
+                                 (int)strcspn(dsn, ":") < 20 ? (int)strcspn(dsn, ":") : 20, dsn);
     } else if (strchr(dsn, '=') != NULL) {
         good = outbox_buffer__add(out, dsn, strlen(dsn));
     } else {
@@ -77,6 +96,7 @@ struct given {
     char *dsn;        /* the DSN that it names, or NULL */
     const struct outbox_connect *wants;
     int64_t timeout;
+    int is_sqlite;
 };
 
 /* What the user says for a keyword or its short form; *value is NULL when nothing. Free it. */
@@ -172,15 +192,29 @@ static int find_wants(struct given *g, outbox_error **err)
         rc = outbox_odbc__profile(driver, "Driver", "odbcinst.ini", &file, err);
     if (rc == OUTBOX_OK && driver != NULL)
         g->wants = outbox_driver__connect(file != NULL ? file : driver);
+    g->is_sqlite = driver != NULL && strcasestr(file != NULL ? file : driver, "sqlite") != NULL;
     free(driver);
     free(file);
     return rc;
 }
 
+/* SQLite makes a file that is not there: a path that is mistyped would be an empty database. */
+static int forbid_creation(const char *dsn, struct outbox_buffer *text, outbox_error **err)
+{
+    const char *path = dsn + strlen(SQLITE);
+
+    if (strncmp(dsn, SQLITE, strlen(SQLITE)) == 0 && strncmp(path, "file:", 5) != 0 && strcmp(path, ":memory:") != 0 &&
+        access(path, F_OK) != 0)
+        return outbox_error__set(err, OUTBOX_ERR_CONNECT, "database.file",
+                                 "cannot open the SQLite database %.500s: %s; `outboxctl migrate` makes it", path,
+                                 strerror(errno));
+    return outbox_buffer__add(text, SQLITE_NO_CREATE, strlen(SQLITE_NO_CREATE)) ? OUTBOX_OK : outbox_error__nomem(err);
+}
+
 int outbox_dsn__expand(const char *dsn, const outbox_conf *conf, char **text, outbox_error **err)
 {
     struct outbox_buffer plain = { NULL, 0, 0 }, more = { NULL, 0, 0 };
-    struct given g = { NULL, NULL, NULL, outbox_conf__number(conf, CONF_CONN_TIMEOUT) };
+    struct given g = { .timeout = outbox_conf__number(conf, CONF_CONN_TIMEOUT) };
     int rc = outbox_dsn__plain(dsn, &plain, err);
 
     *text = NULL;
@@ -195,6 +229,8 @@ int outbox_dsn__expand(const char *dsn, const outbox_conf *conf, char **text, ou
     } else {
         outbox_buffer__free(&more);
     }
+    if (rc == OUTBOX_OK && g.is_sqlite && outbox_conf__number(conf, CONF_CONN_CREATE) == CREATE_OFF)
+        rc = forbid_creation(dsn, &plain, err);
     if (rc != OUTBOX_OK)
         outbox_buffer__free(&plain);
     free(g.dsn);

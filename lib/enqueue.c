@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Enqueue: check everything, then write it in as few statements as the driver allows, in the caller's transaction. */
+/* Enqueue: check everything, then write it in as few statements as the driver allows, in the caller's transaction, if
+ * there is one. */
 #include "arena.h"
 #include "buffer.h"
 #include "conn_internal.h"
@@ -288,11 +289,23 @@ static int dedup_keys(const struct row *rows, size_t count, outbox_arena *arena,
     return 1;
 }
 
+/* "id:" and "key:" begin them, as in the table. Which of several it was, some servers say. */
+static void say_keys(char *const *keys, size_t count, char *doing, size_t size)
+{
+    if (count == 1)
+        snprintf(doing, size, "enqueue the message with the %s %.200s", keys[0][0] == 'i' ? "id" : "dedup_key",
+                 strchr(keys[0], ':') + 1);
+    else
+        snprintf(doing, size, "enqueue messages whose ids and dedup_keys must be new (%zu of them, the first %.200s)", count,
+                 keys[0]);
+}
+
 static int insert_dedup(outbox_conn *conn, const struct row *rows, size_t count, outbox_error **err)
 {
     outbox_arena arena = { NULL };
     char **keys = calloc(count * 2, sizeof(*keys));
     struct outbox_args args = { .set = 0, .row = bind_dedup };
+    char doing[300];
     size_t n = 0, at, chunk;
     int rc = OUTBOX_OK;
 
@@ -301,7 +314,8 @@ static int insert_dedup(outbox_conn *conn, const struct row *rows, size_t count,
     for (at = 0; at < n && rc == OUTBOX_OK; at += chunk) {
         chunk = outbox_conn__chunk(n - at);
         args.ctx = keys + at;
-        rc = outbox_conn__run(conn, Q_DEDUP, &args, chunk, "enqueue a message that must be unique", NULL, err);
+        say_keys(keys + at, chunk, doing, sizeof(doing));
+        rc = outbox_conn__run(conn, Q_DEDUP, &args, chunk, doing, NULL, err);
     }
     free(keys);
     outbox_arena__free(&arena);
@@ -381,6 +395,34 @@ static int insert_all(outbox_conn *conn, const struct call *call, outbox_error *
     return rc;
 }
 
+static int takes_several(const outbox_conn *conn, const struct call *call)
+{
+    size_t i;
+
+    for (i = 0; i < call->count; i++)
+        if (call->rows[i].m->id != NULL || (call->rows[i].m->dedup_key != NULL && call->rows[i].m->dedup_key[0] != '\0'))
+            return 1;
+    return chunk_of(conn, call->rows, call->count) < call->count;
+}
+
+/* All or nothing. One statement is that by itself; several need a transaction, if none is open. */
+static int insert(outbox_conn *conn, const struct call *call, outbox_error **err)
+{
+    int was_open = conn->in_transaction, rc = OUTBOX_OK;
+
+    if (takes_several(conn, call))
+        rc = outbox_conn__begin_unless_open(conn, err);
+    if (rc != OUTBOX_OK)
+        return rc;
+    rc = insert_all(conn, call, err);
+    if (was_open || !conn->in_transaction)
+        return rc;
+    if (rc == OUTBOX_OK)
+        return outbox_conn__commit(conn, err);
+    outbox_conn__rollback(conn);
+    return rc;
+}
+
 static int check_all(const outbox_conn *conn, const outbox_message *messages, size_t count, outbox_error **err)
 {
     size_t i;
@@ -417,7 +459,7 @@ int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t cou
     for (i = 0; i < count && rc == OUTBOX_OK && ids != NULL; i++)
         ids[i] = call.rows[i].id;
     if (rc == OUTBOX_OK)
-        rc = insert_all(conn, &call, err);
+        rc = insert(conn, &call, err);
     for (i = 0; i < count; i++)
         free(call.rows[i].headers);
     free(call.rows);

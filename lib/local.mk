@@ -17,6 +17,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/statement.c \
 	%D%/stranded.c \
 	%D%/thread.c \
+	%D%/trouble.c \
 	%D%/worker.c \
 	%D%/admin_change.c \
 	%D%/arena.c \
@@ -74,6 +75,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/relay_internal.h \
 	%D%/sqltext.h \
 	%D%/thread.h \
+	%D%/trouble.h \
 	%D%/arena.h \
 	%D%/backoff.h \
 	%D%/base64.h \

@@ -22,3 +22,16 @@ void outbox_log__write(const outbox_conf *conf, outbox_log_level level, const ch
             *p = ' ';
     conf->log(conf->log_user, level, line);
 }
+
+const char *outbox_log__seconds(int64_t us, char text[OUTBOX_LOG_SECONDS])
+{
+    int64_t tenths = us / 100000 + (us % 100000 >= 50000);
+
+    if (us < 1000000)
+        snprintf(text, OUTBOX_LOG_SECONDS, "%lld ms", (long long)us / 1000);
+    else if (tenths < 100 && tenths % 10 != 0)
+        snprintf(text, OUTBOX_LOG_SECONDS, "%d.%d s", (int)(tenths / 10), (int)(tenths % 10));
+    else
+        snprintf(text, OUTBOX_LOG_SECONDS, "%lld s", (long long)(tenths / 10));
+    return text;
+}

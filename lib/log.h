@@ -8,4 +8,8 @@
 
 void outbox_log__write(const outbox_conf *conf, outbox_log_level level, const char *format, ...) OUTBOX__PRINTF(3, 4);
 
+/* A duration as people say it: "37 ms", "1.2 s", "42 s". Returns text. */
+#define OUTBOX_LOG_SECONDS 32
+const char *outbox_log__seconds(int64_t us, char text[OUTBOX_LOG_SECONDS]);
+
 #endif

@@ -83,6 +83,37 @@ static int apply_all(outbox_conn *conn, int *applied, outbox_error **err)
     return rc;
 }
 
+/* What the meta table says was made may have been dropped since. */
+static int check_complete(outbox_conn *conn, outbox_error **err)
+{
+    static const struct {
+        const char *name, *sql;
+    } tables[] = {
+        { "messages", "SELECT lane FROM {messages} WHERE 1 = 0" },   { "lanes", "SELECT lane FROM {lanes} WHERE 1 = 0" },
+        { "deferred", "SELECT lane FROM {deferred} WHERE 1 = 0" },   { "published", "SELECT lane FROM {published} WHERE 1 = 0" },
+        { "positions", "SELECT lane FROM {positions} WHERE 1 = 0" }, { "dedup", "SELECT dedup_key FROM {dedup} WHERE 1 = 0" },
+        { "audit", "SELECT id FROM {audit} WHERE 1 = 0" },
+    };
+    struct outbox_args args = { .set = 0 };
+    outbox_error *why = NULL;
+    size_t i;
+    int rc = OUTBOX_OK;
+
+    for (i = 0; i < sizeof(tables) / sizeof(tables[0]) && rc == OUTBOX_OK; i++)
+        rc = outbox_conn__run_once(conn, tables[i].sql, &args, "look for the outbox's tables", NULL, &why);
+    if (rc == OUTBOX_ERR_SCHEMA)
+        outbox_error__set(err, rc, "schema.incomplete",
+                          "the outbox is of version %d, as its meta table says, but its table %s%s is gone: restore it "
+                          "from a backup, or drop what is left of the outbox and migrate again", conn->version,
+                          outbox_conf__text(conn->conf, CONF_SCHEMA_PREFIX), tables[i - 1].name);
+    else if (rc != OUTBOX_OK && err != NULL && *err == NULL) {
+        *err = why;
+        return rc;
+    }
+    outbox_error_free(why);
+    return rc;
+}
+
 static int wants_position(const outbox_conf *conf)
 {
     return outbox_conf__number(conf, CONF_SCHEMA_SETTLE) == SETTLE_POSITION;
@@ -97,8 +128,10 @@ int outbox_migrate(outbox_conn *conn, int *applied, outbox_error **err)
     if (applied != NULL)
         *applied = 0;
     rc = outbox_conn__load(conn, &first);
+    if (rc == OUTBOX_OK)
+        return check_complete(conn, err);
     if (rc != OUTBOX_ERR_SCHEMA || conn->version > OUTBOX_SCHEMA_VERSION) {
-        if (rc != OUTBOX_OK && err != NULL && *err == NULL)
+        if (err != NULL && *err == NULL)
             *err = first;
         else
             outbox_error_free(first);

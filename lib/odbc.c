@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "odbc.h"
+#include "connstr.h"
 #include "error_internal.h"
 #include "secrets.h"
 
@@ -16,6 +17,7 @@ struct outbox_odbc {
     SQLHENV env; /* NULL when the connection is borrowed */
     SQLHDBC dbc;
     const struct outbox_errclass *errors;
+    char where[200]; /* for errors: what it was connected to; "" when borrowed */
 };
 
 struct outbox_stmt {
@@ -28,28 +30,41 @@ struct outbox_stmt {
     int empty; /* executed, and there is no result to fetch from */
 };
 
+#define NO_DRIVER                                                                                                       \
+    "the ODBC driver cannot be loaded: install the database's (Debian: libsqliteodbc, odbc-postgresql), and name it as " \
+    "odbcinst.ini does (`odbcinst -q -d` lists them)"
+#define PASSWORD "correct the user or the password in the DSN"
+#define NO_DATABASE "the server has no such database, or lets nobody into it: create it, or correct the DSN"
+#define FULL_SERVER "the server has no connection left: run fewer workers (relay.workers), or raise max_connections"
+
 /* For errors before it is known which database it is, those of connecting above all: drivers give one SQLSTATE to many
  * of them, so what the server wrote counts too. */
 static const struct outbox_errclass fallback[] = {
     { "IM002", 0, NULL, OUTBOX_ERR_CONNECT, "database.no_dsn",
-      "there is no such DSN in odbc.ini, or no such driver in odbcinst.ini: `odbcinst -q -s` and `odbcinst -q -d` list them" },
-    { "IM", 0, NULL, OUTBOX_ERR_CONNECT, "database.no_driver", "the ODBC driver could not be loaded: see odbcinst.ini" },
-    { "", 0, "password authentication failed", OUTBOX_ERR_CONNECT, "database.password",
-      "correct the user or the password in the DSN" },
-    { "28", 0, NULL, OUTBOX_ERR_CONNECT, "database.password", "correct the user or the password in the DSN" },
+      "odbc.ini has no such DSN (`odbcinst -q -s` lists them); an SQLite file is named as sqlite:PATH" },
+    { "IM", 0, NULL, OUTBOX_ERR_CONNECT, "database.no_driver", NO_DRIVER },
+    { "01000", 0, "Can't open lib", OUTBOX_ERR_CONNECT, "database.no_driver", NO_DRIVER },
+    { "", 0, "password authentication failed", OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
+    { "", 0, "authentication failed for user", OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
     { "", 0, "no password supplied", OUTBOX_ERR_CONNECT, "database.password", "the DSN has no password" },
     { "", 0, "not permitted to log in", OUTBOX_ERR_CONNECT, "database.permission", "the role needs the right to log in" },
+    { "", 0, "permission denied for database", OUTBOX_ERR_CONNECT, "database.permission",
+      "the role needs CONNECT on the database" },
+    { "", 0, "no pg_hba.conf entry", OUTBOX_ERR_CONNECT, "database.permission",
+      "the server's pg_hba.conf lets nobody in from here as this user, to this database: it needs a line that does" },
+    { "", 0, "FATAL: role \"", OUTBOX_ERR_CONNECT, "database.password",
+      "the server has no such user: create it, or correct the DSN" },
+    { "", 0, "FATAL: database \"", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "3D000", 0, NULL, OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "28", 0, NULL, OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
     { "", 0, "starting up", OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
     { "", 0, "shutting down", OUTBOX_ERR_CONNECT, "database.starting", "try again once it is back" },
     { "57P03", 0, NULL, OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
-    { "", 0, "too many clients", OUTBOX_ERR_CONNECT, "database.connections",
-      "the server has no connection left: run fewer workers (relay.workers), or raise max_connections" },
-    { "", 0, "remaining connection slots", OUTBOX_ERR_CONNECT, "database.connections",
-      "the server has no connection left: run fewer workers (relay.workers), or raise max_connections" },
+    { "", 0, "too many clients", OUTBOX_ERR_CONNECT, "database.connections", FULL_SERVER },
+    { "", 0, "remaining connection slots", OUTBOX_ERR_CONNECT, "database.connections", FULL_SERVER },
     { "", 0, "too many connections", OUTBOX_ERR_CONNECT, "database.connections",
       "the role or database has no connection left: run fewer workers (relay.workers), or raise its limit" },
-    { "53300", 0, NULL, OUTBOX_ERR_CONNECT, "database.connections",
-      "the server has no connection left: run fewer workers (relay.workers), or raise its limit" },
+    { "53300", 0, NULL, OUTBOX_ERR_CONNECT, "database.connections", FULL_SERVER },
     { "HY000", 14, "[SQLite]", OUTBOX_ERR_CONNECT, "database.file",
       "the file cannot be opened: its folder must exist, and be readable and writable for this user" },
     { "08", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
@@ -80,7 +95,7 @@ static const char *advice(int status)
     case OUTBOX_ERR_CONFLICT:
         return "roll back and repeat the transaction";
     case OUTBOX_ERR_DUPLICATE:
-        return "it was used before: roll back";
+        return "a row with this key is there already: roll back";
     case OUTBOX_ERR_SCHEMA:
         return "the outbox's tables are missing or of another version: run `outboxctl migrate`";
     case OUTBOX_ERR_READONLY:
@@ -120,6 +135,22 @@ static int is_dead(const outbox_odbc *odbc)
            dead == SQL_CD_TRUE;
 }
 
+/* One line: drivers put line ends and runs of blanks into their texts, psqlODBC behind them what it was doing itself. */
+static void fold(char *text)
+{
+    char *noise = strstr(text, ";\nError while "), *from = text, *to = text;
+
+    if (noise != NULL)
+        *noise = '\0';
+    for (; *from != '\0'; from++)
+        if ((unsigned char)*from > ' ')
+            *to++ = *from;
+        else if (to > text && to[-1] != ' ')
+            *to++ = ' ';
+    to -= to > text && to[-1] == ' ';
+    *to = '\0';
+}
+
 /* Reads the first diagnostic of a handle. connecting: the connection string, when there is no connection yet. */
 static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const char *doing, const char *connecting,
                 outbox_error **err)
@@ -136,14 +167,15 @@ static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const cha
         snprintf((char *)text, sizeof(text), "the driver gave no reason");
     }
     outbox_secrets__hide_known((char *)text, connecting != NULL ? connecting : "");
+    fold((char *)text);
     row = classify(odbc, (const char *)state, native, (const char *)text);
     status = connecting != NULL ? OUTBOX_ERR_CONNECT : row->status != 0 ? row->status : OUTBOX_ERR_DATABASE;
     if (status == OUTBOX_ERR_DATABASE && is_dead(odbc))
         status = OUTBOX_ERR_LOST;
     name = row->name != NULL ? row->name : name_of(status);
     what = row->advice != NULL ? row->advice : advice(status);
-    outbox_error__set(err, status, name, "cannot %s: %s [SQLSTATE %s, native %ld]; %s", doing, text, state, (long)native,
-                      what);
+    outbox_error__set(err, status, name, "cannot %s%s: %s [SQLSTATE %s, native %ld]; %s", doing, odbc->where, text, state,
+                      (long)native, what);
     outbox_error__database(err, (const char *)state, native);
     return status;
 }
@@ -168,6 +200,30 @@ int outbox_odbc__borrow(void *hdbc, outbox_odbc **odbc, outbox_error **err)
     return OUTBOX_OK;
 }
 
+/* " (DSN shop)", or " (database shop on localhost)": what people have to look at when it fails. */
+static int describe(outbox_odbc *odbc, const char *string, outbox_error **err)
+{
+    char *dsn = NULL, *database = NULL, *server = NULL;
+    int rc = outbox_connstr__get(string, "DSN", &dsn, err);
+
+    if (rc == OUTBOX_OK)
+        rc = outbox_connstr__get(string, "Database", &database, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_connstr__get(string, "Servername", &server, err);
+    if (rc == OUTBOX_OK && server == NULL)
+        rc = outbox_connstr__get(string, "Server", &server, err);
+    if (rc == OUTBOX_OK && dsn != NULL)
+        snprintf(odbc->where, sizeof(odbc->where), " (DSN %.180s)", dsn);
+    else if (rc == OUTBOX_OK && database != NULL)
+        snprintf(odbc->where, sizeof(odbc->where), " (database %.100s%s%.70s)", database, server != NULL ? " on " : "",
+                 server != NULL ? server : "");
+    outbox_secrets__hide_known(odbc->where, string);
+    free(dsn);
+    free(database);
+    free(server);
+    return rc;
+}
+
 int outbox_odbc__open(const char *connection_string, outbox_odbc **out, outbox_error **err)
 {
     outbox_odbc *odbc = calloc(1, sizeof(*odbc));
@@ -177,6 +233,11 @@ int outbox_odbc__open(const char *connection_string, outbox_odbc **out, outbox_e
     if (odbc == NULL)
         return outbox_error__nomem(err);
     odbc->errors = fallback;
+    rc = describe(odbc, connection_string, err);
+    if (rc != OUTBOX_OK) {
+        free(odbc);
+        return rc;
+    }
     if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_ENV, SQL_NULL_HANDLE, &odbc->env)) ||
         !SQL_SUCCEEDED(SQLSetEnvAttr(odbc->env, SQL_ATTR_ODBC_VERSION, (SQLPOINTER)SQL_OV_ODBC3, 0)) ||
         !SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_DBC, odbc->env, &odbc->dbc))) {
@@ -234,6 +295,16 @@ int outbox_odbc__autocommit(outbox_odbc *odbc, int on, outbox_error **err)
     return OUTBOX_OK;
 }
 
+int outbox_odbc__is_autocommit(outbox_odbc *odbc, int *on, outbox_error **err)
+{
+    SQLULEN value = 0; /* drivers write 32 or 64 bits of it */
+
+    if (!SQL_SUCCEEDED(SQLGetConnectAttr(odbc->dbc, SQL_ATTR_AUTOCOMMIT, &value, sizeof(value), NULL)))
+        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "ask whether autocommit is on", NULL, err);
+    *on = value != SQL_AUTOCOMMIT_OFF;
+    return OUTBOX_OK;
+}
+
 int outbox_odbc__end(outbox_odbc *odbc, int commit, outbox_error **err)
 {
     if (!SQL_SUCCEEDED(SQLEndTran(SQL_HANDLE_DBC, odbc->dbc, commit ? SQL_COMMIT : SQL_ROLLBACK)))
@@ -246,13 +317,14 @@ int outbox_odbc__direct(outbox_odbc *odbc, const char *sql, outbox_error **err)
     char doing[120];
     SQLHSTMT handle;
     SQLRETURN ret;
-    int rc = OUTBOX_OK;
+    int line, rc = OUTBOX_OK;
 
     if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_STMT, odbc->dbc, &handle)))
         return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "make a statement", NULL, err);
     ret = SQLExecDirect(handle, (SQLCHAR *)(uintptr_t)sql, SQL_NTS);
     if (!SQL_SUCCEEDED(ret) && ret != SQL_NO_DATA) {
-        snprintf(doing, sizeof(doing), "execute \"%.80s\"", sql);
+        line = (int)strcspn(sql, "\n");
+        snprintf(doing, sizeof(doing), "execute \"%.*s\"", line < 80 ? line : 80, sql);
         rc = fail(odbc, SQL_HANDLE_STMT, handle, doing, NULL, err);
     }
     SQLFreeHandle(SQL_HANDLE_STMT, handle);

@@ -47,6 +47,7 @@ int outbox_odbc__is_borrowed(const outbox_odbc *odbc);
 
 /* Transactions of the library's own connections. */
 int outbox_odbc__autocommit(outbox_odbc *odbc, int on, outbox_error **err);
+int outbox_odbc__is_autocommit(outbox_odbc *odbc, int *on, outbox_error **err);
 int outbox_odbc__end(outbox_odbc *odbc, int commit, outbox_error **err);
 
 /* One statement without parameters or results. */

@@ -151,12 +151,13 @@ static enum course heed(struct course_of *c, enum outbox_breaker_change change, 
 static void note_life(struct course_of *c, uint64_t epoch)
 {
     outbox_relay *relay = c->worker->relay;
+    char lasted[OUTBOX_LOG_SECONDS];
     int64_t us = 0;
 
     c->doubts = 0;
     if (outbox_breaker__passed(&relay->breaker, epoch, &c->worker->probe, outbox_thread__clock(), &us) == BREAKER_CLOSED)
-        outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "the publisher %s gets messages through again, after %lld ms",
-                          outbox_publisher_name(relay->publisher), (long long)us / 1000);
+        outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "the publisher %s gets messages through again, after %s",
+                          outbox_publisher_name(relay->publisher), outbox_log__seconds(us, lasted));
 }
 
 /* It failed, and it may be its own fault. */
@@ -180,6 +181,14 @@ static enum course blame(struct course_of *c, struct outbox_item *item, const ch
     return note_failure(c, item, why);
 }
 
+/* The relay ends: what a publisher says that was told to end is no news of the broker. */
+static enum course spare_cancelled(struct outbox_item *item)
+{
+    item->reason = NULL;
+    outbox_item__spare(item);
+    return HALT;
+}
+
 /* What the publisher said of one message. */
 static enum course note_answer(struct course_of *c, struct outbox_item *item, uint64_t epoch)
 {
@@ -187,11 +196,13 @@ static enum course note_answer(struct course_of *c, struct outbox_item *item, ui
     const char *why = item->reason != NULL ? item->reason : "no reason given";
 
     if (item->fate == FATE_UNAVAILABLE) {
-        enum outbox_breaker_change change = outbox_breaker__unavailable(
-            &relay->breaker, &item->record.seq, 1, &c->worker->probe, outbox_thread__clock());
-
+        enum outbox_breaker_change change;
         enum course course;
 
+        if (time_left(relay) == 0)
+            return spare_cancelled(item);
+        change = outbox_breaker__unavailable(&relay->breaker, &item->record.seq, 1, &c->worker->probe,
+                                             outbox_thread__clock());
         if (change == BREAKER_ACCUSED)
             return blame(c, item, why);
         course = heed(c, change, why);
@@ -256,6 +267,11 @@ static enum course after_outage(struct course_of *c, struct outbox_item **items,
     enum outbox_breaker_change change;
     size_t i;
 
+    if (time_left(c->worker->relay) == 0) {
+        for (i = 0; i < n; i++)
+            spare_cancelled(items[i]);
+        return HALT;
+    }
     for (i = 0; i < n; i++)
         c->seqs[i] = items[i]->record.seq;
     change = outbox_breaker__unavailable(&c->worker->relay->breaker, c->seqs, n, &c->worker->probe, outbox_thread__clock());
@@ -269,18 +285,26 @@ static enum course after_outage(struct course_of *c, struct outbox_item **items,
 /* The publisher still has it, so nothing can be sent again now. */
 static enum course after_timeout(struct course_of *c, struct outbox_item **items, size_t n, const char *why)
 {
+    char within[OUTBOX_LOG_SECONDS];
     size_t i;
 
     if (time_left(c->worker->relay) == 0) {
         for (i = 0; i < n; i++)
             outbox_item__spare(items[i]);
+        outbox_log__write(c->worker->relay->conf, OUTBOX_LOG_WARNING,
+                          "the publisher %s did not answer for %zu message%s of lane %d before the relay had to stop: they "
+                          "are sent again, and no attempts are charged",
+                          outbox_publisher_name(c->worker->relay->publisher), n, n == 1 ? "" : "s", c->batch->lane);
     } else if (n == 1) {
         blame(c, items[0], why);
     } else if (c->batch->suspect < (int)n) {
         c->batch->suspect = (int)n;
         outbox_log__write(c->worker->relay->conf, OUTBOX_LOG_WARNING,
-                          "the publisher %s did not answer for %zu messages of lane %d in time: they go one at a time",
-                          outbox_publisher_name(c->worker->relay->publisher), n, c->batch->lane);
+                          "the publisher %s did not answer for %zu messages of lane %d within %s (relay.publish_timeout): they go "
+                          "one at a time",
+                          outbox_publisher_name(c->worker->relay->publisher), n, c->batch->lane,
+                          outbox_log__seconds(outbox_conf__number(c->worker->relay->conf, CONF_RELAY_PUBLISH_TIMEOUT),
+                                              within));
     }
     return HALT_LATE;
 }

@@ -85,7 +85,7 @@ static int callback_publish(void *self, outbox_delivery *d, outbox_error **err)
         int64_t retry_ms = -1;
         outbox_verdict verdict = cb->fn(cb->user, message, &retry_ms, &why);
 
-        if ((int)verdict < OUTBOX_PUBLISHED || (int)verdict > OUTBOX_UNKNOWN)
+        if ((int)verdict < OUTBOX_PUBLISHED || (int)verdict > OUTBOX_UNAVAILABLE)
             outbox_delivery_answer(d, index, OUTBOX_UNKNOWN, -1, "the publish callback returned what is no verdict");
         else
             outbox_delivery_answer(d, index, verdict, retry_ms, why != NULL ? outbox_error_message(why) : NULL);

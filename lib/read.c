@@ -1,9 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Read: what is due among the deferred, then new messages, both in seq order.
  *
- * A key that waits has a head among the deferred (retry, or dead when dead ones block); its later messages are held
- * behind it. New messages of such a key are set aside too, unless all that waits of the key is in this very batch and so
- * goes before them. Setting aside is written with the batch's outcome, so nothing is looked at twice. */
+ * The order of a key rests on one invariant, which holds after each transaction:
+ *
+ *   Every held message has a head of its key before it, by seq: one in retry, or a dead one when dead ones block.
+ *
+ * A key can have several heads: one that was scheduled fails before another, one dies behind one in retry, dead ones are
+ * redriven. What is held belongs to the nearest head before it, its followers lie between that head and the next. So:
+ *
+ *   - A due message is taken when all heads before it are, with all their followers. It looks at the nearest head before
+ *     it only, as that one was taken under the same condition. Else it is parked: held itself, behind that head.
+ *   - With a head go its own followers, not those of a later head, which may not be due, or dead.
+ *   - When a batch is full, nothing more of any key is taken, so what was cut off is not overtaken.
+ *   - A new message stays in the batch only if no head of its key is left out of it, nor any follower: when the last head
+ *     of all is taken with all that it has. Else it is set aside, to be held.
+ *
+ * Setting aside is written with the batch's outcome, so nothing is looked at twice. The reads see the deferred messages
+ * without a lock, and administration may change them meanwhile; whoever makes a message held, or takes a head away, does
+ * so under the lane's lock and then promotes: the first held message of a key that has no head before it becomes one. */
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "lane.h"
@@ -20,17 +34,19 @@ struct set {
     size_t count, room;
 };
 
+/* The columns of Q_DUE; the last five are 0 for none. */
+enum due { SEQ, KEY, BYTES, STATE, RETRY_BEFORE, DEAD_BEFORE, RETRY_BEHIND, DEAD_BEHIND, HELD_BEHIND, DUE_COLUMNS };
+
 struct reader {
     outbox_batch *batch;
     size_t limit;
     int64_t bytes, used;
     struct set planned;   /* seqs of deferred messages to read */
-    struct set seen;      /* keys whose followers were looked for */
     struct set exhausted; /* keys of which all that waits is planned */
     struct set park;      /* due ones that have to wait behind another */
     struct set waiting;   /* keys with a head among the deferred */
     struct set blocked;   /* keys of which a message of this read is dead */
-    struct set due;       /* seq, key_hash, bytes, min held, min retry, min dead: six numbers each */
+    struct set due;       /* the columns of Q_DUE, enum due, row by row */
     int64_t last_seq;     /* of the new messages */
     size_t rows;
     int any_deferred;     /* as the read of the new ones saw it */
@@ -63,7 +79,7 @@ static int set_has(const struct set *set, int64_t number)
 
 static void reader_free(struct reader *r)
 {
-    struct set *const sets[] = { &r->planned, &r->seen, &r->exhausted, &r->park, &r->waiting, &r->blocked, &r->due };
+    struct set *const sets[] = { &r->planned, &r->exhausted, &r->park, &r->waiting, &r->blocked, &r->due };
     size_t i;
 
     for (i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
@@ -133,7 +149,7 @@ static int take_due(void *ctx, const struct outbox_value *c, outbox_error **err)
     struct reader *r = ctx;
     int i, rc = OUTBOX_OK;
 
-    for (i = 0; i < 6 && rc == OUTBOX_OK; i++)
+    for (i = 0; i < DUE_COLUMNS && rc == OUTBOX_OK; i++)
         rc = set_add(&r->due, c[i].type == OUTBOX_T_NULL_INT ? 0 : c[i].number, err);
     return rc;
 }
@@ -167,27 +183,26 @@ static int take_follower(void *ctx, const struct outbox_value *c, outbox_error *
     return plan(f->reader, c[0].number, c[1].number, err);
 }
 
-/* The held messages of a key go with its head, as far as there is room. */
-static int plan_followers(struct reader *r, int64_t key, int64_t min_held, outbox_error **err)
+/* The followers of a head go with it, as far as there is room. next: the head behind it, or INT64_MAX. */
+static int plan_followers(struct reader *r, const int64_t *head, int64_t next, outbox_error **err)
 {
     struct followers f = { r, 0, 0 };
     struct outbox_result result = { "ii", NULL, take_follower, &f, 0 };
     struct outbox_args args = { .set = 0 };
     int rc = OUTBOX_OK;
 
-    if (set_has(&r->seen, key))
-        return OUTBOX_OK;
-    rc = set_add(&r->seen, key, err);
-    if (rc == OUTBOX_OK && min_held != 0) {
+    if (head[HELD_BEHIND] != 0 && head[HELD_BEHIND] < next) {
         /* One more than there is room for, to know whether that was all. */
         outbox_args__int(&args, P_LANE, r->batch->lane);
-        outbox_args__int(&args, P_KEY_HASH, key);
+        outbox_args__int(&args, P_KEY_HASH, head[KEY]);
+        outbox_args__int(&args, P_SEQ, head[SEQ]);
+        outbox_args__int(&args, P_BOUND, next);
         outbox_args__int(&args, P_LIMIT, (int64_t)(r->limit - r->planned.count + 1));
         rc = outbox_conn__run(r->batch->consumer->conn, Q_FOLLOWERS, &args, 0, "read what waits behind a message", &result,
                               err);
     }
-    if (rc == OUTBOX_OK && !f.full)
-        rc = set_add(&r->exhausted, key, err);
+    if (rc == OUTBOX_OK && !f.full && next == INT64_MAX)
+        rc = set_add(&r->exhausted, head[KEY], err);
     return rc;
 }
 
@@ -198,24 +213,36 @@ static int by_first(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* The nearest head before a due message, 0 for none. */
+static int64_t head_before(const int64_t *due, int dead_blocks)
+{
+    return dead_blocks && due[DEAD_BEFORE] > due[RETRY_BEFORE] ? due[DEAD_BEFORE] : due[RETRY_BEFORE];
+}
+
+static int64_t head_behind(const int64_t *due, int dead_blocks)
+{
+    int64_t retry = due[RETRY_BEHIND] != 0 ? due[RETRY_BEHIND] : INT64_MAX;
+    int64_t dead = dead_blocks && due[DEAD_BEHIND] != 0 ? due[DEAD_BEHIND] : INT64_MAX;
+
+    return retry < dead ? retry : dead;
+}
+
+/* In the order of seq, so that what is before was planned before. */
 static int plan_one(struct reader *r, const int64_t *due, outbox_error **err)
 {
-    int64_t seq = due[0], key = due[1], held = due[3], retry = due[4], dead = due[5];
     const outbox_consumer *consumer = r->batch->consumer;
+    int dead_blocks = outbox_consumer__dead_blocks(consumer);
+    int64_t before = outbox_consumer__ordered(consumer) ? head_before(due, dead_blocks) : 0;
     int rc;
 
-    if (key != 0 && outbox_consumer__ordered(consumer)) {
-        int behind_retry = retry != 0 && retry < seq && !set_has(&r->planned, retry);
-        int behind_dead = outbox_consumer__dead_blocks(consumer) && dead != 0 && dead < seq;
-
-        if (behind_retry || behind_dead)
-            return set_add(&r->park, seq, err);
-    }
+    if (before != 0 && !set_has(&r->planned, before))
+        return set_add(&r->park, due[SEQ], err);
     if (!has_room(r))
         return OUTBOX_OK;
-    rc = plan(r, seq, due[2], err);
-    if (rc == OUTBOX_OK && key != 0)
-        rc = plan_followers(r, key, held, err);
+    rc = plan(r, due[SEQ], due[BYTES], err);
+    /* By the invariant, only heads have followers. */
+    if (rc == OUTBOX_OK && due[KEY] != 0 && due[STATE] == OUTBOX_RETRYING)
+        rc = plan_followers(r, due, head_behind(due, dead_blocks), err);
     return rc;
 }
 
@@ -272,7 +299,7 @@ static int read_deferred(struct reader *r, outbox_error **err)
 {
     outbox_batch *batch = r->batch;
     outbox_conn *conn = batch->consumer->conn;
-    struct outbox_result look = { "iiiiii", NULL, take_due, r, 0 };
+    struct outbox_result look = { "iiiiiiiii", NULL, take_due, r, 0 };
     struct outbox_result rows = { OUTBOX_RECORD_TYPES, &batch->arena, take_deferred, r, 0 };
     struct outbox_args args = { .set = 0 };
     size_t i;
@@ -282,8 +309,8 @@ static int read_deferred(struct reader *r, outbox_error **err)
     outbox_args__int(&args, P_LIMIT, (int64_t)r->limit);
     rc = outbox_conn__run(conn, Q_DUE, &args, 0, "look for messages that are due", &look, err);
     if (r->due.count > 0)
-        qsort(r->due.list, r->due.count / 6, 6 * sizeof(int64_t), by_first);
-    for (i = 0; i < r->due.count && rc == OUTBOX_OK; i += 6)
+        qsort(r->due.list, r->due.count / DUE_COLUMNS, DUE_COLUMNS * sizeof(int64_t), by_first);
+    for (i = 0; i < r->due.count && rc == OUTBOX_OK; i += DUE_COLUMNS)
         rc = plan_one(r, &r->due.list[i], err);
     if (rc == OUTBOX_OK)
         rc = park(r, err);

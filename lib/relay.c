@@ -62,9 +62,12 @@ int outbox_relay_new(const char *dsn, const outbox_conf *conf, outbox_publisher 
         relay->hooks = *hooks;
     relay->dsn = strdup(dsn);
     rc = relay->dsn != NULL ? outbox_conf__copy(conf, &relay->conf, err) : outbox_error__nomem(err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conf_set(relay->conf, "conn.create", "off", err);
     if (rc == OUTBOX_OK) {
         make_base(relay);
         outbox_breaker__init(&relay->breaker, relay->conf);
+        outbox_trouble__init(&relay->trouble, relay->conf);
         relay->count = (int)outbox_conf__number(relay->conf, CONF_RELAY_WORKERS);
         outbox_idle__init(&relay->idle, relay->count, outbox_conf__number(relay->conf, CONF_RELAY_POLL_INTERVAL));
         relay->workers = calloc((size_t)relay->count, sizeof(*relay->workers));
@@ -290,6 +293,8 @@ void outbox_relay_free(outbox_relay *relay)
         outbox_idle__destroy(&relay->idle);
     if (relay->breaker.conf != NULL)
         outbox_breaker__destroy(&relay->breaker);
+    if (relay->trouble.conf != NULL)
+        outbox_trouble__destroy(&relay->trouble);
     pthread_mutex_destroy(&relay->lock);
     outbox_error_free(relay->failure);
     outbox_conf_free(relay->conf);

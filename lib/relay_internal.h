@@ -14,6 +14,7 @@
 #include "idle.h"
 #include "log.h"
 #include "thread.h"
+#include "trouble.h"
 #include "waker.h"
 
 #include <outbox/relay.h>
@@ -29,6 +30,7 @@ struct outbox_worker {
     int holds;              /* a lane is leased under owner */
     int streak;             /* so many looks in a row found something */
     int probe;              /* let in to try one message; the worker's own */
+    int in_trouble;         /* see trouble.h; the worker's own */
     outbox_delivery *delivery; /* in the publisher's hands now */
     int64_t deadline;       /* of the delivery, monotonic microseconds */
     outbox_conn *conn;
@@ -40,6 +42,7 @@ struct outbox_relay {
     outbox_conf *conf;
     outbox_publisher *publisher;
     struct outbox_breaker breaker;
+    struct outbox_trouble trouble; /* with the database; its threads are the workers and the keeper */
     outbox_hooks hooks;
     outbox_cleaner *cleaner;
     struct outbox_signal signal;   /* stop, for workers that wait for something else than work */

@@ -6,8 +6,12 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SETTLE_TRIES 8
+/* After an error of the database; the bound of the wait doubles so often. */
+#define WAIT_FIRST INT64_C(50000)
+#define WAIT_DOUBLES 8
 
 static void set_holds(struct outbox_worker *worker, int holds)
 {
@@ -57,11 +61,26 @@ static int connect_again(struct outbox_worker *worker, outbox_error **err)
     return OUTBOX_OK;
 }
 
+/* One line for all that failed in a batch: the first stands for the others. */
+static void tell_failures(const outbox_relay *relay, const struct outbox_item *first, uint64_t failed)
+{
+    char wait[OUTBOX_LOG_SECONDS], others[48] = "";
+
+    if (first == NULL)
+        return;
+    if (failed > 1)
+        snprintf(others, sizeof(others), ", and %llu others of its batch", (unsigned long long)failed - 1);
+    outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "message %s to %s failed (attempt %d) and is sent again in %s%s: %s",
+                      first->record.id.text, first->record.topic, first->attempts, outbox_log__seconds(first->wait, wait),
+                      others, first->reason != NULL ? first->reason : "no reason given");
+}
+
 /* What the application wants to know, once the database has it. */
 static void tell(struct outbox_worker *worker, const outbox_batch *batch)
 {
     outbox_relay *relay = worker->relay;
     const outbox_hooks *hooks = &relay->hooks;
+    const struct outbox_item *first = NULL;
     uint64_t published = 0, failed = 0, dead = 0, held = 0;
     size_t i;
 
@@ -75,12 +94,14 @@ static void tell(struct outbox_worker *worker, const outbox_batch *batch)
                 hooks->published(hooks->user, &item->record);
         } else if (item->dead) {
             dead++;
-            outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "message %s to %s is dead after %d attempts: %s",
-                              item->record.id.text, item->record.topic, item->attempts, reason);
+            outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "message %s to %s is dead after %d attempt%s: %s",
+                              item->record.id.text, item->record.topic, item->attempts, item->attempts == 1 ? "" : "s",
+                              reason);
             if (hooks->dead != NULL)
                 hooks->dead(hooks->user, &item->record, item->attempts, reason);
         } else if (!item->spared && (item->fate == FATE_RETRY || item->fate == FATE_UNKNOWN)) {
             failed++;
+            first = first != NULL ? first : item;
             outbox_idle__due(&relay->idle, item->wait);
             if (hooks->failed != NULL)
                 hooks->failed(hooks->user, &item->record, item->attempts, item->wait / 1000, reason);
@@ -88,6 +109,11 @@ static void tell(struct outbox_worker *worker, const outbox_batch *batch)
             held++;
         }
     }
+    tell_failures(relay, first, failed);
+    outbox_log__write(relay->conf, OUTBOX_LOG_DEBUG,
+                      "lane %d, batch of %zu: %llu published, %llu failed, %llu dead, %llu held", batch->lane, batch->count,
+                      (unsigned long long)published, (unsigned long long)failed, (unsigned long long)dead,
+                      (unsigned long long)held);
     COUNT(relay, batches, 1);
     COUNT(relay, published, published);
     COUNT(relay, failed, failed);
@@ -127,6 +153,36 @@ static int read_on(outbox_batch *batch, outbox_error **err)
     return rc == OUTBOX_OK ? OUTBOX_NONE : rc;
 }
 
+static int take_holder(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    const struct outbox_worker *worker = ctx;
+    const outbox_relay *relay = worker->relay;
+    const char *owner = cells[0].data != NULL ? cells[0].data : "";
+    char left[OUTBOX_LOG_SECONDS];
+    size_t base = strlen(relay->base);
+
+    (void)err;
+    /* Another worker of this relay empties it now. */
+    if (strncmp(owner, relay->base, base) == 0 && owner[base] == '/')
+        return OUTBOX_OK;
+    outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "%lld lane%s leased by %s for %s more: what is in %s was left",
+                      (long long)cells[1].number, cells[1].number == 1 ? " is" : "s are", owner,
+                      outbox_log__seconds(cells[2].number, left), cells[1].number == 1 ? "it" : "them");
+    return OUTBOX_OK;
+}
+
+/* A run that ends by itself passes over what others have: a relay that works there, or one that was killed. */
+static void tell_leases(struct outbox_worker *worker)
+{
+    outbox_arena arena = { NULL };
+    struct outbox_result result = { "tii", &arena, take_holder, worker, 0 };
+    struct outbox_args args = { .set = 0 };
+
+    if (worker->index == 0)
+        outbox_conn__run(worker->conn, Q_HOLDERS, &args, 0, "list leases", &result, NULL);
+    outbox_arena__free(&arena);
+}
+
 /* One lane: publish, settle, read on, for as many batches as a worker may keep it and while they are full. */
 static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_error **err)
 {
@@ -141,8 +197,11 @@ static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_e
                           "lane %d was held by a relay that crashed: its messages go one at a time for a while", batch->lane);
     }
     for (;;) {
-        int late = outbox_relay__publish(worker, batch, &given_up), keep;
+        int late, keep;
 
+        outbox_log__write(relay->conf, OUTBOX_LOG_DEBUG, "lane %d: a batch of %zu goes to the publisher", batch->lane,
+                          batch->count);
+        late = outbox_relay__publish(worker, batch, &given_up);
         keep = --left > 0 && batch->full && !late && !outbox_breaker__is_open(&relay->breaker, NULL) &&
                !outbox_signal__stopped(&relay->signal);
         rc = settle(worker, batch, keep, err);
@@ -191,11 +250,27 @@ static void fail_once(outbox_relay *relay, const outbox_error *err)
     pthread_mutex_unlock(&relay->lock);
 }
 
+static void tell_error(struct outbox_worker *worker, int rc, const outbox_error *err, int64_t wait)
+{
+    outbox_relay *relay = worker->relay;
+    char soon[OUTBOX_LOG_SECONDS], late[OUTBOX_LOG_SECONDS], next[120];
+
+    if (rc == OUTBOX_ERR_CONFLICT) {
+        outbox_log__write(relay->conf, OUTBOX_LOG_DEBUG, "%s", outbox_error_message(err));
+        return;
+    }
+    snprintf(next, sizeof(next), "trying again in %s, then less and less often, in the end every %s",
+             outbox_log__seconds(wait, soon), outbox_log__seconds(WAIT_FIRST << WAIT_DOUBLES, late));
+    /* A run that ends by itself hands its error over instead of trying again. */
+    if (!relay->once)
+        outbox_trouble__met(&relay->trouble, &worker->in_trouble, "the relay cannot go on", err, next);
+}
+
 /* Whether the worker has to end: in a drain any error but a conflict does. */
 static int handle_error(struct outbox_worker *worker, int rc, outbox_error *err, int *failures)
 {
     outbox_relay *relay = worker->relay;
-    int64_t wait = outbox_backoff__random(INT64_C(50000) << (*failures < 8 ? *failures : 8));
+    int64_t wait = outbox_backoff__random(WAIT_FIRST << (*failures < WAIT_DOUBLES ? *failures : WAIT_DOUBLES));
 
     if (rc == OUTBOX_ERR_FENCED) {
         COUNT(relay, fenced, 1);
@@ -204,8 +279,7 @@ static int handle_error(struct outbox_worker *worker, int rc, outbox_error *err,
     }
     (*failures)++;
     COUNT(relay, db_errors, 1);
-    outbox_log__write(relay->conf, rc == OUTBOX_ERR_CONFLICT ? OUTBOX_LOG_DEBUG : OUTBOX_LOG_ERROR,
-                      "the relay goes on in a moment: %s", outbox_error_message(err));
+    tell_error(worker, rc, err, wait);
     /* After a conflict that went on for too long, a lane may still be leased under this worker's name, which it uses
      * again, so that the keeper would renew the lease for ever. */
     if (rc != OUTBOX_ERR_CONFLICT || worker->conn == NULL || release_orphans(worker, worker->owner) != OUTBOX_OK)
@@ -253,14 +327,18 @@ void *outbox_relay__worker(void *arg)
         if (rc == OUTBOX_OK)
             rc = work_once(worker, &err);
         outbox_breaker__leave(&relay->breaker, &worker->probe);
-        if (rc < 0)
+        if (rc < 0) {
             end = handle_error(worker, rc, err, &failures);
-        else
+        } else {
             failures = 0;
-        if (rc == OUTBOX_NONE && relay->once)
+            outbox_trouble__over(&relay->trouble, &worker->in_trouble);
+        }
+        if (rc == OUTBOX_NONE && relay->once) {
+            tell_leases(worker);
             end = 1;
-        else if (rc == OUTBOX_NONE && !outbox_idle__wait(&relay->idle))
+        } else if (rc == OUTBOX_NONE && !outbox_idle__wait(&relay->idle)) {
             COUNT(relay, looks, 1);
+        }
         outbox_error_free(err);
     }
     disconnect(worker);
@@ -322,7 +400,9 @@ void *outbox_relay__keeper(void *arg)
 {
     outbox_relay *relay = arg;
     int64_t interval = outbox_conf__number(relay->conf, CONF_RELAY_LEASE) / 3, next = outbox_thread__clock() + interval;
+    char every[OUTBOX_LOG_SECONDS], again[80];
     outbox_conn *conn = NULL;
+    int in_trouble = 0;
 
     while (!outbox_signal__stopped(&relay->keeping)) {
         outbox_error *err = NULL;
@@ -331,13 +411,15 @@ void *outbox_relay__keeper(void *arg)
         if (outbox_thread__clock() < next)
             continue;
         if (renew(relay, &conn, &err) < 0) {
-            outbox_log__write(relay->conf, OUTBOX_LOG_WARNING, "leases could not be renewed: %s", outbox_error_message(err));
+            snprintf(again, sizeof(again), "trying again every %s", outbox_log__seconds(interval / 4, every));
+            outbox_trouble__met(&relay->trouble, &in_trouble, "leases could not be renewed", err, again);
             outbox_error_free(err);
             outbox_conn_close(conn);
             conn = NULL;
             next = outbox_thread__clock() + interval / 4;
             continue;
         }
+        outbox_trouble__over(&relay->trouble, &in_trouble);
         next = outbox_thread__clock() + interval;
     }
     outbox_conn_close(conn);

@@ -17,6 +17,7 @@
 #include "builtin.h"
 #include "exec_answer.h"
 #include "exec_child.h"
+#include "log.h"
 #include "sigpipe.h"
 
 #include <outbox/message.h>
@@ -46,6 +47,7 @@
 struct exec {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a call was cancelled */
+    outbox_conf *conf; /* for the log */
     char *command;
     struct outbox_exec_child *idle;
     struct call *calls;
@@ -178,7 +180,11 @@ static int take_answer(void *user, char *line)
 {
     struct call *c = user;
     struct outbox_exec_answer answer;
+    size_t length = strlen(line);
 
+    /* Some write "\r\n" for the end of a line. */
+    if (length > 0 && line[length - 1] == '\r')
+        line[length - 1] = '\0';
     outbox_exec_answer__clean(line);
     if (c->answered >= c->made || c->end[c->answered] > c->written) {
         snprintf(c->why, sizeof(c->why), "the command wrote \"%.100s\" when no message waited for an answer", line);
@@ -400,6 +406,16 @@ static void give_up(struct call *c)
         outbox_delivery_answer(c->delivery, index, OUTBOX_UNAVAILABLE, -1, c->why);
 }
 
+/* Most commands that hang wait for nothing: their answers are in a buffer of their own. */
+static void tell_silence(struct call *c)
+{
+    if (c->run_answers == 0 && bytes_read(c) > 0)
+        outbox_log__write(c->exec->conf, OUTBOX_LOG_WARNING,
+                          "the command of the exec publisher was ended: it had read %s and answered nothing; does it flush "
+                          "its answers (in Python: print(\"ok\", flush=True))?",
+                          c->made - c->first == 1 ? "a message" : "messages");
+}
+
 /* Everything with one child after the other, as long as they are of use. */
 static int send_all(struct call *c)
 {
@@ -414,6 +430,8 @@ static int send_all(struct call *c)
         run = exchange(c);
         if (run == RUN_DIED)
             examine(c);
+        if (run == RUN_CANCELLED)
+            tell_silence(c);
         if (run == RUN_DIED || c->run_answers > 0)
             note_run(c);
         child_leave(c, run == RUN_DONE);
@@ -527,18 +545,21 @@ static void exec_close(void *self)
     }
     pthread_cond_destroy(&e->changed);
     pthread_mutex_destroy(&e->lock);
+    outbox_conf_free(e->conf);
     free(e->command);
     free(e);
 }
 
-static struct exec *exec_new(const char *command)
+static struct exec *exec_new(const char *command, const outbox_conf *conf)
 {
     struct exec *e = calloc(1, sizeof(*e));
     pthread_condattr_t attributes;
 
     if (e != NULL)
         e->command = strdup(command);
-    if (e == NULL || e->command == NULL) {
+    if (e == NULL || e->command == NULL || outbox_conf__copy(conf, &e->conf, NULL) != OUTBOX_OK) {
+        if (e != NULL)
+            free(e->command);
         free(e);
         return NULL;
     }
@@ -565,11 +586,10 @@ int outbox_publisher__exec_open(const char *rest, const outbox_conf *conf, outbo
     struct exec *e;
     int rc;
 
-    (void)conf;
     if (rest[strspn(rest, " \t")] == '\0')
         return outbox_error_new(err, OUTBOX_ERR_INVALID, "publisher.exec_url",
                                 "publisher \"exec:\" needs a command after the colon, such as exec:/usr/local/bin/send");
-    e = exec_new(rest);
+    e = exec_new(rest, conf);
     if (e == NULL)
         return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory", "out of memory while a publisher was opened");
     rc = outbox_publisher_new(&ops, e, publisher, err);

@@ -212,7 +212,7 @@ static int transact(struct producer *p, int count)
     if (p->plan->faults && rc == OUTBOX_ERR_CONFLICT)
         return ask_committed(p) == 0 ? 0 : -1;
     if (rc == OUTBOX_ERR_CONFLICT || (int)next_random(p, 100) < p->plan->rollback_percent)
-        return db_rollback(&p->db) == 0 ? 0 : -1;
+        return db_rollback(&p->db) == 0 || (p->plan->faults && ask_committed(p) == 0) ? 0 : -1;
     committed = rc == OUTBOX_OK && commit(p);
     if (p->plan->faults && !committed)
         committed = ask_committed(p);

@@ -29,6 +29,16 @@ void script_set(struct script *s, enum trouble trouble)
     pthread_mutex_unlock(&s->lock);
 }
 
+enum trouble script_trouble(struct script *s)
+{
+    enum trouble trouble;
+
+    pthread_mutex_lock(&s->lock);
+    trouble = s->trouble;
+    pthread_mutex_unlock(&s->lock);
+    return trouble;
+}
+
 static int is_poison(const outbox_record *record)
 {
     size_t size = 0;

@@ -38,6 +38,7 @@ struct act {
 };
 
 int script_get(struct script *s, const int *field);
+enum trouble script_trouble(struct script *s);
 void script_set(struct script *s, enum trouble trouble);
 
 /* Quick settings, so that a test does not wait for the defaults. */

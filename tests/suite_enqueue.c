@@ -184,6 +184,91 @@ static void test_own_transaction(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 1);
 }
 
+/* A connection in autocommit mode, the library's own or the application's. */
+static outbox_conn *autocommitting(struct fixture *fx, struct db *db, int own)
+{
+    outbox_conn *conn = NULL;
+
+    if (own ? OK(outbox_conn_open(fx->dsn, fx->conf, &conn, &fx->err))
+            : CHECK_INT(db_open(db, fx->dsn, 1), 0) && OK(outbox_conn_borrow(db->dbc, fx->conf, &conn, &fx->err)))
+        return conn;
+    return NULL;
+}
+
+/* Without a transaction a message that failed after its dedup_key was written would be refused for ever. */
+static void test_alone_dedup(struct fixture *fx)
+{
+    for (int own = 0; own < 2; own++) {
+        struct db db = {0};
+        outbox_conn *conn = autocommitting(fx, &db, own);
+        outbox_message m = text_message("t", "k", "1");
+        int rc;
+
+        m.dedup_key = own ? "own" : "borrowed";
+        if (conn != NULL) {
+            CHECK_INT(db_exec(&fx->db, "ALTER TABLE %smessages RENAME TO %saway", fx->prefix, fx->prefix), 0);
+            rc = outbox_enqueue(conn, &m, 1, NULL, NULL);
+            CHECK(rc < 0, "enqueued without a table: %s", outbox_status_name(rc));
+            CHECK_INT(db_exec(&fx->db, "ALTER TABLE %saway RENAME TO %smessages", fx->prefix, fx->prefix), 0);
+            OK(outbox_enqueue(conn, &m, 1, NULL, &fx->err));
+            EXPECT(outbox_enqueue(conn, &m, 1, NULL, &fx->err), OUTBOX_ERR_DUPLICATE);
+            CHECK_INT(count_waiting(fx), own + 1);
+        }
+        outbox_conn_close(conn);
+        db_close(&db);
+    }
+}
+
+/* A call of several statements is one all the same. */
+static void test_alone_many(struct fixture *fx)
+{
+    outbox_message m[600];
+
+    for (size_t i = 0; i < COUNT_OF(m); i++)
+        m[i] = text_message("t", "k", "x");
+    m[599].dedup_key = "used";
+    OK(outbox_enqueue(fx->conn, &m[599], 1, NULL, &fx->err));
+    for (int own = 0; own < 2; own++) {
+        struct db db = {0};
+        outbox_conn *conn = autocommitting(fx, &db, own);
+
+        if (conn != NULL) {
+            EXPECT(outbox_enqueue(conn, m, COUNT_OF(m), NULL, &fx->err), OUTBOX_ERR_DUPLICATE);
+            CHECK_INT(count_waiting(fx), 1 + own * 599);
+            OK(outbox_enqueue(conn, m, COUNT_OF(m) - 1, NULL, &fx->err));
+            CHECK_INT(count_waiting(fx), 1 + (own + 1) * 599);
+        }
+        outbox_conn_close(conn);
+        db_close(&db);
+    }
+}
+
+/* A transaction that the application began by SQL stays its own, although autocommit is on. */
+static void test_begun_by_sql(struct fixture *fx)
+{
+    struct db db = {0};
+    outbox_conn *conn = autocommitting(fx, &db, 0);
+    outbox_message m = text_message("t", "k", "1");
+
+    if (conn != NULL) {
+        for (int commit = 0; commit < 2; commit++) {
+            m.dedup_key = "by SQL";
+            CHECK_INT(db_exec(&db, "BEGIN"), 0);
+            OK(outbox_enqueue(conn, &m, 1, NULL, &fx->err));
+            m.dedup_key = "again";
+            OK(outbox_enqueue(conn, &m, 1, NULL, &fx->err));
+            CHECK_INT(count_waiting(fx), 0);
+            CHECK_INT(db_exec(&db, commit ? "COMMIT" : "ROLLBACK"), 0);
+            CHECK_INT(count_waiting(fx), commit * 2);
+        }
+        CHECK_INT(db_exec(&db, "BEGIN"), 0);
+        EXPECT(outbox_enqueue(conn, &m, 1, NULL, &fx->err), OUTBOX_ERR_DUPLICATE);
+        CHECK_INT(db_exec(&db, "ROLLBACK"), 0);
+    }
+    outbox_conn_close(conn);
+    db_close(&db);
+}
+
 /* A commit after an error must not say that all is well. */
 static void test_doomed_transaction(struct fixture *fx)
 {
@@ -367,6 +452,9 @@ void suite_enqueue(const struct target *target, const char *only)
         {"enqueue: one with the business row", test_with_business_row, 0},
         {"enqueue: borrowed connection after errors", test_transaction_after_error, 0},
         {"enqueue: own transaction", test_own_transaction, 0},
+        {"enqueue: alone, with a dedup_key", test_alone_dedup, 0},
+        {"enqueue: alone, in several statements", test_alone_many, 0},
+        {"enqueue: in a transaction begun by SQL", test_begun_by_sql, 0},
         {"enqueue: commit of a doomed transaction fails", test_doomed_transaction, 0},
         {"dedup: own id", test_dedup_id, 0},
         {"dedup: dedup_key", test_dedup_key, 0},

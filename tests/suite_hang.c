@@ -107,6 +107,82 @@ static void test_hang_stop(struct fixture *fx)
     act_close(fx, &a);
 }
 
+/* ---- A callback ---- */
+
+/* Answers with the verdict that its letter stands for; while the broker is away, with that alone. */
+static outbox_verdict say_verdict(void *user, const outbox_record *message, int64_t *retry_ms, outbox_error **err)
+{
+    static const struct {
+        char letter;
+        int verdict;
+    } verdicts[] = {
+        {'p', OUTBOX_PUBLISHED}, {'r', OUTBOX_RETRY}, {'j', OUTBOX_REJECT}, {'u', OUTBOX_UNKNOWN}, {'x', 99}, {'z', 0},
+    };
+    char letter = *(const char *)outbox_record_payload(message, NULL);
+
+    if (script_trouble(user) != FINE)
+        return OUTBOX_UNAVAILABLE;
+    *retry_ms = HOUR_MS;
+    if (letter != 'p' && letter != 'z') {
+        char text[] = {'i', 't', ' ', 's', 'a', 'i', 'd', ' ', letter, '\0'};
+
+        outbox_error_new(err, OUTBOX_ERR_PUBLISH, "test.said", text);
+    }
+    for (size_t i = 0; i < COUNT_OF(verdicts); i++)
+        if (verdicts[i].letter == letter)
+            return (outbox_verdict)verdicts[i].verdict;
+    return OUTBOX_PUBLISHED;
+}
+
+static int count_error(struct fixture *fx, const char *payload, outbox_state state, const char *error)
+{
+    return (int)db_int(&fx->db, "SELECT count(*) FROM %sdeferred WHERE message_type = '%s' AND state = %d "
+                       "AND last_error = '%s'", fx->prefix, payload, (int)state, error);
+}
+
+/* Each verdict is what it says, and an outage kills nothing. */
+static void test_callback(struct fixture *fx)
+{
+    static const char *const letters[] = {"p", "r", "j", "u", "x", "z"};
+    static const char none[] = "the publish callback returned what is no verdict";
+    struct act a;
+    int done;
+
+    fixture_set(fx, "retry.max_attempts", "1000000");
+    REQUIRE(act_open(fx, &a, DOWN_UNAVAILABLE, 0), "no relay");
+    outbox_relay_free(a.relay);
+    outbox_publisher_free(a.publisher);
+    a.publisher = NULL;
+    a.relay = NULL;
+    REQUIRE(OK(outbox_publisher_from_callback(say_verdict, &a.script, &a.publisher, &fx->err)) &&
+            OK(outbox_relay_new(fx->dsn, fx->conf, a.publisher, NULL, &a.relay, &fx->err)), "no relay");
+    for (size_t i = 0; i < COUNT_OF(letters); i++) {
+        outbox_message m = text_message("t", NULL, letters[i]);
+
+        m.message_type = letters[i];
+        OK(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err));
+    }
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(stats_of(&a).probes >= 10 || stats_of(&a).dead > 0, done);
+    CHECK(done, "no probes");
+    CHECK_INT(stats_of(&a).dead, 0);
+    CHECK_INT(stats_of(&a).outages, 1);
+    CHECK_INT(count_state(fx, OUTBOX_PENDING), 6);
+    script_set(&a.script, FINE);
+    /* Those without a verdict are tried again, until it stops. */
+    WAIT_FOR(stats_of(&a).published == 1 && stats_of(&a).failed >= 4 && stats_of(&a).dead == 1, done);
+    CHECK(done, "%d published, %d failed, %d dead", (int)stats_of(&a).published, (int)stats_of(&a).failed,
+          (int)stats_of(&a).dead);
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(count_error(fx, "r", OUTBOX_RETRYING, "it said r"), 1);
+    CHECK_INT(count_error(fx, "j", OUTBOX_DEAD, "it said j"), 1);
+    CHECK_INT(count_error(fx, "u", OUTBOX_RETRYING, "it said u"), 1);
+    CHECK_INT(count_error(fx, "x", OUTBOX_RETRYING, none), 1);
+    CHECK_INT(count_error(fx, "z", OUTBOX_RETRYING, none), 1);
+    act_close(fx, &a);
+}
+
 /* ---- The publishers that are built in ---- */
 
 static int act_open_url(struct fixture *fx, struct act *a, const char *url)
@@ -225,6 +301,7 @@ void suite_hang(const struct target *target, const char *only)
         {"broker: an answer that comes too late", test_too_late, 0},
         {"broker: answers twice", test_twice, 0},
         {"broker: hangs while the relay stops", test_hang_stop, 0},
+        {"broker: a callback's verdicts", test_callback, 0},
         {"broker: exec:, a command that is broken", test_exec_broken, 0},
         {"broker: exec:, unavailable", test_exec_unavailable, 0},
         {"broker: exec:, a message that kills it", test_exec_poison, 0},

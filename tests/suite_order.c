@@ -348,6 +348,206 @@ static void test_scheduled_fails(struct fixture *fx)
     drained_of(fx, consumer, "k", "1 2");
 }
 
+/* ---- Several heads of a key ---- */
+
+static void make_one_due(struct fixture *fx, int seq)
+{
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET available_at = 1 WHERE seq = %d", fx->prefix, seq), 0);
+}
+
+/* What an administrator's redrive leaves: a head where one was dead or held, due in an hour. */
+static void make_head(struct fixture *fx, int seq)
+{
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET state = 3, available_at = 4000000000000000 WHERE seq = %d",
+                      fx->prefix, seq), 0);
+}
+
+/* 1 is scheduled, 2 a head, 3 behind it: 1 comes due first and takes nothing of 2's with it. */
+static void scheduled_before(struct fixture *fx, outbox_verdict verdict)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+
+    send_later(fx, "k", "1", HOUR_MS, 0);
+    CHECK_INT(drain(fx, consumer, NULL), 0);
+    send_words(fx, "t", "k", "2");
+    answer_head(fx, consumer, verdict);
+    send_words(fx, "t", "k", "3");
+    drained_of(fx, consumer, "k", "");
+    make_one_due(fx, 1);
+    send_words(fx, "t", "k", "4");
+    drained_of(fx, consumer, "k", "1");
+    send_words(fx, "t", "k", "5");
+    drained_of(fx, consumer, "k", "");
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 3);
+    if (verdict == OUTBOX_REJECT)
+        OK(outbox_redrive(fx->conn, NULL, NULL, &fx->err));
+    make_due(fx);
+    drained_of(fx, consumer, "k", "2 3 4 5");
+    CHECK_INT(count_waiting(fx), 0);
+}
+
+static void test_scheduled_before_retry(struct fixture *fx)
+{
+    scheduled_before(fx, OUTBOX_RETRY);
+}
+
+static void test_scheduled_before_dead(struct fixture *fx)
+{
+    scheduled_before(fx, OUTBOX_REJECT);
+}
+
+/* In one batch 1 fails and 2 dies: 3 is behind both. */
+static void test_dead_behind_retry(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+
+    send_words(fx, "t", "k", "1 2 3");
+    CHECK_INT(db_exec(&fx->db, "UPDATE %smessages SET headers = 'no JSON' WHERE seq = 2", fx->prefix), 0);
+    answer_head(fx, consumer, OUTBOX_RETRY);
+    CHECK_INT(count_state(fx, OUTBOX_DEAD), 1);
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 1);
+    make_due(fx);
+    send_words(fx, "t", "k", "4");
+    drained_of(fx, consumer, "k", "1");
+    drained_of(fx, consumer, "k", "");
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 2);
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET headers = NULL WHERE seq = 2", fx->prefix), 0);
+    OK(outbox_redrive(fx->conn, NULL, NULL, &fx->err));
+    drained_of(fx, consumer, "k", "2 3 4");
+}
+
+/* 1 is dead and did not block; redriven, it goes before the others, and 3 goes on waiting for 2. */
+static void test_redrive_before_retry(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+
+    fixture_set(fx, "ordering.dead", "continue");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    send_words(fx, "t", "k", "1 2 3");
+    answer_head(fx, consumer, OUTBOX_REJECT);
+    answer_head(fx, consumer, OUTBOX_RETRY);
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 1);
+    OK(outbox_redrive(fx->conn, NULL, NULL, &fx->err));
+    drained_of(fx, consumer, "k", "1");
+    make_due(fx);
+    drained_of(fx, consumer, "k", "2 3");
+    CHECK_INT(count_waiting(fx), 0);
+}
+
+/* Two dead ones, redriven at a rate: what comes meanwhile is behind the second, too. */
+static void test_redrive_rate_order(struct fixture *fx)
+{
+    outbox_filter filter = OUTBOX_FILTER_INIT;
+    outbox_consumer *consumer = NULL;
+
+    fixture_set(fx, "ordering.dead", "continue");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    send_words(fx, "t", "k", "1 2");
+    answer_head(fx, consumer, OUTBOX_REJECT);
+    answer_head(fx, consumer, OUTBOX_REJECT);
+    filter.rate = 1;
+    OK(outbox_redrive(fx->conn, &filter, NULL, &fx->err));
+    make_head(fx, 2);
+    send_words(fx, "t", "k", "3");
+    drained_of(fx, consumer, "k", "1");
+    send_words(fx, "t", "k", "4");
+    drained_of(fx, consumer, "k", "");
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 2);
+    make_due(fx);
+    drained_of(fx, consumer, "k", "2 3 4");
+}
+
+/* 1, 3 and 5 are heads, the even ones behind them. */
+static outbox_consumer *three_heads(struct fixture *fx, const char *batch_size)
+{
+    outbox_consumer *consumer = NULL;
+
+    fixture_set(fx, "relay.batch_size", "10");
+    if ((consumer = fixture_consumer(fx, NULL)) == NULL)
+        return NULL;
+    send_words(fx, "t", "k", "1 2 3 4 5 6");
+    answer_head(fx, consumer, OUTBOX_RETRY);
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 5);
+    make_head(fx, 3);
+    make_head(fx, 5);
+    fixture_set(fx, "relay.batch_size", batch_size);
+    return fixture_consumer(fx, NULL);
+}
+
+/* All are due: they go in one order, wherever a batch ends. */
+static void test_heads_in_batch(struct fixture *fx)
+{
+    static const char *const sizes[] = {"100", "6", "5", "4", "3", "2", "1"};
+
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        struct fixture own;
+        outbox_consumer *consumer = NULL;
+
+        if (fixture_open(&own, fx->target) == 0 && (consumer = three_heads(&own, sizes[i])) != NULL) {
+            send_words(&own, "t", "k", "7 8");
+            make_due(&own);
+            drained_of(&own, consumer, "k", "1 2 3 4 5 6 7 8");
+            CHECK_INT(count_waiting(&own), 0);
+        }
+        fixture_close(&own);
+    }
+}
+
+/* Each is due alone, in any order: one goes once all before it have gone, and takes no more than its own with it. */
+static void test_heads_apart(struct fixture *fx)
+{
+    outbox_consumer *consumer = three_heads(fx, "100");
+
+    REQUIRE(consumer != NULL, "no consumer");
+    send_later(fx, "k", "7", HOUR_MS, 0);
+    drained_of(fx, consumer, "k", "");
+    make_one_due(fx, 5);
+    drained_of(fx, consumer, "k", "");
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 4);
+    make_one_due(fx, 1);
+    make_one_due(fx, 7);
+    send_words(fx, "t", "k", "8");
+    drained_of(fx, consumer, "k", "1 2");
+    CHECK_INT(count_state(fx, OUTBOX_RETRYING), 1);
+    make_due(fx);
+    drained_of(fx, consumer, "k", "3 4 5 6 7 8");
+    CHECK_INT(count_waiting(fx), 0);
+}
+
+/* The first of several heads is discarded: what was behind it goes, and does not wait for a later head. */
+static void test_discard_first_head(struct fixture *fx)
+{
+    outbox_consumer *consumer = three_heads(fx, "100");
+    outbox_filter filter = OUTBOX_FILTER_INIT;
+
+    REQUIRE(consumer != NULL, "no consumer");
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET state = 5, available_at = NULL WHERE seq = 1", fx->prefix), 0);
+    filter.state = OUTBOX_DEAD;
+    OK(outbox_discard(fx->conn, &filter, NULL, &fx->err));
+    drained_of(fx, consumer, "k", "2");
+    make_due(fx);
+    drained_of(fx, consumer, "k", "3 4 5 6");
+}
+
+/* A head that dies without blocking lets go what is behind it, though a later one waits. */
+static void test_dead_before_retry(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+
+    fixture_set(fx, "ordering.dead", "continue");
+    REQUIRE((consumer = three_heads(fx, "100")) != NULL, "no consumer");
+    make_one_due(fx, 1);
+    answer_head(fx, consumer, OUTBOX_REJECT);
+    drained_of(fx, consumer, "k", "2");
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 2);
+    /* The same when relays that let dead ones block had left it so. */
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET state = 5, available_at = NULL WHERE seq = 3", fx->prefix), 0);
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    drained_of(fx, consumer, "k", "4");
+    make_due(fx);
+    drained_of(fx, consumer, "k", "5 6");
+}
+
 /* The setting is changed by a restart: a consumer with another one. */
 static void test_dead_switched(struct fixture *fx)
 {
@@ -416,6 +616,15 @@ void suite_order(const struct target *target, const char *only)
         {"order: discard releases followers", test_discard_releases, 0},
         {"order: redrive keeps the order", test_redrive_order, 0},
         {"order: redrive starts attempts again", test_redrive_attempts, 1},
+        {"order: a scheduled message before a head", test_scheduled_before_retry, 0},
+        {"order: a scheduled message before a dead head", test_scheduled_before_dead, 0},
+        {"order: a dead head behind a waiting one", test_dead_behind_retry, 0},
+        {"order: a redriven message before a waiting one", test_redrive_before_retry, 0},
+        {"order: messages redriven at a rate", test_redrive_rate_order, 0},
+        {"order: several heads in a batch", test_heads_in_batch, 0},
+        {"order: several heads, due one by one", test_heads_apart, 0},
+        {"order: the first of several heads is discarded", test_discard_first_head, 0},
+        {"order: the first of several heads dies", test_dead_before_retry, 0},
         {"order: ordering=none", test_ordering_none, 0},
         {"order: keyless messages", test_keyless, 1},
         {"scheduled: holds nothing back, takes its place when due", test_scheduled, 0},

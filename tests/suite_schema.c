@@ -104,6 +104,23 @@ static void test_migrate_together(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 1);
 }
 
+/* One table of the outbox was dropped: migrating must not say that all is well. */
+static void test_incomplete(struct fixture *fx)
+{
+    static const char *const tables[] = {"messages", "lanes", "deferred", "published", "positions", "dedup", "audit"};
+    char name[64];
+
+    for (size_t i = 0; i < COUNT_OF(tables); i++) {
+        snprintf(name, sizeof name, "%s%s", fx->prefix, tables[i]);
+        CHECK_INT(db_exec(&fx->db, "ALTER TABLE %s RENAME TO away", name), 0);
+        EXPECT(outbox_migrate(fx->conn, NULL, &fx->err), OUTBOX_ERR_SCHEMA);
+        CHECK_STR(fx->name, "schema.incomplete");
+        CHECK(strstr(fx->message, name) != NULL, "%s is not named in: %s", name, fx->message);
+        CHECK_INT(db_exec(&fx->db, "ALTER TABLE away RENAME TO %s", name), 0);
+        OK(outbox_migrate(fx->conn, NULL, &fx->err));
+    }
+}
+
 static void test_missing(struct fixture *fx)
 {
     outbox_message m = text_message("t", "k", "1");
@@ -392,6 +409,7 @@ void suite_schema(const struct target *target, const char *only)
         {"schema: migrate, and migrate again", test_migrate, 1},
         {"schema: four processes migrate at once", test_migrate_together, 1},
         {"schema: missing tables", test_missing, 1},
+        {"schema: one table is gone", test_incomplete, 0},
         {"schema: settings that contradict the outbox", test_wrong_settle, 0},
         {"schema: tables that another driver made", test_other_dialect, 0},
         {"schema: position settling asks for a driver that can", test_no_position, 1},

@@ -141,12 +141,15 @@ void ctl_wake(struct ctl *ctl)
 int ctl_connect(struct ctl *ctl)
 {
     const char *dsn = cli_value(&ctl->cli, CTL_DSN);
+    bool creates = ctl->command->run == ctl_migrate && !cli_has(&ctl->cli, CTL_LIST);
     outbox_error *err = NULL;
 
     if (dsn == NULL)
         dsn = ctl->settings.dsn != NULL ? ctl->settings.dsn : getenv("OUTBOX_DSN");
     if (dsn == NULL || dsn[0] == '\0')
         return cli_usage(&ctl->cli, "which database? Give --dsn or set OUTBOX_DSN, for example to sqlite:/tmp/outbox.db");
+    if (!creates && outbox_conf_set(ctl->settings.conf, "conn.create", "off", &err) != OUTBOX_OK)
+        return cli_error(&ctl->cli, NULL, err);
     if (outbox_conn_open(dsn, ctl->settings.conf, &ctl->conn, &err) != OUTBOX_OK)
         return cli_error(&ctl->cli, NULL, err);
     return CLI_OK;

@@ -42,9 +42,9 @@ static const struct cli_option options[OPT__COUNT] = {
     [OPT_SET] = { "set", 's', "KEY=VALUE", "Changes a setting; can be repeated. See 'outboxctl settings'." },
     [OPT_CONFIG] = { "config", 'c', "FILE", "Reads dsn, publisher and settings from the section [outbox] of a file; "
                                             "what the command line says counts more." },
-    [OPT_ONCE] = { "once", '1', NULL, "Publishes what is ready now, then exits." },
-    [OPT_JSON_LOGS] = { "json-logs", 0, NULL, "Logs JSON, an object a line." },
-    [OPT_VERBOSE] = { "verbose", 'v', NULL, "Logs each batch." },
+    [OPT_ONCE] = { "once", '1', NULL, "Publishes what is ready, also what becomes so meanwhile, then exits." },
+    [OPT_JSON_LOGS] = { "json-logs", 0, NULL, "Logs JSON, an object a line, whoever writes to the standard error." },
+    [OPT_VERBOSE] = { "verbose", 'v', NULL, "Logs each batch, and each failed try to reach the database." },
     [OPT_QUIET] = { "quiet", 'q', NULL, "Logs warnings and errors only." },
     [OPT_HELP] = { "help", 'h', NULL, "Prints this and exits." },
     [OPT_VERSION] = { "version", 'V', NULL, "Prints the version and exits." },
@@ -68,8 +68,8 @@ static int print_help(const struct cli *cli)
 {
     printf("Usage: outboxd --dsn DSN --publisher URL [OPTION]...\n");
     cli_print_wrapped(stdout,
-                      "Delivers the messages of a transactional outbox until SIGTERM or SIGINT, which lets it finish what "
-                      "it has in hand; a second one makes it hurry.",
+                      "Delivers the messages of a transactional outbox until SIGTERM, SIGINT or SIGHUP, which lets it finish "
+                      "what it has in hand; a second one makes it hurry. It reads no settings again.",
                       0);
     printf("\nOptions:\n");
     cli_print_options(cli, CLI_BIT(OPT__COUNT) - 1);
@@ -183,21 +183,50 @@ static int log_error(struct daemon *d, outbox_error *err)
     return CLI_FAILED;
 }
 
-/* A database that is not there yet, may come; a DSN that does not exist, a driver that is missing (IM…) or a wrong
- * password (28…) is for somebody to correct. */
+/* A server that is not there yet, may come; what is wrong with the DSN is for somebody to correct. Names of errors and
+ * not SQLSTATEs: psqlODBC gives 08001 to nearly all of them. */
 static bool may_come_later(int rc, const outbox_error *err)
 {
-    const char *state = outbox_error_sqlstate(err);
+    static const char *const never[] = { "database.no_dsn",     "database.no_driver",  "database.password",
+                                         "database.permission", "database.unknown",    "database.file" };
+    const char *name = outbox_error_name(err);
 
-    if (strncmp(state, "IM", 2) == 0 || strncmp(state, "28", 2) == 0)
-        return false;
+    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+        if (strcmp(name, never[i]) == 0)
+            return false;
     return rc == OUTBOX_ERR_CONNECT || rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONFLICT || rc == OUTBOX_ERR_READONLY;
+}
+
+static time_t seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* Why the relay could not be started yet. */
+struct trouble {
+    char name[64]; /* of the error that was told last */
+    time_t since;
+};
+
+/* The same trouble is told once. */
+static void tell_trouble(struct daemon *d, struct trouble *trouble, const outbox_error *err, int ms)
+{
+    bool told = strcmp(trouble->name, outbox_error_name(err)) == 0;
+
+    snprintf(trouble->name, sizeof(trouble->name), "%s", outbox_error_name(err));
+    daemon_log_printf(&d->log, told ? OUTBOX_LOG_DEBUG : OUTBOX_LOG_WARNING,
+                      "%s; trying again in %d.%d s, then less and less often, in the end every %d s", outbox_error_message(err),
+                      ms / 1000, ms % 1000 / 100, RETRY_LAST_MS / 1000);
 }
 
 /* Starts the relay, as soon as the database is there. CLI_OK without `*started` when a signal came first. */
 static int start_relay(struct daemon *d, bool *started)
 {
     outbox_error *err = NULL;
+    struct trouble trouble = { "", seconds() };
     int rc;
 
     *started = false;
@@ -205,6 +234,9 @@ static int start_relay(struct daemon *d, bool *started)
         rc = outbox_relay_start(d->relay, &err);
         if (rc == OUTBOX_OK) {
             *started = true;
+            if (trouble.name[0] != '\0')
+                daemon_log_printf(&d->log, OUTBOX_LOG_WARNING, "connected to the database, after %lld s",
+                                  (long long)(seconds() - trouble.since));
             /* A signal that came while it started may have been too early for it. */
             if (is_stopping(d))
                 outbox_relay_stop(d->relay);
@@ -212,8 +244,7 @@ static int start_relay(struct daemon *d, bool *started)
         }
         if (!may_come_later(rc, err))
             return log_error(d, err);
-        daemon_log_printf(&d->log, OUTBOX_LOG_WARNING, "%s; trying again in %d.%d s", outbox_error_message(err), ms / 1000,
-                          ms % 1000 / 100);
+        tell_trouble(d, &trouble, err, ms);
         outbox_error_free(err);
         err = NULL;
         wait_ms(d, ms);
@@ -318,11 +349,11 @@ static int run(struct daemon *d)
     }
     if (d->cli.argument_count > 0)
         return cli_usage(&d->cli, "\"%s\" is no option", d->cli.arguments[0]);
+    block_signals(d);
     daemon_log_open(&d->log, cli_has(&d->cli, OPT_JSON_LOGS),
                     cli_has(&d->cli, OPT_VERBOSE)  ? OUTBOX_LOG_DEBUG
                     : cli_has(&d->cli, OPT_QUIET) ? OUTBOX_LOG_WARNING
                                                   : OUTBOX_LOG_INFO);
-    block_signals(d);
     status = open_all(d);
     if (status == CLI_OK)
         status = start_signals(d);
@@ -332,6 +363,7 @@ static int run(struct daemon *d)
         stop_signals(d);
     }
     close_all(d);
+    daemon_log_close(&d->log);
     return status;
 }
 

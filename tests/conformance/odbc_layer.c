@@ -190,6 +190,122 @@ static void test_errors(struct layer *l)
     CHECK(none == NULL && strstr(fx->message, "s3cr3t") == NULL, "a password in: %s", fx->message);
 }
 
+/* A call that fails with a name, and says so many things, in one line. */
+static void check_said(struct layer *l, int rc, const char *name, const char *const *said)
+{
+    struct fixture *fx = &l->fx;
+    const char *p;
+
+    CHECK(rc < 0, "%s did not fail", name);
+    EXPECT(rc, rc);
+    CHECK_STR(fx->name, name);
+    for (; *said != NULL; said++)
+        CHECK(strstr(fx->message, *said) != NULL, "no \"%s\" in: %s", *said, fx->message);
+    CHECK(strstr(fx->message, "  ") == NULL && strstr(fx->message, "Error while") == NULL, "noise in: %s", fx->message);
+    for (p = fx->message; *p != '\0'; p++)
+        CHECK((unsigned char)*p >= ' ', "a control character in: %s", fx->message);
+}
+
+/* A connection that fails: which one, why, and what to do. */
+static void test_connect_errors(struct layer *l)
+{
+    static const struct {
+        const char *database, *dsn, *name, *said[4];
+    } cases[] = {
+        { "sqlite", "no_such.db", "database.no_dsn", { "DSN no_such.db", "sqlite:PATH" } },
+        { "sqlite", "Driver=Nope;Database=d", "database.no_driver", { "Nope", "libsqliteodbc, odbc-postgresql" } },
+        { "sqlite", "sqlite:/no/such/folder/x.db", "database.file", { "database /no/such/folder/x.db", "its folder" } },
+        { "sqlite", "postgresql://u:s3cr3t@h/d?sslmode=require", "conn.url", { "postgresql://…", "Servername=" } },
+        { "sqlite", "mysql://h/d", "conn.url", { "mysql://…", "connection string" } },
+        { "postgresql", "Database=nodb;Username=outbox", "database.unknown", { "database nodb on", "\"nodb\"", "create it" } },
+        { "postgresql", "Database=outbox_test;Username=nouser", "database.password", { "\"nouser\"", "no such user" } },
+        { "postgresql", "Database=outbox_test;Username=outbox;Port=9", "database.connect", { "is the server there" } },
+    };
+    struct fixture *fx = &l->fx;
+    char dsn[600];
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        outbox_conn *conn = NULL;
+
+        if (strcmp(cases[i].database, fx->target->database) != 0)
+            continue;
+        snprintf(dsn, sizeof dsn, "%s", cases[i].dsn);
+        if (target_is_postgresql(fx->target))
+            snprintf(dsn, sizeof dsn, "Driver={PostgreSQL Unicode};Servername=%s;%s%s", getenv("PGHOST"), cases[i].dsn,
+                     strstr(cases[i].dsn, "Port=") == NULL ? ";Port=5432" : "");
+        check_said(l, outbox_conn_open(dsn, fx->conf, &conn, &fx->err), cases[i].name, cases[i].said);
+        CHECK(strstr(fx->message, "s3cr3t") == NULL, "a password in: %s", fx->message);
+        outbox_conn_close(conn);
+    }
+}
+
+/* A statement that fails: on which database, what was wrong, and advice for whoever reads it. */
+static void test_advice(struct layer *l)
+{
+    static const char *const again[] = { "dedup_key request 4711", "enqueued before, so roll back", NULL };
+    static const char *const id[] = { "the id 01890a5d-ac96-774b-bcce-b302099a8057", "enqueued before", NULL };
+    static const char *const aborted[] = { "roll back, then repeat the transaction", NULL };
+    static const char *const missing[] = { "(database ", "outboxctl migrate", NULL };
+    static const char *const mismatch[] = { "leads to", "leave the setting at auto", NULL };
+    struct fixture *fx = &l->fx;
+    const char *other = target_is_postgresql(fx->target) ? "sqlite" : "postgresql";
+    outbox_message m = text_message("t", "k", "1"), n = m;
+    outbox_conn *conn = fixture_connect(fx), *wrong = NULL;
+
+    REQUIRE(conn != NULL, "no connection");
+    check_said(l, outbox_enqueue(conn, &m, 1, NULL, &fx->err), "schema.missing", missing);
+    MUST(outbox_migrate(conn, NULL, &fx->err));
+    m.dedup_key = "request 4711";
+    n.id = "01890A5D-AC96-774B-BCCE-B302099A8057";
+    OK(outbox_enqueue(conn, &m, 1, NULL, &fx->err));
+    OK(outbox_enqueue(conn, &n, 1, NULL, &fx->err));
+    check_said(l, outbox_enqueue(conn, &m, 1, NULL, &fx->err), "database.duplicate", again);
+    OK(outbox_conn_begin(conn, &fx->err));
+    check_said(l, outbox_enqueue(conn, &n, 1, NULL, &fx->err), "database.duplicate", id);
+    n.id = NULL;
+    if (target_is_postgresql(fx->target))
+        check_said(l, outbox_enqueue(conn, &n, 1, NULL, &fx->err), "database.aborted", aborted);
+    OK(outbox_conn_rollback(conn, &fx->err));
+    fixture_set(fx, "driver", other);
+    check_said(l, outbox_conn_open(fx->dsn, fx->conf, &wrong, &fx->err), "driver.mismatch", mismatch);
+    outbox_conn_close(wrong);
+    fixture_set(fx, "driver", "auto");
+}
+
+/* What PostgreSQL's roles lack: the advice differs by what was denied. */
+static void test_denied(struct layer *l)
+{
+    static const char *const table[] = { "permission denied for table", "permissions.md", NULL };
+    static const char *const schema[] = { "permission denied for schema", "CREATE too", NULL };
+    static const char *const database[] = { "permission denied for database", "CREATE on the database", NULL };
+    struct fixture *fx = &l->fx;
+    outbox_message m = text_message("t", "k", "1");
+    outbox_conn *conn = NULL;
+    char dsn[600];
+
+    if (!target_is_postgresql(fx->target)) {
+        tap_skip("PostgreSQL's");
+        return;
+    }
+    CHECK_INT(db_exec(&fx->db, "CREATE ROLE nothing LOGIN"), 0);
+    snprintf(dsn, sizeof dsn, "%s;Username=nothing", fx->dsn);
+    REQUIRE(fixture_migrate(fx) == 0, "no tables");
+    if (OK(outbox_conn_open(dsn, fx->conf, &conn, &fx->err)))
+        check_said(l, outbox_enqueue(conn, &m, 1, NULL, &fx->err), "database.permission", table);
+    outbox_conn_close(conn);
+    conn = NULL;
+    fixture_set(fx, "schema.prefix", "denied_");
+    if (OK(outbox_conn_open(dsn, fx->conf, &conn, &fx->err)))
+        check_said(l, outbox_migrate(conn, NULL, &fx->err), "database.permission", schema);
+    outbox_conn_close(conn);
+    conn = NULL;
+    fixture_set(fx, "schema.name", "denied");
+    if (OK(outbox_conn_open(dsn, fx->conf, &conn, &fx->err)))
+        check_said(l, outbox_migrate(conn, NULL, &fx->err), "database.permission", database);
+    outbox_conn_close(conn);
+    CHECK_INT(db_exec(&fx->db, "DROP ROLE nothing"), 0);
+}
+
 /* No piece of a password may be left, in whatever a driver manager, a driver or libpq quotes. */
 static void test_secrets(struct layer *l)
 {
@@ -348,6 +464,9 @@ int main(int argc, char **argv)
         {"row counts", test_row_counts},
         {"transactions", test_transactions},
         {"errors", test_errors},
+        {"errors: connections", test_connect_errors},
+        {"errors: advice", test_advice},
+        {"errors: rights", test_denied},
         {"sqlite: any path", test_paths},
         {"sqlite: any relative path", test_relative_paths},
         {"no piece of a password is left", test_secrets},

@@ -49,7 +49,7 @@ static const struct trouble troubles[] = {
     {"read-only", "postgresql", "ALTER ROLE relay SET default_transaction_read_only = on",
      "ALTER ROLE relay RESET default_transaction_read_only", 1, 0, "once it, or the DSN's other server, takes writes"},
     {"permission", "postgresql", "REVOKE UPDATE ON %slanes FROM relay", "GRANT UPDATE ON %slanes TO relay", 0, 0,
-     "the role needs SELECT, INSERT, UPDATE and DELETE"},
+     "permissions.md lists what writers, relays"},
     {"login", "postgresql", "ALTER ROLE relay NOLOGIN", "ALTER ROLE relay LOGIN", 1, 0, "the right to log in"},
     {"too many connections", "postgresql", "ALTER ROLE relay CONNECTION LIMIT 0", "ALTER ROLE relay CONNECTION LIMIT -1", 1,
      0, "run fewer workers"},

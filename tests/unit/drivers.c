@@ -247,8 +247,9 @@ Test(drivers, statements_are_those_that_were_looked_at)
 /* What the library does without, by driver.h; a statement that is only for position settling needs the flag. */
 Test(drivers, nothing_is_missing)
 {
-    static const enum outbox_query optional[] = { Q_TOUCH, Q_CHARSET, Q_PACKET, Q_CLAIM, Q_CLAIM_POSITION, Q_SIZES, Q_SYSTEM, Q_LOW,
-                                                  Q_REBASE_LATE, Q_REBASE_NEW, Q_REBASE_LANE, Q_FUTURE, Q_WAKE };
+    static const enum outbox_query optional[] = { Q_TOUCH, Q_CHARSET, Q_PACKET, Q_MARK, Q_MARKED, Q_CLAIM,
+                                                  Q_CLAIM_POSITION, Q_SIZES,
+                                                  Q_SYSTEM, Q_LOW, Q_REBASE_LATE, Q_REBASE_NEW, Q_REBASE_LANE, Q_FUTURE, Q_WAKE };
     size_t d, q, o;
 
     for (d = 0; d < DRIVERS; d++)

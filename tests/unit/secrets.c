@@ -44,7 +44,7 @@ static void expect(const char *said, const char *shown)
     diagnostic = said;
     rc = outbox_conn_open("DSN=x", NULL, &conn, &err);
     cr_expect_eq(rc, OUTBOX_ERR_CONNECT, "\"%s\": %s", said, outbox_status_name(rc));
-    snprintf(want, sizeof(want), "cannot connect to the database: %s [SQLSTATE 28P01, native 101]; correct the user or the password in "
+    snprintf(want, sizeof(want), "cannot connect to the database (DSN x): %s [SQLSTATE 28P01, native 101]; correct the user or the password in "
              "the DSN", shown);
     cr_expect_str_eq(outbox_error_message(err), want, "\"%s\":\n%s, not\n%s", said, outbox_error_message(err), want);
     outbox_error_free(err);
@@ -73,7 +73,10 @@ Test(secrets, passwords_are_hidden)
         { "PWD=my secret;UID=u", "PWD=*********;UID=u" },
         { "PWD=my secret", "PWD=*********" },
         { "PWD = s3cr3t;UID=u", "PWD = ******;UID=u" },
-        { "PWD=  s3cr3t;UID=u", "PWD=  ******;UID=u" },
+        { "PWD=  s3cr3t;UID=u", "PWD= ******;UID=u" },
+        /* One line, and without what psqlODBC was doing itself. */
+        { "ERROR:  it is\tnot\r\n\nthere;\nError while executing the query", "ERROR: it is not there" },
+        { "ends;\n", "ends;" },
         /* In braces a semicolon may stand in it, and "}}" is one brace; in libpq's quotes too. */
         { "PWD={s3cr3t};UID=u", "PWD=********;UID=u" },
         { "PWD={a;b};UID=u", "PWD=*****;UID=u" },

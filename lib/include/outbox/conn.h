@@ -17,8 +17,8 @@
 OUTBOX_BEGIN_DECLS
 
 /**
- * Uses an ODBC connection of the application's. The library then never commits, rolls back, sets a
- * connection attribute, or closes it.
+ * Uses an ODBC connection of the application's. The library then never sets a connection attribute or
+ * closes it, and never ends a transaction that it did not begin: outbox_enqueue() begins one only when none is open.
  *
  * @param[in]  hdbc  an SQLHDBC that is connected; must outlive the outbox_conn
  * @param[in]  conf  settings (schema.*, driver, enqueue.*), or NULL for the defaults; copied

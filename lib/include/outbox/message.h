@@ -45,7 +45,9 @@ typedef struct outbox_message {
 
 /**
  * Writes messages to the outbox, in the transaction that is open on the connection. All arguments are checked
- * before anything is written. After an error of the database the transaction must be rolled back.
+ * before anything is written. After an error of the database the transaction must be rolled back. When none is open,
+ * the call is a transaction of its own; where it cannot be told whether the application began one by SQL
+ * (OUTBOX_ERR_STATE), switch autocommit off.
  *
  * @param[in]  conn      a connection, in the application's transaction
  * @param[in]  messages  count messages; order within a key is their order here
@@ -53,7 +55,7 @@ typedef struct outbox_message {
  * @param[out] ids       room for count ids, or NULL; filled before anything is written
  * @param[out] err       names the message by its index, the field and the limit
  * @return OUTBOX_OK, OUTBOX_ERR_INVALID (nothing was written), OUTBOX_ERR_DUPLICATE, OUTBOX_ERR_SCHEMA,
- *         OUTBOX_ERR_SYSTEM (no random bytes for an id), and the database's errors. Since 0.1.
+ *         OUTBOX_ERR_STATE, OUTBOX_ERR_SYSTEM (no random bytes for an id), and the database's errors. Since 0.1.
  */
 OUTBOX_API int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t count, outbox_id *ids,
                               outbox_error **err);

@@ -13,6 +13,7 @@ dist_man_MANS += \
 	%D%/outbox_errors.7
 
 dist_doc_DATA = \
+	%D%/drivers.md \
 	%D%/json.md \
 	%D%/performance.md \
 	%D%/permissions.md

@@ -7,6 +7,7 @@
 static const struct outbox_driver *const drivers[] = {
     &outbox_driver__postgresql,
     &outbox_driver__sqlite,
+    &outbox_driver__mariadb,
     &outbox_driver__generic,
 };
 

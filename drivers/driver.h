@@ -16,6 +16,8 @@ enum outbox_query {
     Q_META,             /* name, value: tt */
     Q_TOUCH,            /* a write that changes nothing, before anything is read in the application's transaction; or NULL */
     Q_CLOCK,            /* the server's time: i */
+    Q_CHARSET,          /* in which the connection sends text, which has to be utf8…: t; NULL: it can be no other */
+    Q_PACKET,           /* bytes that the server takes in one statement: i; NULL: it sets no such limit */
     Q_MARK,             /* leaves a mark until the transaction ends, be it one of this statement alone; or NULL */
     Q_MARKED,           /* 1 when it is there, so that a transaction is open: i */
     Q_INSERT,           /* enqueue rows */
@@ -40,7 +42,8 @@ enum outbox_query {
     Q_ARCHIVE_DEFERRED,
     Q_JOURNAL,          /* note where a lane's position is now */
     Q_DEFER,            /* copy messages by seq to the deferred ones */
-    Q_FAIL,             /* the same, each with its state, attempts, wait (scheduled: its own time) and error */
+    Q_FAIL,             /* the same, each with its state, attempts, wait (scheduled: its own time) and error; repeated, or
+                         * for one */
     Q_FAIL_DEFERRED,    /* state, attempts, wait and error of deferred ones that failed again */
     Q_DUE,              /* seq, key_hash, bytes, state; of its key: the last retry and dead before it, the first retry,
                          * dead and held behind it: iiiiiiiii */
@@ -104,6 +107,7 @@ enum outbox_query {
 
 #define OUTBOX_DRIVER_POSITION 1u        /* can settle by position */
 #define OUTBOX_DRIVER_SETTLE_RETURNS 2u  /* Q_SETTLE_POSITION answers with a row: the new xbound */
+#define OUTBOX_DRIVER_INDEX_SCHEMA 16u   /* CREATE INDEX has the schema before the index, not before the table */
 #define OUTBOX_DRIVER_BEGIN_TELLS 4u     /* `begin` in an open transaction is OUTBOX_ERR_STATE, and does nothing to it */
 #define OUTBOX_DRIVER_CLAIM_LOCKS 8u     /* Q_CLAIM locks out writers even when it finds nothing: look first */
 
@@ -127,11 +131,19 @@ struct outbox_driver {
     const char *dialect;        /* folder of migrations */
     const char *const *dbms;    /* what SQL_DBMS_NAME starts with; ends with NULL */
     unsigned flags;
+    const char *quote;          /* around names */
     const char *now;            /* microseconds since 1970 UTC, by the server's clock, of this statement */
     const char *bytes;          /* of the columns payload and headers, which may be NULL, without reading them */
     const char *limit;          /* what follows ORDER BY */
     const char *text;           /* type for CAST of an error text */
+    const char *number;         /* type for CAST of a number of 64 bits */
     const char *id;             /* how the parameter :id is written into the column id */
+    /* What the generic schema is made of. */
+    const char *sequence;       /* the rest of a column that numbers rows, and is the primary key */
+    const char *uuid, *long_text, *long_bytes; /* types */
+    const char *table_end;      /* what follows a table's columns */
+    const char *if_not_exists;  /* where what makes tables commits; else "" */
+    const char *insert_new;     /* INSERT INTO, or what passes over rows that are there when that can be */
     const char *begin, *commit, *rollback; /* SQL; NULL: the ODBC calls */
     const char *migrate_lock;   /* first statement of the migrating transaction; NULL: none */
     const char *create_schema;  /* NULL: schemas are not made here */
@@ -145,12 +157,45 @@ struct outbox_driver {
     const char *sql[Q__COUNT];
 };
 
+/* What a message keeps wherever it goes. */
+#define OUTBOX_COPIED "id, topic, partition_key, payload, headers, content_type, message_type, max_attempts, created_at"
+
+/* What became of one message: bound for each, written for all at once. */
+#define OUTBOX_OUTCOME                                                                                                  \
+    "(CAST(:seq AS {number}), CAST(:state AS {number}), CAST(:attempts AS {number}), CAST(:delay AS {number}), "        \
+    "CAST(:error AS {text}), CAST(:key_hash AS {number}))"
+
+/* Q_FAIL and Q_FAIL_DEFERRED for many, where VALUES is a table, and an UPDATE may begin with WITH. */
+#define OUTBOX_FAIL                                                                                                     \
+    "INSERT INTO {deferred} (lane, seq, " OUTBOX_COPIED ", state, attempts, available_at, last_error, key_hash, "       \
+    "deferred_at) WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTBOX_OUTCOME "]]) "           \
+    "SELECT lane, seq, " OUTBOX_COPIED ", vstate, vattempts, CASE WHEN vstate = 2 THEN available_at ELSE "              \
+    "{now} + vdelay END, verror, vkey, {now} "                                                                          \
+    "FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane"
+#define OUTBOX_FAIL_DEFERRED                                                                                            \
+    "WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTBOX_OUTCOME "]]) UPDATE {deferred} SET "  \
+    "state = (SELECT vstate FROM v WHERE vseq = seq), attempts = (SELECT vattempts FROM v WHERE vseq = seq), "          \
+    "available_at = {now} + (SELECT vdelay FROM v WHERE vseq = seq), "                                                  \
+    "last_error = (SELECT verror FROM v WHERE vseq = seq), deferred_at = {now} "                                        \
+    "WHERE lane = :lane AND seq IN (SELECT vseq FROM v)"
+
+/* Q_PROMOTE likewise: the first held one of a key is looked up by its index, however many there are. */
+#define OUTBOX_PROMOTE                                                                                                 \
+    "WITH v (vkey) AS (VALUES [[(CAST(:key_hash AS {number}))]]) UPDATE {deferred} SET state = 3, "                    \
+    "available_at = {now} WHERE lane = :lane AND state = 4 AND seq IN (SELECT (SELECT MIN(f.seq) FROM {deferred} f "   \
+    "WHERE f.lane = :lane AND f.key_hash = vkey AND f.state = 4) FROM v) AND "                                         \
+    "(SELECT MIN(h.seq) FROM {deferred} h WHERE h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND "        \
+    "h.state = 3 AND h.seq < {deferred_plain}.seq) IS NULL AND "                                                       \
+    "(SELECT MIN(h.seq) FROM {deferred} h WHERE h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND "        \
+    "h.state = :dead AND h.seq < {deferred_plain}.seq) IS NULL"
+
 /* Record columns, in the order in which every reading statement gives them; see record.c. */
 #define OUTBOX_RECORD_TYPES "iitttbtttiiiittii"
 
 extern const struct outbox_driver outbox_driver__generic;
 extern const struct outbox_driver outbox_driver__postgresql;
 extern const struct outbox_driver outbox_driver__sqlite;
+extern const struct outbox_driver outbox_driver__mariadb;
 
 /* By name, or by what the server calls itself; "generic" on a known server speaks with that server's expressions.
  * NULL: no driver of that name. */

@@ -5,30 +5,24 @@
  * State numbers are those of enum outbox_state: 2 scheduled, 3 retry, 4 held, 5 dead. */
 #include "driver.h"
 
-#define COPIED "id, topic, partition_key, payload, headers, content_type, message_type, max_attempts, created_at"
+#define COPIED OUTBOX_COPIED
 
 /* Record columns; the fetch types stand in OUTBOX_RECORD_TYPES. m is whatever is read. */
 #define COLUMNS                                                                                                         \
     "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "             \
     "m.max_attempts, m.created_at, m.available_at, "
 #define PENDING(of) "CASE WHEN " of "available_at > {now} THEN 2 ELSE 1 END"
-#define RAW COLUMNS PENDING("m.") ", CAST(NULL AS {text}), CAST(NULL AS {text}), "  \
-    "CAST(0 AS INTEGER), CAST(0 AS INTEGER)"
+#define RAW COLUMNS PENDING("m.") ", CAST(NULL AS {text}), CAST(NULL AS {text}), CAST(0 AS {number}), CAST(0 AS {number})"
 #define ANY_DEFERRED "(SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane)"
-#define DEFERRED COLUMNS "m.state, m.last_error, CAST(NULL AS {text}), m.attempts, CAST(0 AS INTEGER)"
+#define DEFERRED COLUMNS "m.state, m.last_error, CAST(NULL AS {text}), m.attempts, CAST(0 AS {number})"
 #define DELIVERED "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "\
-    "m.max_attempts, m.created_at, CAST(NULL AS INTEGER), CAST(6 AS INTEGER), m.last_error, CAST(NULL AS {text}), "     \
+    "m.max_attempts, m.created_at, CAST(NULL AS {number}), CAST(6 AS {number}), m.last_error, CAST(NULL AS {text}), "   \
     "m.attempts, m.published_at"
 
 /* The nearest of a deferred message's key on one side of it, in one state: a probe of an index. */
 #define OF_KEY(which, side, state)                                                                                      \
     "(SELECT " which "(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = " state  \
     " AND f.seq " side " m.seq AND m.key_hash <> 0)"
-
-/* What became of one message: bound for each, written for all at once. */
-#define OUTCOME                                                                                                         \
-    "(CAST(:seq AS BIGINT), CAST(:state AS INTEGER), CAST(:attempts AS INTEGER), CAST(:delay AS BIGINT), "              \
-    "CAST(:error AS {text}), CAST(:key_hash AS BIGINT))"
 
 static const char *const dbms[] = { NULL };
 
@@ -72,11 +66,20 @@ const struct outbox_driver outbox_driver__generic = {
     .dialect = "generic",
     .dbms = dbms,
     /* Standard SQL as far as it goes; a server that wants it otherwise gets a driver of its own. */
+    .quote = "\"",
     .now = "CAST(EXTRACT(EPOCH FROM CURRENT_TIMESTAMP) * 1000000 AS BIGINT)",
     .bytes = "OCTET_LENGTH(m.payload) + COALESCE(OCTET_LENGTH(m.headers), 0)",
     .limit = "FETCH FIRST :limit ROWS ONLY",
     .text = "VARCHAR(1000)",
+    .number = "BIGINT",
     .id = ":id",
+    .sequence = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    .uuid = "CHAR(36)",
+    .long_text = "CLOB",
+    .long_bytes = "BLOB",
+    .table_end = "",
+    .if_not_exists = "",
+    .insert_new = "INSERT INTO",
     .errors = errors,
     .sql = {
         [Q_META] = "SELECT name, value FROM {meta}",
@@ -124,19 +127,18 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, published_at) SELECT lane, pos, low, {now} FROM {lanes} "
                       "WHERE lane = :lane",
         [Q_DEFER] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, key_hash, "
-                    "deferred_at) SELECT lane, seq, " COPIED ", CAST(:state AS INTEGER), CAST(:attempts AS INTEGER), "
-                    "{now} + CAST(:delay AS BIGINT), CAST(:error AS {text}), CAST(:key_hash AS BIGINT), {now} "
+                    "deferred_at) SELECT lane, seq, " COPIED ", CAST(:state AS {number}), CAST(:attempts AS {number}), "
+                    "{now} + CAST(:delay AS {number}), CAST(:error AS {text}), CAST(:key_hash AS {number}), {now} "
                     "FROM {messages} WHERE lane = :lane AND seq IN ([[:seq]])",
+        /* One at a time: no way to give each row its own values is known to all. */
         [Q_FAIL] = "INSERT INTO {deferred} (lane, seq, " COPIED ", state, attempts, available_at, last_error, key_hash, "
-                   "deferred_at) WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTCOME "]]) "
-                   "SELECT lane, seq, " COPIED ", vstate, vattempts, CASE WHEN vstate = 2 THEN available_at ELSE "
-                   "{now} + vdelay END, verror, vkey, {now} FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane",
-        [Q_FAIL_DEFERRED] =
-            "WITH v (vseq, vstate, vattempts, vdelay, verror, vkey) AS (VALUES [[" OUTCOME "]]) UPDATE {deferred} SET "
-            "state = (SELECT vstate FROM v WHERE vseq = seq), attempts = (SELECT vattempts FROM v WHERE vseq = seq), "
-            "available_at = {now} + (SELECT vdelay FROM v WHERE vseq = seq), "
-            "last_error = (SELECT verror FROM v WHERE vseq = seq), deferred_at = {now} "
-            "WHERE lane = :lane AND seq IN (SELECT vseq FROM v)",
+                   "deferred_at) SELECT lane, seq, " COPIED ", CAST(:state AS {number}), CAST(:attempts AS {number}), "
+                   "CASE WHEN CAST(:state AS {number}) = 2 THEN available_at ELSE {now} + CAST(:delay AS {number}) END, "
+                   "CAST(:error AS {text}), CAST(:key_hash AS {number}), {now} "
+                   "FROM {messages} WHERE lane = :lane AND seq = :seq",
+        [Q_FAIL_DEFERRED] = "UPDATE {deferred} SET state = :state, attempts = :attempts, "
+                            "available_at = {now} + CAST(:delay AS {number}), last_error = :error, deferred_at = {now} "
+                            "WHERE lane = :lane AND seq = :seq",
         [Q_DUE] = "SELECT m.seq, m.key_hash, {bytes}, m.state, " OF_KEY("MAX", "<", "3") ", " OF_KEY("MAX", "<", "5") ", "
                   OF_KEY("MIN", ">", "3") ", " OF_KEY("MIN", ">", "5") ", " OF_KEY("MIN", ">", "4") " FROM {deferred} m "
                   "WHERE m.lane = :lane AND m.available_at <= {now} ORDER BY m.lane, m.available_at, m.seq {limit}",
@@ -150,15 +152,12 @@ const struct outbox_driver outbox_driver__generic = {
                             "available_at IS NOT NULL AND seq IN ([[:seq]])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_DISCARD_DEFERRED] = "DELETE FROM {deferred} WHERE lane = :lane AND state = :state AND seq IN ([[:seq]])",
-        /* The first held one of a key is looked up by its index, however many there are. */
         [Q_PROMOTE] =
-            "WITH v (vkey) AS (VALUES [[(CAST(:key_hash AS BIGINT))]]) UPDATE {deferred} SET state = 3, "
-            "available_at = {now} WHERE lane = :lane AND state = 4 AND seq IN (SELECT (SELECT MIN(f.seq) FROM {deferred} f "
-            "WHERE f.lane = :lane AND f.key_hash = vkey AND f.state = 4) FROM v) AND "
-            "(SELECT MIN(h.seq) FROM {deferred} h WHERE h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND "
-            "h.state = 3 AND h.seq < {deferred_plain}.seq) IS NULL AND "
-            "(SELECT MIN(h.seq) FROM {deferred} h WHERE h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND "
-            "h.state = :dead AND h.seq < {deferred_plain}.seq) IS NULL",
+            "UPDATE {deferred} SET state = 3, available_at = {now} WHERE lane = :lane AND key_hash IN ([[:key_hash]]) AND "
+            "state = 4 AND seq = (SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = :lane AND "
+            "f.key_hash = {deferred_plain}.key_hash AND f.state = 4) AND NOT EXISTS (SELECT 1 FROM {deferred} h WHERE "
+            "h.lane = :lane AND h.key_hash = {deferred_plain}.key_hash AND h.state IN (3, :dead) AND "
+            "h.seq < {deferred_plain}.seq)",
         [Q_STRANDED] =
             "SELECT DISTINCT m.lane, m.key_hash FROM {deferred} m WHERE m.state = 5 AND m.key_hash <> 0 AND "
             "(SELECT MIN(f.seq) FROM {deferred} f WHERE f.lane = m.lane AND f.key_hash = m.key_hash AND f.state = 4) < "
@@ -207,7 +206,7 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_LIST_DEFERRED] = "SELECT " DEFERRED " FROM {deferred} m WHERE 1 = 1",
         [Q_LIST_DELIVERED] = "SELECT " DELIVERED " FROM {published} m WHERE 1 = 1",
         [Q_LIST_DELIVERED_POSITION] =
-            "SELECT " COLUMNS "CAST(6 AS INTEGER), CAST(NULL AS {text}), CAST(NULL AS {text}), CAST(0 AS INTEGER), "
+            "SELECT " COLUMNS "CAST(6 AS {number}), CAST(NULL AS {text}), CAST(NULL AS {text}), CAST(0 AS {number}), "
             "(SELECT MIN(p.published_at) FROM {positions} p WHERE p.lane = m.lane AND p.pos = "
             "(SELECT MIN(q.pos) FROM {positions} q WHERE q.lane = m.lane AND q.pos >= m.seq)) "
             "FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE m.seq <= l.pos",

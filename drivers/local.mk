@@ -5,6 +5,7 @@ lib_liboutbox_core_la_SOURCES += \
 	%D%/conninfo.c \
 	%D%/driver.c \
 	%D%/generic.c \
+	%D%/mariadb.c \
 	%D%/postgresql.c \
 	%D%/sqlite.c
 

@@ -20,7 +20,7 @@
     X(SCHEMA_SETTLE, "schema.settle", CHOICE, "auto", 0, 0, "auto|position|delete",                                     \
       "How published messages are noted. Only chosen when the outbox is created; auto: position where the database can "\
       "prove what is behind (PostgreSQL, SQLite), delete elsewhere.")                                                   \
-    X(DRIVER, "driver", CHOICE, "auto", 0, 0, "auto|generic|postgresql|sqlite",                                         \
+    X(DRIVER, "driver", CHOICE, "auto", 0, 0, "auto|generic|postgresql|sqlite|mariadb",                                         \
       "Which dialect to speak; auto: what the connection says it is.")                                                  \
     X(CONN_TIMEOUT, "conn.timeout", DURATION, "15s", CONF_US_, 3600 * CONF_US_, NULL,                                   \
       "How long a connection of the library's own waits for a server that the network cuts off: when it connects, sends, "\

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The generic driver speaks to a server that has a dialect with that dialect's expressions, not with its statements. */
+/* The generic driver speaks to a server that has a dialect with that dialect's expressions, in tables of its own, and
+ * not with its statements; but what is a trait of the server holds for both. */
 static void choose(outbox_conn *conn, const struct outbox_driver *driver, const struct outbox_driver *native)
 {
     conn->driver = *driver;
@@ -16,17 +17,20 @@ static void choose(outbox_conn *conn, const struct outbox_driver *driver, const 
         return;
     conn->driver = *native;
     conn->driver.name = driver->name;
-    conn->driver.flags = driver->flags | (native->flags & OUTBOX_DRIVER_BEGIN_TELLS);
+    conn->driver.dialect = driver->dialect;
+    conn->driver.flags = driver->flags | (native->flags & (OUTBOX_DRIVER_BEGIN_TELLS | OUTBOX_DRIVER_INDEX_SCHEMA));
     conn->driver.wake_module = NULL;
     memcpy(conn->driver.sql, driver->sql, sizeof(conn->driver.sql));
     conn->driver.sql[Q_TOUCH] = native->sql[Q_TOUCH];
+    conn->driver.sql[Q_CHARSET] = native->sql[Q_CHARSET];
+    conn->driver.sql[Q_PACKET] = native->sql[Q_PACKET];
     conn->driver.sql[Q_MARK] = native->sql[Q_MARK];
     conn->driver.sql[Q_MARKED] = native->sql[Q_MARKED];
 }
 
 static int identify(outbox_conn *conn, outbox_error **err)
 {
-    static const char *const wanted[] = { NULL, "generic", "postgresql", "sqlite" };
+    static const char *const wanted[] = { NULL, "generic", "postgresql", "sqlite", "mariadb" };
     const char *name = wanted[outbox_conf__number(conn->conf, CONF_DRIVER)];
     const struct outbox_driver *native;
     char dbms[128] = "";
@@ -323,6 +327,13 @@ int outbox_conn_execute(outbox_conn *conn, const char *sql, outbox_error **err)
     return rc;
 }
 
+static int take_number(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    (void)err;
+    *(int64_t *)ctx = cells[0].number;
+    return OUTBOX_OK;
+}
+
 static int take_meta(void *ctx, const struct outbox_value *cells, outbox_error **err)
 {
     outbox_conn *conn = ctx;
@@ -335,6 +346,8 @@ static int take_meta(void *ctx, const struct outbox_value *cells, outbox_error *
         conn->lanes = atoi(value);
     else if (strcmp(name, "settle") == 0)
         conn->position = strcmp(value, "position") == 0;
+    else if (strcmp(name, "dialect") == 0)
+        snprintf(conn->dialect, sizeof(conn->dialect), "%s", value);
     else if (strcmp(name, "system") == 0)
         snprintf(conn->system, sizeof(conn->system), "%s", value);
     return OUTBOX_OK;
@@ -358,12 +371,45 @@ static int check_facts(outbox_conn *conn, outbox_error **err)
                                  "the outbox's tables are of version %d, this library needs %d: %s", conn->version,
                                  OUTBOX_SCHEMA_VERSION,
                                  conn->version > OUTBOX_SCHEMA_VERSION ? "use a newer library" : "run `outboxctl migrate`");
+    if (conn->dialect[0] != '\0' && strcmp(conn->dialect, conn->driver.dialect) != 0)
+        return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "driver.other_dialect",
+                                 "this outbox was made by the driver \"%s\", and \"%s\" was going to use it: set driver "
+                                 "to %s", conn->dialect, conn->driver.name, conn->dialect);
     if (settle != SETTLE_AUTO && (settle == SETTLE_POSITION) != conn->position)
         return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.settle_differs",
                                  "schema.settle is %s, but this outbox was created to settle by %s; leave the setting at "
                                  "auto, or create another outbox",
                                  settle == SETTLE_POSITION ? "position" : "delete", conn->position ? "position" : "delete");
     return outbox_conn__check_settle(&conn->driver, conn->position, err);
+}
+
+static int take_charset(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    const char *charset = cells[0].data != NULL ? cells[0].data : "";
+
+    (void)ctx;
+    if (strncmp(charset, "utf8", 4) == 0)
+        return OUTBOX_OK;
+    return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.charset",
+                             "this connection sends text as %.40s, in which the outbox's UTF-8 would be taken for "
+                             "other letters: connect with CHARSET=utf8mb4", charset);
+}
+
+/* What the server and the connection are set to. */
+static int check_session(outbox_conn *conn, outbox_error **err)
+{
+    outbox_arena arena = { NULL };
+    struct outbox_result charset = { "t", &arena, take_charset, NULL, 0 };
+    struct outbox_result packet = { "i", NULL, take_number, &conn->packet, 0 };
+    struct outbox_args args = { .set = 0 };
+    int rc = OUTBOX_OK;
+
+    if (outbox_conn__sql(conn, Q_CHARSET) != NULL)
+        rc = outbox_conn__run(conn, Q_CHARSET, &args, 0, "ask for the character set", &charset, err);
+    if (rc == OUTBOX_OK && outbox_conn__sql(conn, Q_PACKET) != NULL)
+        rc = outbox_conn__run(conn, Q_PACKET, &args, 0, "ask how long a statement may be", &packet, err);
+    outbox_arena__free(&arena);
+    return rc;
 }
 
 int outbox_conn__load(outbox_conn *conn, outbox_error **err)
@@ -376,6 +422,7 @@ int outbox_conn__load(outbox_conn *conn, outbox_error **err)
     if (conn->lanes > 0)
         return OUTBOX_OK;
     conn->version = 0;
+    conn->dialect[0] = '\0';
     if (outbox_conn__sql(conn, Q_TOUCH) != NULL && outbox_odbc__is_borrowed(conn->odbc)) {
         rc = outbox_conn__run(conn, Q_TOUCH, &args, 0, "read what the outbox is", NULL, err);
         if (rc != OUTBOX_OK)
@@ -385,16 +432,11 @@ int outbox_conn__load(outbox_conn *conn, outbox_error **err)
     outbox_arena__free(&arena);
     if (rc == OUTBOX_OK)
         rc = check_facts(conn, err);
+    if (rc == OUTBOX_OK)
+        rc = check_session(conn, err);
     if (rc != OUTBOX_OK)
         conn->lanes = 0;
     return rc;
-}
-
-static int take_number(void *ctx, const struct outbox_value *cells, outbox_error **err)
-{
-    (void)err;
-    *(int64_t *)ctx = cells[0].number;
-    return OUTBOX_OK;
 }
 
 int outbox_conn__now(outbox_conn *conn, int64_t *now, outbox_error **err)

@@ -11,7 +11,7 @@
 
 /* Statements with repeated parts are kept in these sizes. */
 #define OUTBOX_SIZES 4
-#define OUTBOX_NAMES 48
+#define OUTBOX_NAMES 64
 
 struct outbox_cached {
     outbox_stmt *stmt;
@@ -28,6 +28,8 @@ struct outbox_conn {
     int lanes;      /* 0: not asked yet */
     int position;   /* settle by position */
     int version;
+    int64_t packet; /* bytes that the server takes in one statement; 0: no limit is known */
+    char dialect[20]; /* in which the tables were made */
     char system[80];
     int in_transaction;
     int doomed;     /* a statement failed in this transaction: it can only be rolled back */

@@ -21,6 +21,7 @@
 #define DEDUP_MAX_CHARS 200
 #define HEADERS_MAX ((size_t)1024 * 1024)
 #define CHUNK_BYTES ((size_t)16 * 1024 * 1024)
+#define OTHER_BYTES ((size_t)8 * 1024) /* of a row beside payload and headers, at the most, and of the statement's text */
 
 #define MESSAGE_LEAST OUTBOX_SIZE_TO(outbox_message, max_attempts)
 
@@ -364,14 +365,36 @@ static int check_unique(const struct call *call, outbox_error **err)
     return rc;
 }
 
-/* How many rows go into the next statement: a kept size, and not too many bytes at once. */
-static size_t chunk_of(const struct row *rows, size_t left)
+static size_t row_bytes(const struct row *row)
 {
-    size_t n = outbox_conn__chunk(left), bytes = 0, i;
+    return row->m->payload_size + (row->headers != NULL ? strlen(row->headers) : 0);
+}
 
+/* A server that takes no longer statements would end the connection, and with it the caller's transaction. */
+static int check_packets(const outbox_conn *conn, const struct call *call, outbox_error **err)
+{
+    char what[200];
+    size_t i;
+
+    for (i = 0; i < call->count && conn->packet > 0; i++)
+        if (row_bytes(&call->rows[i]) + OTHER_BYTES > (uint64_t)conn->packet) {
+            snprintf(what, sizeof(what), "payload and headers have %zu bytes, but the server takes no statement above "
+                     "%lld (max_allowed_packet)", row_bytes(&call->rows[i]), (long long)conn->packet);
+            return bad(err, i, "enqueue.payload_too_large", what);
+        }
+    return OUTBOX_OK;
+}
+
+/* How many rows go into the next statement: a kept size, and not too many bytes at once. */
+static size_t chunk_of(const outbox_conn *conn, const struct row *rows, size_t left)
+{
+    size_t n = outbox_conn__chunk(left), bytes = 0, most = CHUNK_BYTES, i;
+
+    if (conn->packet > 0 && (uint64_t)conn->packet < most)
+        most = (size_t)conn->packet;
     for (i = 0; i < n; i++) {
-        bytes += rows[i].m->payload_size + (rows[i].headers != NULL ? strlen(rows[i].headers) : 0);
-        if (bytes > CHUNK_BYTES && i > 0)
+        bytes += row_bytes(&rows[i]) + (conn->packet > 0 ? OTHER_BYTES : 0);
+        if (bytes > most && i > 0)
             return outbox_conn__chunk(i);
     }
     return n;
@@ -384,7 +407,7 @@ static int insert_all(outbox_conn *conn, const struct call *call, outbox_error *
     int rc = OUTBOX_OK;
 
     for (at = 0; at < call->count && rc == OUTBOX_OK; at += n) {
-        n = chunk_of(call->rows + at, call->count - at);
+        n = chunk_of(conn, call->rows + at, call->count - at);
         rc = insert_dedup(conn, call->rows + at, n, err);
         args.ctx = call->rows + at;
         if (rc == OUTBOX_OK)
@@ -393,21 +416,23 @@ static int insert_all(outbox_conn *conn, const struct call *call, outbox_error *
     return rc;
 }
 
-static int takes_several(const struct call *call)
+static int takes_several(const outbox_conn *conn, const struct call *call)
 {
     size_t i;
 
     for (i = 0; i < call->count; i++)
         if (call->rows[i].m->id != NULL || (call->rows[i].m->dedup_key != NULL && call->rows[i].m->dedup_key[0] != '\0'))
             return 1;
-    return chunk_of(call->rows, call->count) < call->count;
+    return chunk_of(conn, call->rows, call->count) < call->count;
 }
 
 /* All or nothing. One statement is that by itself; several need a transaction, if none is open. */
 static int insert(outbox_conn *conn, const struct call *call, outbox_error **err)
 {
-    int was_open = conn->in_transaction, rc = takes_several(call) ? outbox_conn__begin_unless_open(conn, err) : OUTBOX_OK;
+    int was_open = conn->in_transaction, rc = OUTBOX_OK;
 
+    if (takes_several(conn, call))
+        rc = outbox_conn__begin_unless_open(conn, err);
     if (rc != OUTBOX_OK)
         return rc;
     rc = insert_all(conn, call, err);
@@ -453,6 +478,8 @@ int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t cou
     rc = prepare_rows(conn, messages, &call, err);
     if (rc == OUTBOX_OK)
         rc = check_unique(&call, err);
+    if (rc == OUTBOX_OK)
+        rc = check_packets(conn, &call, err);
     for (i = 0; i < count && rc == OUTBOX_OK && ids != NULL; i++)
         ids[i] = call.rows[i].id;
     if (rc == OUTBOX_OK)

@@ -208,7 +208,7 @@ int outbox_migrations_print(const char *dialect, const outbox_conf *conf, char *
     *sql = NULL;
     if (driver == NULL)
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "migrate.no_dialect",
-                                 "there is no dialect \"%.40s\": postgresql, sqlite and generic are there",
+                                 "there is no dialect \"%.40s\": postgresql, sqlite, mariadb and generic are there",
                                  dialect != NULL ? dialect : "");
     rc = outbox_conf__copy(conf, &copy, err);
     if (rc != OUTBOX_OK)

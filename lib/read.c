@@ -388,8 +388,7 @@ static int read_new(struct reader *r, outbox_error **err)
     outbox_args__text(&args, P_XBOUND, batch->xbound);
     outbox_args__int(&args, P_LIMIT, (int64_t)limit);
     outbox_args__int(&args, P_BYTES, r->bytes - r->used);
-    /* A dialect that has its own read bounds the bytes in the statement. */
-    if (conn->driver.sql[query] == NULL || conn->driver.sql[query] == outbox_driver__generic.sql[query]) {
+    if (strstr(outbox_conn__sql(conn, query), ":bytes") == NULL) { /* else the statement itself bounds the bytes */
         rc = outbox_conn__run(conn, Q_SIZES, &args, 0, "look at the size of messages", &sizes, err);
         if (rc != OUTBOX_OK || bound.rows == 0)
             return rc;

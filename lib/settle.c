@@ -294,6 +294,7 @@ static int write_outcomes(outbox_batch *batch, int deferred, outbox_error **err)
 {
     struct outbox_item **list = malloc((total(batch) + 1) * sizeof(struct outbox_item *));
     struct outbox_args args = { .set = 0, .row = bind_outcome };
+    enum outbox_query query = deferred ? Q_FAIL_DEFERRED : Q_FAIL;
     size_t count = 0, i, n;
     int rc = list != NULL ? OUTBOX_OK : outbox_error__nomem(err);
 
@@ -302,9 +303,9 @@ static int write_outcomes(outbox_batch *batch, int deferred, outbox_error **err)
             list[count++] = nth(batch, i);
     outbox_args__int(&args, P_LANE, batch->lane);
     for (i = 0; i < count && rc == OUTBOX_OK; i += n) {
-        n = outbox_conn__chunk(count - i);
+        n = outbox_sqltext__repeats(outbox_conn__sql(batch->consumer->conn, query)) ? outbox_conn__chunk(count - i) : 1;
         args.ctx = list + i;
-        rc = outbox_conn__run(batch->consumer->conn, deferred ? Q_FAIL_DEFERRED : Q_FAIL, &args, n, "settle a batch", NULL,
+        rc = outbox_conn__run(batch->consumer->conn, query, &args, n, "settle a batch", NULL,
                               err);
     }
     free(list);

@@ -5,6 +5,7 @@
 # In order of dialect and number: the library applies them in the order of this list.
 migrations = \
 	%D%/generic/0001_init.sql \
+	%D%/mariadb/0001_init.sql \
 	%D%/postgresql/0001_init.sql \
 	%D%/sqlite/0001_init.sql
 EXTRA_DIST += $(migrations) build-aux/embed-migrations

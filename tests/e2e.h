@@ -59,6 +59,7 @@ struct e2e_plan {
     int foreign;         /* a foreign transaction stays open for the whole run */
     const char *retention;
     const char *lease;   /* of the relays */
+    int no_conflicts;    /* outbox_enqueue() must never say that the transaction has to be repeated */
     int slow_every;      /* the publisher takes a millisecond over each so-manieth message; 0: never */
     int batch;           /* relay.batch_size; 0: as it is by default */
     int faults;          /* producers connect again when the server goes away; messages never die of relays that do */

@@ -125,6 +125,8 @@ static int enqueue_items(struct producer *p, const struct item *items, int count
         rc = outbox_enqueue(p->conn, &messages[at], (size_t)n, &ids[at], &err);
         at += n;
     }
+    if (rc == OUTBOX_ERR_CONFLICT && p->plan->no_conflicts)
+        rc = OUTBOX_ERR_DATABASE;
     if (rc != OUTBOX_OK && rc != OUTBOX_ERR_CONFLICT && !p->plan->faults)
         fprintf(stderr, "# producer %d: %s\n", p->index, outbox_error_message(err));
     outbox_error_free(err);
@@ -147,7 +149,7 @@ static int producer_borrow(struct producer *p)
     outbox_error *err = NULL;
 
     /* A busy database is no news, and neither is one that a test takes away. */
-    p->db.quiet = p->plan->faults || !target_is_postgresql(p->run->fx->target);
+    p->db.quiet = p->plan->faults || target_is_sqlite(p->run->fx->target);
     if (outbox_conn_borrow(p->db.dbc, p->run->fx->conf, &p->conn, &err) == OUTBOX_OK)
         return 1;
     if (!p->plan->faults)
@@ -291,7 +293,7 @@ int e2e_produce_bulk(const struct e2e *run, int log)
 
         good = enqueue_items(&p, &items[i], n, &ids[i]) == OUTBOX_OK;
     }
-    if (good && target_is_postgresql(run->fx->target))
+    if (good && !target_is_sqlite(run->fx->target))
         WAIT_FOR(e2e_delivered(run) >= run->plan->messages / 2, good);
     if (good && (good = db_commit(&p.db) == 0))
         for (long i = 0; i < run->plan->bulk; i++)
@@ -303,14 +305,14 @@ int e2e_produce_bulk(const struct e2e *run, int log)
     return !good;
 }
 
-/* On PostgreSQL a transaction that wrote, on SQLite one that read: both hold back whatever waits for the oldest. */
+/* A transaction that wrote, on SQLite one that read: both hold back whatever waits for the oldest. */
 int e2e_foreign(const struct e2e *run, int until_closed)
 {
     struct db db;
     char byte;
     int good = db_open(&db, run->fx->dsn, 0) == 0;
 
-    if (good && target_is_postgresql(run->fx->target))
+    if (good && !target_is_sqlite(run->fx->target))
         good = db_exec(&db, "INSERT INTO %se2e_keys (k, n) VALUES (-1, 0)", run->fx->prefix) == 0;
     else if (good)
         good = db_int(&db, "SELECT count(*) FROM %slanes", run->fx->prefix) > 0;

@@ -128,6 +128,8 @@ static int make_tables(struct fixture *fx, int keys, int producers)
     if (good && target_is_postgresql(fx->target))
         good = db_exec(&fx->db, "INSERT INTO %se2e_keys SELECT i, 0 FROM generate_series(0, %d) i", fx->prefix,
                        keys) == 0;
+    else if (good && target_is_mariadb(fx->target))
+        good = db_exec(&fx->db, "INSERT INTO %se2e_keys SELECT seq, 0 FROM seq_0_to_%d", fx->prefix, keys) == 0;
     else if (good)
         good = db_exec(&fx->db, "INSERT INTO %se2e_keys WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s "
                        "WHERE i < %d) SELECT i, 0 FROM s", fx->prefix, keys) == 0;

@@ -24,15 +24,21 @@
 struct target {
     const char *name;     /* "postgresql/position" */
     const char *driver;   /* the setting "driver" */
-    const char *database; /* "sqlite" or "postgresql" */
+    const char *database; /* "sqlite", "postgresql" or "mariadb" */
     const char *settle;   /* the setting "schema.settle" */
 };
 
 /* The target of that name; ends the program when there is none. */
 const struct target *target_find(const char *name);
 int target_is_postgresql(const struct target *target);
+int target_is_sqlite(const struct target *target);
+int target_is_mariadb(const struct target *target);
 /* The DSN of the private PostgreSQL that tests/with-postgres started; NULL without one. */
 const char *postgresql_dsn(void);
+/* The same of the server that a target needs; not for SQLite. */
+const char *target_server(const struct target *target);
+/* 1 when a target needs a server, and there is none. */
+int target_missing(const struct target *target);
 
 /* ---- Waiting ---- */
 

@@ -4,7 +4,7 @@
 #   unit/         Criterion programs, of pure logic
 #   plain/        programs that print TAP and need no database: threads, leaks, out of memory
 #   conformance/  programs and scripts that print TAP and get a private PostgreSQL and the
-#                 ODBC drivers: every driver, every publisher
+#                 ODBC drivers, and a MariaDB where run-test says so: every driver, every publisher
 #   fault/        the same, which kill and restart their server
 #   soak/         the same, only run with OUTBOX_TEST_LONG=1
 #   fuzz/         one program a parser, which replays its corpus (see tests/fuzz/fuzz.h)
@@ -41,11 +41,15 @@ plain_tests = \
 conformance_tests = \
 	%D%/conformance/conninfo \
 	%D%/conformance/defects \
+	%D%/conformance/e2e_mariadb \
 	%D%/conformance/e2e_postgresql \
 	%D%/conformance/e2e_sqlite \
+	%D%/conformance/generic_mariadb \
 	%D%/conformance/generic_postgresql \
 	%D%/conformance/generic_sqlite \
 	%D%/conformance/installed_sql \
+	%D%/conformance/mariadb_delete \
+	%D%/conformance/mariadb_facts \
 	%D%/conformance/odbc_facts \
 	%D%/conformance/odbc_layer \
 	%D%/conformance/plans \
@@ -58,6 +62,7 @@ conformance_tests = \
 
 fault_tests = \
 	%D%/fault/crash \
+	%D%/fault/crash_mariadb \
 	%D%/fault/dump_restore \
 	%D%/fault/errors \
 	%D%/fault/kills \
@@ -154,11 +159,14 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/defects_order.c \
 	%D%/defects_rest.c
 
+%C%_fault_crash_mariadb_SOURCES = %D%/fault/crash.c
+
 # What the unit tests compare with.
 golden_files = \
 	%D%/golden/key-hashes.tsv \
 	%D%/golden/lanes.tsv \
 	%D%/golden/sql-generic.txt \
+	%D%/golden/sql-mariadb.txt \
 	%D%/golden/sql-postgresql.txt \
 	%D%/golden/sql-sqlite.txt
 # What these call of ODBC goes through tests/interpose.c; tests/fault/odbc checks that the list is whole.
@@ -182,7 +190,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-odbc %D%/with-postgres \
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh
@@ -205,7 +213,7 @@ AM_TESTS_ENVIRONMENT = \
 clean-local: clean-tests
 .PHONY: clean-tests
 clean-tests:
-	rm -rf %D%/pg-template
+	rm -rf %D%/pg-template %D%/mariadb-template
 
 # Everything that `make check` would build, without running it.
 .PHONY: check-build

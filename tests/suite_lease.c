@@ -551,7 +551,7 @@ static void test_idle_claim(struct fixture *fx)
     struct db writer = {0};
 
     REQUIRE(consumer != NULL && db_open(&writer, fx->dsn, 1) == 0, "no connection");
-    CHECK_INT(db_exec(&writer, target_is_postgresql(fx->target) ? "BEGIN" : "BEGIN IMMEDIATE"), 0);
+    CHECK_INT(db_exec(&writer, strcmp(fx->target->database, "sqlite") == 0 ? "BEGIN IMMEDIATE" : "BEGIN"), 0);
     CHECK_INT(db_exec(&writer, "UPDATE %smeta SET value = value", fx->prefix), 0);
     CHECK_INT(outbox_consumer_claim(consumer, &batch, &fx->err), OUTBOX_NONE);
     CHECK_INT(db_exec(&writer, "ROLLBACK"), 0);

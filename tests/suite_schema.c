@@ -161,6 +161,26 @@ static void test_wrong_settle(struct fixture *fx)
     CHECK((consumer = fixture_consumer(fx, NULL)) != NULL, "\"auto\" does not take what is there");
 }
 
+/* Tables that another driver made are not the ones that this driver's statements are for: it says whose they are. */
+static void test_other_dialect(struct fixture *fx)
+{
+    const char *other = is_generic(fx) ? "auto" : "generic";
+    outbox_message m = text_message("t", "k", "1");
+    outbox_consumer *consumer = NULL;
+    outbox_conn *conn;
+
+    CHECK(send_text(fx, "t", "k", "1"), "not sent");
+    fixture_set(fx, "driver", other);
+    fixture_set(fx, "schema.settle", "auto");
+    REQUIRE((conn = fixture_connect(fx)) != NULL, "no connection");
+    EXPECT(outbox_enqueue(conn, &m, 1, NULL, &fx->err), OUTBOX_ERR_UNSUPPORTED);
+    CHECK_STR(fx->name, "driver.other_dialect");
+    CHECK(strstr(fx->message, fx->target->driver) != NULL, "no driver in: %s", fx->message);
+    EXPECT(outbox_consumer_new(conn, fx->conf, NULL, &consumer, &fx->err), OUTBOX_ERR_UNSUPPORTED);
+    EXPECT(outbox_migrate(conn, NULL, &fx->err), OUTBOX_ERR_UNSUPPORTED);
+    CHECK_INT(count_waiting(fx), 1);
+}
+
 /* A driver that cannot settle by position neither makes such an outbox nor works on one. */
 static void test_no_position(struct fixture *fx)
 {
@@ -258,13 +278,16 @@ static void test_two_schemas(struct fixture *fx)
 {
     struct db db;
 
-    if (!target_is_postgresql(fx->target)) {
+    const char *create = target_is_mariadb(fx->target) ? "CREATE SCHEMA IF NOT EXISTS `%s%s`"
+                                                       : "CREATE SCHEMA IF NOT EXISTS \"%s%s\"";
+
+    if (target_is_sqlite(fx->target)) {
         tap_skip("SQLite has no schemas to create");
         return;
     }
     REQUIRE_INT(db_open(&db, fx->dsn, 1), 0);
-    CHECK_INT(db_exec(&db, "CREATE SCHEMA IF NOT EXISTS \"%sOne\"", fx->prefix), 0);
-    CHECK_INT(db_exec(&db, "CREATE SCHEMA IF NOT EXISTS \"%stwo\"", fx->prefix), 0);
+    CHECK_INT(db_exec(&db, create, fx->prefix, "One"), 0);
+    CHECK_INT(db_exec(&db, create, fx->prefix, "two"), 0);
     db_close(&db);
     {
         char one[40], two[40];
@@ -304,6 +327,12 @@ static const struct {
     {"😀", 4, 52, 2, 564},     {"a", 2, 18, 2, 274},        {"customer:42", 13, 61, 4, 1021},
 };
 
+static int64_t procedure_lane(struct fixture *fx, const char *key, int lanes)
+{
+    return db_exec(&fx->db, "CALL %slane('%s', %d, @lane)", fx->prefix, key, lanes) == 0
+               ? db_int(&fx->db, "SELECT @lane") : -1;
+}
+
 static void test_golden(struct fixture *fx)
 {
     for (size_t i = 0; i < COUNT_OF(golden); i++) {
@@ -315,6 +344,11 @@ static void test_golden(struct fixture *fx)
     }
     CHECK_INT(outbox_lane_of_key("", 64), -1);
     CHECK_INT(outbox_lane_of_key(NULL, 64), -1);
+    for (size_t i = 0; i < COUNT_OF(golden) && strcmp(fx->target->driver, "mariadb") == 0; i++) {
+        CHECK_INT(procedure_lane(fx, golden[i].key, 64), golden[i].of64);
+        CHECK_INT(procedure_lane(fx, golden[i].key, 7), golden[i].of7);
+        CHECK_INT(procedure_lane(fx, golden[i].key, 1024), golden[i].of1024);
+    }
     if (strcmp(fx->target->driver, "postgresql") != 0)
         return;
     for (size_t i = 0; i < COUNT_OF(golden); i++) {
@@ -326,7 +360,7 @@ static void test_golden(struct fixture *fx)
 
 static void test_print(struct fixture *fx)
 {
-    static const char *const dialects[] = {"postgresql", "sqlite", "generic"};
+    static const char *const dialects[] = {"postgresql", "sqlite", "generic", "mariadb"};
     char *sql = NULL;
 
     fixture_set(fx, "schema.settle", "auto");
@@ -359,9 +393,12 @@ static void test_no_connection(struct fixture *fx)
     if (target_is_postgresql(fx->target))
         EXPECT(outbox_conn_open("Driver={PostgreSQL Unicode};Servername=/nonexistent;Database=x;UID=u;PWD=s3cr3t;Password=s3cr3t",
                                 fx->conf, &conn, &fx->err), OUTBOX_ERR_CONNECT);
+    else if (target_is_mariadb(fx->target))
+        EXPECT(outbox_conn_open("Driver={MariaDB};Socket=/nonexistent;Database=x;UID=u;PWD=s3cr3t;Password=s3cr3t",
+                                fx->conf, &conn, &fx->err), OUTBOX_ERR_CONNECT);
     else
         EXPECT(outbox_conn_open("sqlite:/nonexistent/s3cr3t/../db", fx->conf, &conn, &fx->err), OUTBOX_ERR_CONNECT);
-    CHECK(target_is_postgresql(fx->target) ? strstr(fx->message, "s3cr3t") == NULL : 1, "a password in: %s", fx->message);
+    CHECK(!target_is_sqlite(fx->target) ? strstr(fx->message, "s3cr3t") == NULL : 1, "a password in: %s", fx->message);
     CHECK(conn == NULL, "an error with a connection");
     EXPECT(outbox_conn_open("no_such_dsn", fx->conf, &conn, &fx->err), OUTBOX_ERR_CONNECT);
 }
@@ -393,6 +430,7 @@ void suite_schema(const struct target *target, const char *only)
         {"schema: missing tables", test_missing, 1},
         {"schema: one table is gone", test_incomplete, 0},
         {"schema: settings that contradict the outbox", test_wrong_settle, 0},
+        {"schema: tables that another driver made", test_other_dialect, 0},
         {"schema: position settling asks for a driver that can", test_no_position, 1},
         {"schema: hostile names are refused", test_hostile_names, 1},
         {"schema: odd names work", test_odd_names, 1},

@@ -1,22 +1,23 @@
 -- liboutbox: tables of one outbox.
 -- statement
-CREATE TABLE {messages} (
-    seq           BIGINT GENERATED ALWAYS AS IDENTITY NOT NULL,
+CREATE TABLE {if_not_exists}{messages} (
+    seq           {sequence},
     lane          SMALLINT NOT NULL CHECK (lane BETWEEN 0 AND {lane_count} - 1),
-    created_at    BIGINT   NOT NULL DEFAULT {now},
+    created_at    BIGINT   DEFAULT {now} NOT NULL,
     available_at  BIGINT,
     max_attempts  INTEGER CHECK (max_attempts >= 1),
-    id            CHAR(36) NOT NULL,
+    id            {uuid} NOT NULL,
     topic         VARCHAR(255) NOT NULL,
     partition_key VARCHAR(255),
-    headers       CLOB,
+    headers       {long_text},
     content_type  VARCHAR(255),
     message_type  VARCHAR(255),
-    payload       BLOB NOT NULL,
-    PRIMARY KEY (lane, seq)
-);
+    payload       {long_bytes} NOT NULL
+){table_end};
 -- statement
-CREATE TABLE {lanes} (
+CREATE INDEX {if_not_exists}{index}messages_lane ON {messages_on} (lane, seq);
+-- statement
+CREATE TABLE {if_not_exists}{lanes} (
     lane        SMALLINT NOT NULL PRIMARY KEY,
     owner       VARCHAR(200),
     token       BIGINT  DEFAULT 0 NOT NULL,
@@ -26,12 +27,12 @@ CREATE TABLE {lanes} (
     pos         BIGINT  DEFAULT 0 NOT NULL,
     low         BIGINT  DEFAULT 0 NOT NULL,
     cleaned     BIGINT  DEFAULT 0 NOT NULL
-);
+){table_end};
 -- Lane -1 is the cleaner's: whoever leases it cleans.
 -- statement
 {lane_rows};
 -- statement
-CREATE TABLE {deferred} (
+CREATE TABLE {if_not_exists}{deferred} (
     lane          SMALLINT NOT NULL,
     seq           BIGINT   NOT NULL,
     state         SMALLINT NOT NULL,
@@ -41,63 +42,63 @@ CREATE TABLE {deferred} (
     deferred_at   BIGINT   NOT NULL,
     created_at    BIGINT   NOT NULL,
     max_attempts  INTEGER,
-    id            CHAR(36) NOT NULL,
+    id            {uuid} NOT NULL,
     topic         VARCHAR(255) NOT NULL,
     partition_key VARCHAR(255),
-    headers       CLOB,
+    headers       {long_text},
     content_type  VARCHAR(255),
     message_type  VARCHAR(255),
     last_error    VARCHAR(1000),
-    payload       BLOB NOT NULL,
+    payload       {long_bytes} NOT NULL,
     PRIMARY KEY (lane, seq)
-);
+){table_end};
 -- statement
-CREATE INDEX {prefix}deferred_due ON {deferred_plain} (lane, available_at);
+CREATE INDEX {if_not_exists}{index}deferred_due ON {deferred_on} (lane, available_at);
 -- statement
-CREATE INDEX {prefix}deferred_key ON {deferred_plain} (lane, key_hash, state, seq);
+CREATE INDEX {if_not_exists}{index}deferred_key ON {deferred_on} (lane, key_hash, state, seq);
 -- statement
-CREATE TABLE {published} (
+CREATE TABLE {if_not_exists}{published} (
     lane          SMALLINT NOT NULL,
     seq           BIGINT   NOT NULL,
     attempts      INTEGER  NOT NULL,
     published_at  BIGINT   NOT NULL,
     created_at    BIGINT   NOT NULL,
     max_attempts  INTEGER,
-    id            CHAR(36) NOT NULL,
+    id            {uuid} NOT NULL,
     topic         VARCHAR(255) NOT NULL,
     partition_key VARCHAR(255),
-    headers       CLOB,
+    headers       {long_text},
     content_type  VARCHAR(255),
     message_type  VARCHAR(255),
     last_error    VARCHAR(1000),
-    payload       BLOB NOT NULL,
+    payload       {long_bytes} NOT NULL,
     PRIMARY KEY (lane, seq)
-);
+){table_end};
 -- statement
-CREATE INDEX {prefix}published_at ON {published_plain} (published_at);
+CREATE INDEX {if_not_exists}{index}published_at ON {published_on} (published_at);
 -- statement
-CREATE TABLE {positions} (
+CREATE TABLE {if_not_exists}{positions} (
     lane         SMALLINT NOT NULL,
     pos          BIGINT   NOT NULL,
     low          BIGINT   NOT NULL,
     published_at BIGINT   NOT NULL
-);
+){table_end};
 -- statement
-CREATE INDEX {prefix}positions_at ON {positions_plain} (lane, published_at);
+CREATE INDEX {if_not_exists}{index}positions_at ON {positions_on} (lane, published_at);
 -- statement
-CREATE INDEX {prefix}positions_pos ON {positions_plain} (lane, pos, published_at);
+CREATE INDEX {if_not_exists}{index}positions_pos ON {positions_on} (lane, pos, published_at);
 -- statement
-CREATE TABLE {dedup} (
+CREATE TABLE {if_not_exists}{dedup} (
     dedup_key  VARCHAR(240) NOT NULL PRIMARY KEY,
     created_at BIGINT DEFAULT {now} NOT NULL
-);
+){table_end};
 -- statement
-CREATE INDEX {prefix}dedup_at ON {dedup_plain} (created_at);
+CREATE INDEX {if_not_exists}{index}dedup_at ON {dedup_on} (created_at);
 -- Every message and its state, under the conditions by which relays and lists find them. Times are microseconds since
 -- 1970, UTC.
 -- statement
-CREATE VIEW {status} (lane, seq, id, topic, partition_key, state, attempts, last_error, created_at, available_at,
-                      published_at) AS
+CREATE VIEW {if_not_exists}{status} (lane, seq, id, topic, partition_key, state, attempts, last_error, created_at,
+                                     available_at, published_at) AS
 SELECT m.lane, m.seq, m.id, m.topic, m.partition_key,
        CASE WHEN m.seq <= l.pos THEN 'published' WHEN m.available_at > {now} THEN 'scheduled' ELSE 'pending' END,
        0, CAST(NULL AS {text}), m.created_at, m.available_at,
@@ -108,25 +109,26 @@ FROM {messages} m JOIN {lanes} l ON l.lane = m.lane
 UNION ALL
 SELECT d.lane, d.seq, d.id, d.topic, d.partition_key,
        CASE d.state WHEN 2 THEN 'scheduled' WHEN 3 THEN 'retry' WHEN 4 THEN 'held' ELSE 'dead' END,
-       d.attempts, d.last_error, d.created_at, d.available_at, CAST(NULL AS BIGINT)
+       d.attempts, d.last_error, d.created_at, d.available_at, CAST(NULL AS {number})
 FROM {deferred} d
 UNION ALL
 SELECT p.lane, p.seq, p.id, p.topic, p.partition_key, 'published', p.attempts, p.last_error, p.created_at,
-       CAST(NULL AS BIGINT), p.published_at
+       CAST(NULL AS {number}), p.published_at
 FROM {published} p;
 -- Who redrove, discarded or purged how many messages, and which.
 -- statement
-CREATE TABLE {audit} (
+CREATE TABLE {if_not_exists}{audit} (
     id       CHAR(36)      NOT NULL PRIMARY KEY,
     done_at  BIGINT DEFAULT {now} NOT NULL,
     who      VARCHAR(200)  NOT NULL,
     what     VARCHAR(20)   NOT NULL,
     which    VARCHAR(1000) NOT NULL,
     messages BIGINT        NOT NULL
-);
+){table_end};
 -- statement
-CREATE INDEX {prefix}audit_at ON {audit_plain} (done_at);
+CREATE INDEX {if_not_exists}{index}audit_at ON {audit_on} (done_at);
 -- statement
-CREATE TABLE {meta} (name VARCHAR(40) NOT NULL PRIMARY KEY, value VARCHAR(200) NOT NULL);
+CREATE TABLE {if_not_exists}{meta} (name VARCHAR(40) NOT NULL PRIMARY KEY, value VARCHAR(200) NOT NULL){table_end};
 -- statement
-INSERT INTO {meta} (name, value) VALUES ('version', '1'), ('lanes', '{lane_count}'), ('settle', '{settle}');
+INSERT INTO {meta} (name, value) VALUES ('version', '1'), ('lanes', '{lane_count}'), ('settle', '{settle}'),
+    ('dialect', 'generic');

@@ -277,5 +277,5 @@ FROM {published} p;
 CREATE TABLE {meta} (name text PRIMARY KEY, value text NOT NULL);
 -- statement
 INSERT INTO {meta} (name, value) VALUES ('version', '1'), ('lanes', '{lane_count}'), ('settle', '{settle}'),
-    ('channel', '{channel}'),
+    ('dialect', 'postgresql'), ('channel', '{channel}'),
     ('system', (SELECT system_identifier::text || '/' || '{lanes}'::regclass::oid::text FROM pg_control_system()));

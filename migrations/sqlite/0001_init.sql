@@ -15,7 +15,7 @@ CREATE TABLE {messages} (
     payload       BLOB NOT NULL
 );
 -- statement
-CREATE INDEX {prefix_qualified}messages_lane ON {messages_plain} (lane, seq);
+CREATE INDEX {index}messages_lane ON {messages_on} (lane, seq);
 -- statement
 CREATE TABLE {lanes} (
     lane        SMALLINT NOT NULL PRIMARY KEY,
@@ -53,9 +53,9 @@ CREATE TABLE {deferred} (
     PRIMARY KEY (lane, seq)
 );
 -- statement
-CREATE INDEX {prefix_qualified}deferred_due ON {deferred_plain} (lane, available_at);
+CREATE INDEX {index}deferred_due ON {deferred_on} (lane, available_at);
 -- statement
-CREATE INDEX {prefix_qualified}deferred_key ON {deferred_plain} (lane, key_hash, state, seq);
+CREATE INDEX {index}deferred_key ON {deferred_on} (lane, key_hash, state, seq);
 -- statement
 CREATE TABLE {published} (
     lane          SMALLINT NOT NULL,
@@ -75,7 +75,7 @@ CREATE TABLE {published} (
     PRIMARY KEY (lane, seq)
 );
 -- statement
-CREATE INDEX {prefix_qualified}published_at ON {published_plain} (published_at);
+CREATE INDEX {index}published_at ON {published_on} (published_at);
 -- statement
 CREATE TABLE {positions} (
     lane         SMALLINT NOT NULL,
@@ -84,16 +84,16 @@ CREATE TABLE {positions} (
     published_at BIGINT   NOT NULL
 );
 -- statement
-CREATE INDEX {prefix_qualified}positions_at ON {positions_plain} (lane, published_at);
+CREATE INDEX {index}positions_at ON {positions_on} (lane, published_at);
 -- statement
-CREATE INDEX {prefix_qualified}positions_pos ON {positions_plain} (lane, pos, published_at);
+CREATE INDEX {index}positions_pos ON {positions_on} (lane, pos, published_at);
 -- statement
 CREATE TABLE {dedup} (
     dedup_key  VARCHAR(240) NOT NULL PRIMARY KEY,
     created_at BIGINT DEFAULT {now} NOT NULL
 );
 -- statement
-CREATE INDEX {prefix_qualified}dedup_at ON {dedup_plain} (created_at);
+CREATE INDEX {index}dedup_at ON {dedup_on} (created_at);
 -- Every message and its state, under the conditions by which relays and lists find them. Times are microseconds since
 -- 1970, UTC.
 -- statement
@@ -126,8 +126,9 @@ CREATE TABLE {audit} (
     messages BIGINT        NOT NULL
 );
 -- statement
-CREATE INDEX {prefix_qualified}audit_at ON {audit_plain} (done_at);
+CREATE INDEX {index}audit_at ON {audit_on} (done_at);
 -- statement
 CREATE TABLE {meta} (name VARCHAR(40) NOT NULL PRIMARY KEY, value VARCHAR(200) NOT NULL);
 -- statement
-INSERT INTO {meta} (name, value) VALUES ('version', '1'), ('lanes', '{lane_count}'), ('settle', '{settle}');
+INSERT INTO {meta} (name, value) VALUES ('version', '1'), ('lanes', '{lane_count}'), ('settle', '{settle}'),
+    ('dialect', 'sqlite');

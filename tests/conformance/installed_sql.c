@@ -19,6 +19,10 @@ static void run_files(struct fixture *fx)
         snprintf(command, sizeof command,
                  "for f in '%s'/migrations/rendered/%s/*.sql; do psql -qX -v ON_ERROR_STOP=1 -f \"$f\" || exit 1; done",
                  build_folder(), database);
+    else if (target_is_mariadb(fx->target))
+        snprintf(command, sizeof command,
+                 "for f in '%s'/migrations/rendered/%s/*.sql; do mariadb --no-defaults --socket=\"$OUTBOX_TEST_MARIADB_SOCKET"
+                 "\" --user=outbox outbox_test <\"$f\" || exit 1; done", build_folder(), database);
     else
         snprintf(command, sizeof command,
                  "for f in '%s'/migrations/rendered/%s/*.sql; do sqlite3 -bail '%s' <\"$f\" || exit 1; done",
@@ -51,10 +55,10 @@ static void use(struct fixture *fx)
 int main(int argc, char **argv)
 {
     static const struct test tests[] = {{"installed files make an outbox", use, 1}};
-    static const char *const targets[] = {"sqlite/position", "postgresql/position"};
+    static const char *const targets[] = {"sqlite/position", "postgresql/position", "mariadb/delete"};
 
     for (size_t i = 0; i < COUNT_OF(targets); i++)
-        if (!target_is_postgresql(target_find(targets[i])) || postgresql_dsn() != NULL)
+        if (!target_missing(target_find(targets[i])))
             suite_run(tests, COUNT_OF(tests), target_find(targets[i]), argc > 1 ? argv[1] : NULL);
     return tap_finish();
 }

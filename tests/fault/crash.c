@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Relays that are killed, relays that are stopped for longer than their lease, a server that is killed: nothing is
- * lost, nothing is invented, and what is sent again is not more than was in hand. argv[1] chooses by name,
+ * lost, nothing is invented, and what is sent again is not more than was in hand. As crash_mariadb it does this on
+ * MariaDB, else on PostgreSQL and SQLite. argv[1] chooses by name,
  * OUTBOX_TEST_MESSAGES sizes the runs (20000).
  */
 #define _GNU_SOURCE
@@ -18,6 +19,8 @@
 static struct e2e_plan plan = {
     .name = "faults", .messages = 20000, .keys = 200, .producers = 2, .relays = 3, .workers = 2, .max_tx = 200,
     .rollback_percent = 20, .lease = "1s", .slow_every = 3};
+
+static const char *controller = "OUTBOX_TEST_PGCTL"; /* the variable that names what starts and stops the server */
 
 /* Everything is committed first; the faults are the relays' business. */
 static int produce_all(struct e2e *run)
@@ -100,7 +103,7 @@ static int control(const char *what)
 {
     char command[512];
 
-    snprintf(command, sizeof command, "\"$OUTBOX_TEST_PGCTL\" %s", what);
+    snprintf(command, sizeof command, "\"$%s\" %s", controller, what);
     return system(command) == 0;
 }
 
@@ -109,7 +112,7 @@ static void kill_server(struct e2e *run)
     e2e_start_relays(run);
     for (int i = 1; i <= 3; i++) {
         wait_for_share(run, i * 2);
-        CHECK(control(i == 2 ? "stop fast" : "kill") && control("start"), "the server does not start again");
+        CHECK(control(i == 2 ? "stop" : "kill") && control("start"), "the server does not start again");
     }
     e2e_wait_drained(run);
     e2e_stop_relays(run);
@@ -136,22 +139,27 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*fault)(struct e2e *);
-        int server; /* PostgreSQL only */
+        int server; /* not for SQLite */
     } faults[] = {
         {"relays that are killed", kill_relays, 0},
         {"a relay that sleeps past its lease", stop_relay, 1}, /* stopped amid a write it would stop all of SQLite */
         {"a server that is killed", kill_server, 1},
     };
-    static const char *const names[] = {"postgresql/position", "postgresql/delete", "sqlite/position"};
+    static const char *const usual[] = {"postgresql/position", "postgresql/delete", "sqlite/position", NULL};
+    static const char *const mariadb[] = {"mariadb/delete", NULL};
+    const char *self = strrchr(argv[0], '/');
+    const char *const *names = strstr(self != NULL ? self : argv[0], "mariadb") != NULL ? mariadb : usual;
 
-    if (postgresql_dsn() == NULL || getenv("OUTBOX_TEST_PGCTL") == NULL)
-        return tap_skip_all("no PostgreSQL: run it through tests/run-test");
+    if (names == mariadb)
+        controller = "OUTBOX_TEST_MARIADB_CTL";
+    if (getenv(controller) == NULL)
+        return tap_skip_all("no server: run it through tests/run-test");
     plan.messages = env_number("OUTBOX_TEST_MESSAGES", plan.messages);
-    for (size_t t = 0; t < COUNT_OF(names); t++)
+    for (size_t t = 0; names[t] != NULL; t++)
         for (size_t i = 0; i < COUNT_OF(faults); i++) {
             const struct target *target = target_find(names[t]);
 
-            if ((faults[i].server && !target_is_postgresql(target)) ||
+            if ((faults[i].server && target_is_sqlite(target)) ||
                 (argc > 1 && strstr(faults[i].name, argv[1]) == NULL))
                 continue;
             run_fault(target, faults[i].name, faults[i].fault);

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const dialects[] = { "generic", "postgresql", "sqlite" };
+static const char *const dialects[] = { "generic", "mariadb", "postgresql", "sqlite" };
 #define DIALECTS (sizeof(dialects) / sizeof(dialects[0]))
 
 static char *print(const char *dialect, const outbox_conf *conf)
@@ -93,15 +93,17 @@ Test(migrations, settings_are_filled_in)
         const char *key, *value, *shown[DIALECTS];
     } cases[] = {
         { "schema.name", "sales",
-          { "CREATE TABLE \"sales\".\"outbox_messages\"", "CREATE TABLE \"sales\".\"outbox_messages\"",
+          { "CREATE TABLE \"sales\".\"outbox_messages\"", "CREATE TABLE IF NOT EXISTS `sales`.`outbox_messages`",
+            "CREATE TABLE \"sales\".\"outbox_messages\"",
             "CREATE TABLE \"sales\".\"outbox_messages\"" } },
-        { "schema.prefix", "ev_", { "CREATE TABLE \"ev_messages\"", "CREATE TABLE \"ev_messages\"",
-                                    "CREATE TABLE \"ev_messages\"" } },
-        { "schema.lanes", "3", { "(lane) VALUES (-1), (0), (1), (2);", "generate_series(-1, 3 - 1)",
+        { "schema.prefix", "ev_", { "CREATE TABLE \"ev_messages\"", "CREATE TABLE IF NOT EXISTS `ev_messages`",
+                                    "CREATE TABLE \"ev_messages\"", "CREATE TABLE \"ev_messages\"" } },
+        { "schema.lanes", "3", { "(lane) VALUES (-1), (0), (1), (2);", "(lane) VALUES (-1), (0), (1), (2);", "generate_series(-1, 3 - 1)",
                                  "(lane) VALUES (-1), (0), (1), (2);" } },
-        { "schema.lanes", "17", { "('lanes', '17')", "('lanes', '17')", "('lanes', '17')" } },
-        { "schema.settle", "delete", { "('settle', 'delete')", "('settle', 'delete')", "('settle', 'delete')" } },
-        { "schema.settle", "auto", { "('settle', 'delete')", "('settle', 'position')", "('settle', 'position')" } },
+        { "schema.lanes", "17", { "('lanes', '17')", "('lanes', '17')", "('lanes', '17')", "('lanes', '17')" } },
+        { "schema.settle", "delete", { "('settle', 'delete')", "('settle', 'delete')", "('settle', 'delete')",
+                                         "('settle', 'delete')" } },
+        { "schema.settle", "auto", { "('settle', 'delete')", "('settle', 'delete')", "('settle', 'position')", "('settle', 'position')" } },
     };
     size_t c, i;
 

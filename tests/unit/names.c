@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const struct outbox_driver *const drivers[] = { &outbox_driver__generic, &outbox_driver__postgresql,
-                                                       &outbox_driver__sqlite };
+                                                       &outbox_driver__sqlite, &outbox_driver__mariadb };
 #define DRIVERS (sizeof(drivers) / sizeof(drivers[0]))
 
 static outbox_conf *conf;
@@ -65,23 +65,32 @@ Test(names, defaults)
     for (d = 0; d < DRIVERS; d++) {
         make_names(drivers[d]);
         for (t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
-            char plain[40], want[60];
+            char plain[40], on[40], want[60];
 
             snprintf(plain, sizeof(plain), "%s_plain", tables[t]);
-            snprintf(want, sizeof(want), "\"outbox_%s\"", tables[t]);
+            snprintf(on, sizeof(on), "%s_on", tables[t]);
+            snprintf(want, sizeof(want), "%soutbox_%s%s", drivers[d]->quote, tables[t], drivers[d]->quote);
             expect(tables[t], want);
             expect(plain, want);
+            expect(on, want);
         }
-        expect("lane_fn", "\"outbox_lane\"");
-        expect("enqueue_fn", "\"outbox_enqueue\"");
+        expect("lane_fn", drivers[d] == &outbox_driver__mariadb ? "`outbox_lane`" : "\"outbox_lane\"");
+        expect("enqueue_fn", drivers[d] == &outbox_driver__mariadb ? "`outbox_enqueue`" : "\"outbox_enqueue\"");
         expect("prefix", "outbox_");
-        expect("prefix_qualified", "outbox_");
+        expect("index", "outbox_");
         expect("lane_count", "64");
         expect("now", drivers[d]->now);
         expect("bytes", drivers[d]->bytes);
         expect("limit", drivers[d]->limit);
         expect("text", drivers[d]->text);
         expect("id", drivers[d]->id);
+        expect("number", drivers[d]->number);
+        expect("sequence", drivers[d]->sequence);
+        expect("uuid", drivers[d]->uuid);
+        expect("long_text", drivers[d]->long_text);
+        expect("long_bytes", drivers[d]->long_bytes);
+        expect("table_end", drivers[d]->table_end);
+        expect("if_not_exists", drivers[d]->if_not_exists);
     }
 }
 
@@ -95,7 +104,18 @@ Test(names, a_schema_goes_before_all_but_the_plain_ones)
     expect("messages_plain", "\"Events_messages\"");
     expect("lane_fn", "\"Sales\".\"Events_lane\"");
     expect("prefix", "Events_");
-    expect("prefix_qualified", "\"Sales\".Events_");
+    /* PostgreSQL wants an index named without its schema, SQLite its table. */
+    expect("index", "Events_");
+    expect("messages_on", "\"Sales\".\"Events_messages\"");
+    make_names(&outbox_driver__sqlite);
+    expect("messages", "\"Sales\".\"Events_messages\"");
+    expect("index", "\"Sales\".Events_");
+    expect("messages_on", "\"Events_messages\"");
+    make_names(&outbox_driver__mariadb);
+    expect("schema", "`Sales`");
+    expect("messages", "`Sales`.`Events_messages`");
+    expect("messages_plain", "`Events_messages`");
+    expect("lane_fn", "`Sales`.`Events_lane`");
 }
 
 Test(names, no_prefix)
@@ -104,7 +124,7 @@ Test(names, no_prefix)
     make_names(&outbox_driver__sqlite);
     expect("messages", "\"messages\"");
     expect("prefix", "");
-    expect("prefix_qualified", "");
+    expect("index", "");
 }
 
 Test(names, longest)
@@ -177,6 +197,7 @@ Test(names, how_an_outbox_settles)
         const struct outbox_driver *driver;
         const char *setting, *settle;
     } cases[] = {
+        { &outbox_driver__mariadb, "auto", "delete" },       { &outbox_driver__mariadb, "delete", "delete" },
         { &outbox_driver__generic, "auto", "delete" },       { &outbox_driver__generic, "delete", "delete" },
         { &outbox_driver__postgresql, "auto", "position" },  { &outbox_driver__postgresql, "position", "position" },
         { &outbox_driver__postgresql, "delete", "delete" },  { &outbox_driver__sqlite, "auto", "position" },

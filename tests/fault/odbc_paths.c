@@ -335,7 +335,7 @@ static int admin_discard(struct world *w, outbox_error **err)
     outbox_filter filter = OUTBOX_FILTER_INIT;
 
     filter.id = w->id.text;
-    filter.state = OUTBOX_PENDING;
+    filter.state = OUTBOX_SCHEDULED;
     return outbox_discard(w->conn, &filter, NULL, err);
 }
 

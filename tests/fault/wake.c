@@ -159,9 +159,9 @@ static void test_lock_was_shared(struct fixture *fx)
 static void count_notifications(struct fixture *fx)
 {
     CHECK_INT(db_exec(&fx->db, "CREATE SEQUENCE %snotified MINVALUE 0", fx->prefix), 0);
-    CHECK_INT(db_exec(&fx->db, "CREATE OR REPLACE FUNCTION %snotify() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                               "PERFORM nextval('%snotified'); PERFORM pg_notify('outbox_messages', tg_relid::text); "
-                               "RETURN NULL; END $$", fx->prefix, fx->prefix), 0);
+    CHECK_INT(db_exec(&fx->db, "DO $do$ BEGIN EXECUTE replace(pg_get_functiondef('%snotify'::regproc), 'PERFORM pg_catalog"
+                               ".pg_notify', 'PERFORM nextval(''%snotified''); PERFORM pg_catalog.pg_notify'); END $do$",
+                      fx->prefix, fx->prefix), 0);
 }
 
 static int64_t notifications(struct fixture *fx)

@@ -45,6 +45,7 @@ int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_ho
     if (rc == OUTBOX_OK)
         rc = outbox_conf_set(c->conf, "conn.create", "off", err);
     if (rc != OUTBOX_OK) {
+        outbox_conf_free(c->conf);
         free(c->dsn);
         free(c);
         return rc;

@@ -313,12 +313,11 @@ void outbox_relay_free(outbox_relay *relay)
     outbox_signal__destroy(&relay->keeping);
     outbox_signal__destroy(&relay->watching);
     pthread_cond_destroy(&relay->unpinned);
-    if (relay->conf != NULL)
+    if (relay->breaker.conf != NULL) { /* these three are made together */
         outbox_idle__destroy(&relay->idle);
-    if (relay->breaker.conf != NULL)
         outbox_breaker__destroy(&relay->breaker);
-    if (relay->trouble.conf != NULL)
         outbox_trouble__destroy(&relay->trouble);
+    }
     pthread_mutex_destroy(&relay->lock);
     outbox_error_free(relay->failure);
     outbox_conf_free(relay->conf);

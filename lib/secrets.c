@@ -46,17 +46,19 @@ static int in_braces(char *text, const char *place)
     return 0;
 }
 
-/* Past the value: a semicolon ends it, unless it stands in {…}, in which "}}" is one brace, or in libpq's quotes. */
+/* Past the value: a semicolon ends it, unless it stands in {…}, in which "}}" is one brace, or in libpq's quotes. A brace
+ * before the key may be around it or be a part of some value: whichever ends later counts. */
 static char *value_end(char *text, char *p)
 {
-    if (in_braces(text, p))
-        return brace_end(p);
-    if (*p == '{')
-        p = brace_end(p + 1);
-    else if (*p == '\'')
-        for (p++; *p != '\0' && *p != '\''; p++)
-            p += *p == '\\' && p[1] != '\0';
-    return p + strcspn(p, ";");
+    char *around = in_braces(text, p) ? brace_end(p) : p, *end = p;
+
+    if (*end == '{')
+        end = brace_end(end + 1);
+    else if (*end == '\'')
+        for (end++; *end != '\0' && *end != '\''; end++)
+            end += *end == '\\' && end[1] != '\0';
+    end += strcspn(end, ";");
+    return around > end ? around : end;
 }
 
 /* user:secret@ of a URI. */

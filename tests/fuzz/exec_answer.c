@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_clean(text);
     if (outbox_exec_answer__parse(line, &answer)) {
         FUZZ_CHECK(answer.verdict == OUTBOX_PUBLISHED || answer.verdict == OUTBOX_RETRY ||
-                       answer.verdict == OUTBOX_REJECT,
+                       answer.verdict == OUTBOX_REJECT || answer.verdict == OUTBOX_UNAVAILABLE,
                    "verdict %d", (int)answer.verdict);
         FUZZ_CHECK((answer.reason == NULL) == (answer.verdict == OUTBOX_PUBLISHED), "verdict %d", (int)answer.verdict);
         FUZZ_CHECK(answer.retry_ms == -1 || (answer.verdict == OUTBOX_RETRY && answer.retry_ms >= 0), "a wait of %lld",

@@ -2,12 +2,15 @@
 #include "tap.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
+/* Checks are made on other threads, too. */
 static struct {
-    int number, failures, failed_here, shown;
-    long checks;
+    int number, failures;
+    atomic_int failed_here, shown;
+    atomic_long checks;
     char name[256], skip[256];
 } tap;
 
@@ -32,7 +35,8 @@ void tap_begin(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(tap.name, sizeof tap.name, format, arguments);
     va_end(arguments);
-    tap.failed_here = tap.shown = 0;
+    tap.failed_here = 0;
+    tap.shown = 0;
     tap.checks = 0;
     tap.skip[0] = '\0';
 }

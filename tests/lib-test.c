@@ -49,6 +49,19 @@ const char *postgresql_dsn(void)
     return getenv("OUTBOX_TEST_PG");
 }
 
+int server_logged(const char *word, const char *other)
+{
+    FILE *log = fopen(getenv("OUTBOX_TEST_PGLOG"), "r");
+    char line[8192];
+    int count = 0;
+
+    while (log != NULL && fgets(line, sizeof line, log) != NULL)
+        count += strstr(line, word) != NULL && strstr(line, other) != NULL;
+    if (log != NULL)
+        fclose(log);
+    return count;
+}
+
 const char *target_server(const struct target *target)
 {
     return getenv(target_is_postgresql(target) ? "OUTBOX_TEST_PG" : "OUTBOX_TEST_MARIADB");

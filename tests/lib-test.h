@@ -35,6 +35,8 @@ int target_is_sqlite(const struct target *target);
 int target_is_mariadb(const struct target *target);
 /* The DSN of the private PostgreSQL that tests/with-postgres started; NULL without one. */
 const char *postgresql_dsn(void);
+/* Lines of that server's log with both words. */
+int server_logged(const char *word, const char *other);
 /* The same of the server that a target needs; not for SQLite. */
 const char *target_server(const struct target *target);
 /* 1 when a target needs a server, and there is none. */

@@ -28,20 +28,6 @@ static void proxy_dsn(struct fixture *fx, const struct proxy *w)
     plain_dsn(fx->dsn, sizeof fx->dsn, "127.0.0.1", port, "");
 }
 
-/* Lines of the server's log with both words. */
-static int logged(const char *word, const char *other)
-{
-    FILE *log = fopen(getenv("OUTBOX_TEST_PGLOG"), "r");
-    char line[8192];
-    int count = 0;
-
-    while (log != NULL && fgets(line, sizeof line, log) != NULL)
-        count += strstr(line, word) != NULL && strstr(line, other) != NULL;
-    if (log != NULL)
-        fclose(log);
-    return count;
-}
-
 /* ---- Tests ---- */
 
 /* A batch with every outcome, through a connection whose statements the server logs. Returns the SAVEPOINTs. */
@@ -49,7 +35,7 @@ static int savepoints(struct fixture *fx)
 {
     outbox_consumer *consumer = fixture_consumer(fx, NULL);
     outbox_batch *batch = NULL;
-    int before = logged("SAVEPOINT", ""), statements = logged("UPDATE", fx->prefix);
+    int before = server_logged("SAVEPOINT", ""), statements = server_logged("UPDATE", fx->prefix);
 
     if (consumer == NULL || !CHECK(send_words(fx, "t", NULL, "1 2 3"), "not sent"))
         return -1;
@@ -59,8 +45,8 @@ static int savepoints(struct fixture *fx)
         outbox_batch_free(batch);
     }
     CHECK(count_state(fx, OUTBOX_DEAD) >= 3, "nothing was settled");
-    CHECK(logged("UPDATE", fx->prefix) > statements, "the server logs nothing");
-    return logged("SAVEPOINT", "") - before;
+    CHECK(server_logged("UPDATE", fx->prefix) > statements, "the server logs nothing");
+    return server_logged("SAVEPOINT", "") - before;
 }
 
 #define LOG_ALL "pqopt={options='-c log_statement=all' application_name=mine}"

@@ -128,19 +128,6 @@ static void test_cut(struct fixture *fx)
     proxy_stop(&p);
 }
 
-static int server_logged(const char *word, const char *other)
-{
-    FILE *log = fopen(getenv("OUTBOX_TEST_PGLOG"), "r");
-    char line[8192];
-    int count = 0;
-
-    while (log != NULL && fgets(line, sizeof line, log) != NULL)
-        count += strstr(line, word) != NULL && strstr(line, other) != NULL;
-    if (log != NULL)
-        fclose(log);
-    return count;
-}
-
 /* An answer and its notification come apart; checks go well all the same, for longer than an answer may take. */
 static void test_dribble(struct fixture *fx)
 {

@@ -45,7 +45,6 @@ struct outbox_args {
 };
 
 void outbox_args__int(struct outbox_args *args, enum outbox_param param, int64_t number);
-void outbox_args__null_int(struct outbox_args *args, enum outbox_param param);
 void outbox_args__text(struct outbox_args *args, enum outbox_param param, const char *text); /* NULL is NULL */
 
 /* Receives a row; a negative return ends the statement with that. */

@@ -25,12 +25,6 @@ void outbox_args__int(struct outbox_args *args, enum outbox_param param, int64_t
     args->set |= (uint64_t)1 << param;
 }
 
-void outbox_args__null_int(struct outbox_args *args, enum outbox_param param)
-{
-    args->v[param] = (struct outbox_value){ OUTBOX_T_NULL_INT, 0, NULL, 0 };
-    args->set |= (uint64_t)1 << param;
-}
-
 void outbox_args__text(struct outbox_args *args, enum outbox_param param, const char *text)
 {
     args->v[param] = (struct outbox_value){ text != NULL ? OUTBOX_T_TEXT : OUTBOX_T_NULL_TEXT, 0, text,

@@ -18,6 +18,7 @@
  * The probes for work are scalar subqueries with ORDER BY … LIMIT 1: as EXISTS they become a join over everything. */
 #include "conninfo.h"
 #include "driver.h"
+#include "probes.h"
 
 #define COLUMNS                                                                                                         \
     "m.lane, m.seq, m.id::text, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "       \
@@ -160,6 +161,7 @@ const struct outbox_driver outbox_driver__postgresql = {
     .wake_module = "postgresql",
     .conninfo = outbox_postgresql__conninfo,
     .errors = errors,
+    .probes = outbox_probes__postgresql,
     .sql = {
         [Q_MARK] = "SELECT set_config('outbox.transaction', '1', true)",
         [Q_MARKED] = "SELECT CASE current_setting('outbox.transaction', true) WHEN '1' THEN 1 ELSE 0 END",

@@ -281,6 +281,15 @@ int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error *
     return OUTBOX_OK;
 }
 
+void outbox_odbc__info(outbox_odbc *odbc, enum outbox_odbc_info which, char *text, size_t size)
+{
+    static const SQLUSMALLINT types[] = { SQL_DM_VER, SQL_DRIVER_NAME, SQL_DRIVER_VER, SQL_DBMS_NAME, SQL_DBMS_VER };
+    SQLSMALLINT got = 0;
+
+    if (!SQL_SUCCEEDED(SQLGetInfo(odbc->dbc, types[which], text, (SQLSMALLINT)size, &got)))
+        text[0] = '\0';
+}
+
 int outbox_odbc__is_borrowed(const outbox_odbc *odbc)
 {
     return odbc->env == NULL;

@@ -43,6 +43,11 @@ void outbox_odbc__set_errors(outbox_odbc *odbc, const struct outbox_errclass *ta
 
 /* What the server calls itself. */
 int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error **err);
+
+/* What the driver manager, the ODBC driver and the server say they are; "" where they say nothing. */
+enum outbox_odbc_info { OUTBOX_INFO_MANAGER, OUTBOX_INFO_DRIVER, OUTBOX_INFO_DRIVER_VERSION, OUTBOX_INFO_SERVER,
+                        OUTBOX_INFO_SERVER_VERSION };
+void outbox_odbc__info(outbox_odbc *odbc, enum outbox_odbc_info which, char *text, size_t size);
 int outbox_odbc__is_borrowed(const outbox_odbc *odbc);
 
 /* Transactions of the library's own connections. */

@@ -51,11 +51,11 @@ const char *const outbox_probes__generic[A__COUNT] = {
 
 /* ---- PostgreSQL ---- */
 
-#define SINCE(time) "(extract(epoch FROM clock_timestamp() - " time ") * 1000000)::bigint"
+#define SINCE(time) "(extract(epoch FROM clock_timestamp() - " #time ") * 1000000)::bigint"
 #define PROCESS                                                                                                         \
     "SELECT 'process ' || a.pid || ' (' || concat_ws(', ', a.usename, nullif(a.application_name, ''), a.state) || ')', " \
-    "'SELECT pg_terminate_backend(' || a.pid || ')', " SINCE("a.xact_start") ", 1 FROM pg_stat_activity a "             \
-    "WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND " SINCE("a.xact_start") " >= :age AND "
+    "'SELECT pg_terminate_backend(' || a.pid || ')', " SINCE(a.xact_start) ", 1 FROM pg_stat_activity a "             \
+    "WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND " SINCE(a.xact_start) " >= :age AND "
 
 /* Where the tables are, and so the indexes; their names are not quoted in the migrations. */
 #define PG_INDEX(name, rest)                                                                                            \
@@ -86,8 +86,8 @@ const char *const outbox_probes__postgresql[A__COUNT] = {
                    "WHERE current_setting('server_encoding') <> 'UTF8'",
     [A_TRANSACTIONS] = PROCESS "a.backend_xid IS NOT NULL UNION ALL "
                        "SELECT 'prepared transaction ' || p.gid, 'ROLLBACK PREPARED ' || quote_literal(p.gid), "
-                       SINCE("p.prepared") ", 1 FROM pg_prepared_xacts p WHERE p.database = current_database() AND "
-                       SINCE("p.prepared") " >= :age",
+                       SINCE(p.prepared) ", 1 FROM pg_prepared_xacts p WHERE p.database = current_database() AND "
+                       SINCE(p.prepared) " >= :age",
     [A_SNAPSHOTS] = PROCESS "a.backend_xid IS NULL AND a.backend_xmin IS NOT NULL UNION ALL "
                     "SELECT 'replication slot ' || s.slot_name, 'SELECT pg_drop_replication_slot(' || "
                     "quote_literal(s.slot_name) || ')', 0, 1 FROM pg_replication_slots s WHERE NOT s.active AND "
@@ -103,6 +103,11 @@ const char *const outbox_probes__postgresql[A__COUNT] = {
 
 #define MDB_INDEX(table, name, columns)                                                                                 \
     "SELECT '{prefix}" table "' AS tab, '" name "' AS name, 'CREATE INDEX " name " ON {" table "} (" columns ")' AS fix"
+
+/* Who may not read a table sees none of its indexes, not even the primary key. */
+#define MDB_INDEXED                                                                                                     \
+    "EXISTS (SELECT 1 FROM information_schema.statistics s WHERE s.table_name = w.tab AND "                             \
+    "s.table_schema = COALESCE(NULLIF(:name, ''), DATABASE()) AND "
 
 const char *const outbox_probes__mariadb[A__COUNT] = {
     [A_VERSION] = "SELECT VERSION(), NULL, 0, 1",
@@ -121,8 +126,7 @@ const char *const outbox_probes__mariadb[A__COUNT] = {
                   MDB_INDEX("deferred", "key_state", "lane, key_hash, state, seq") " UNION ALL "
                   MDB_INDEX("published", "published_at", "published_at") " UNION ALL "
                   MDB_INDEX("dedup", "created_at", "created_at")
-                  ") w WHERE NOT EXISTS (SELECT 1 FROM information_schema.statistics s WHERE "
-                  "s.table_name = w.tab AND s.index_name = w.name AND s.table_schema = COALESCE(NULLIF(:name, ''), DATABASE()))",
+                  ") w WHERE " MDB_INDEXED "s.index_name = 'PRIMARY') AND NOT " MDB_INDEXED "s.index_name = w.name)",
 };
 
 /* ---- SQLite ---- */

@@ -94,6 +94,7 @@ int outbox_dsn__plain(const char *dsn, struct outbox_buffer *out, outbox_error *
 struct given {
     const char *text; /* the connection string */
     char *dsn;        /* the DSN that it names, or NULL */
+    char *file;       /* the file DSN that it names, or NULL */
     const struct outbox_connect *wants;
     int64_t timeout;
     int is_sqlite;
@@ -106,6 +107,8 @@ static int user_says(const struct given *g, const char *key, const char *short_k
 
     if (rc == OUTBOX_OK && *value == NULL)
         rc = outbox_connstr__get(g->text, short_key, value, err);
+    if (rc == OUTBOX_OK && *value == NULL && g->file != NULL)
+        rc = outbox_odbc__file_profile(g->file, key, value, err);
     if (rc == OUTBOX_OK && *value == NULL && g->dsn != NULL)
         rc = outbox_odbc__profile(g->dsn, key, "odbc.ini", value, err);
     return rc;
@@ -185,9 +188,9 @@ static int find_wants(struct given *g, outbox_error **err)
     int rc = outbox_connstr__get(g->text, "DSN", &g->dsn, err);
 
     if (rc == OUTBOX_OK)
-        rc = outbox_connstr__get(g->text, "Driver", &driver, err);
-    if (rc == OUTBOX_OK && driver == NULL && g->dsn != NULL)
-        rc = outbox_odbc__profile(g->dsn, "Driver", "odbc.ini", &driver, err);
+        rc = outbox_connstr__get(g->text, "FILEDSN", &g->file, err);
+    if (rc == OUTBOX_OK)
+        rc = user_says(g, "Driver", "Driver", &driver, err);
     if (rc == OUTBOX_OK && driver != NULL && strchr(driver, '/') == NULL)
         rc = outbox_odbc__profile(driver, "Driver", "odbcinst.ini", &file, err);
     if (rc == OUTBOX_OK && driver != NULL)
@@ -234,6 +237,7 @@ int outbox_dsn__expand(const char *dsn, const outbox_conf *conf, char **text, ou
     if (rc != OUTBOX_OK)
         outbox_buffer__free(&plain);
     free(g.dsn);
+    free(g.file);
     *text = plain.data;
     return rc;
 }

@@ -17,3 +17,16 @@ int outbox_odbc__profile(const char *section, const char *key, const char *file,
     *value = strdup(text);
     return *value != NULL ? OUTBOX_OK : outbox_error__nomem(err);
 }
+
+int outbox_odbc__file_profile(const char *file, const char *key, char **value, outbox_error **err)
+{
+    char text[1024] = "";
+    WORD size = 0;
+
+    *value = NULL;
+    if (!SQLReadFileDSN(file, "ODBC", key, text, sizeof(text), &size) || text[0] == '\0')
+        return OUTBOX_OK;
+    text[sizeof(text) - 1] = '\0';
+    *value = strdup(text);
+    return *value != NULL ? OUTBOX_OK : outbox_error__nomem(err);
+}

@@ -56,6 +56,8 @@ static const struct outbox_errclass fallback[] = {
       "the server has no such user: create it, or correct the DSN" },
     { "", 0, "FATAL: database \"", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
     { "3D000", 0, NULL, OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "", 1049, "Unknown database", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "", 1044, "Access denied", OUTBOX_ERR_CONNECT, "database.permission", "the user needs rights on the database" },
     { "28", 0, NULL, OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
     { "", 0, "starting up", OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
     { "", 0, "shutting down", OUTBOX_ERR_CONNECT, "database.starting", "try again once it is back" },

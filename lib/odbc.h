@@ -37,8 +37,8 @@ void outbox_odbc__close(outbox_odbc *odbc);
 
 /* An entry of odbc.ini or odbcinst.ini, as the driver manager finds them; *value is NULL without one. Free it. */
 int outbox_odbc__profile(const char *section, const char *key, const char *file, char **value, outbox_error **err);
-/* The same of a file DSN. */
-int outbox_odbc__file_profile(const char *file, const char *key, char **value, outbox_error **err);
+/* All that a file DSN says, as a connection string; NULL without such a file. Free it. */
+int outbox_odbc__file_dsn(const char *file, char **text, outbox_error **err);
 
 /* The table by which diagnostics are classed from now on; ends with a status of 0. */
 void outbox_odbc__set_errors(outbox_odbc *odbc, const struct outbox_errclass *table);

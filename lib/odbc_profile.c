@@ -18,15 +18,14 @@ int outbox_odbc__profile(const char *section, const char *key, const char *file,
     return *value != NULL ? OUTBOX_OK : outbox_error__nomem(err);
 }
 
-int outbox_odbc__file_profile(const char *file, const char *key, char **value, outbox_error **err)
+int outbox_odbc__file_dsn(const char *file, char **text, outbox_error **err)
 {
-    char text[1024] = "";
+    char all[4096] = "";
     WORD size = 0;
 
-    *value = NULL;
-    if (!SQLReadFileDSN(file, "ODBC", key, text, sizeof(text), &size) || text[0] == '\0')
+    *text = NULL;
+    if (!SQLReadFileDSN(file, "ODBC", NULL, all, sizeof(all) - 1, &size) || all[0] == '\0')
         return OUTBOX_OK;
-    text[sizeof(text) - 1] = '\0';
-    *value = strdup(text);
-    return *value != NULL ? OUTBOX_OK : outbox_error__nomem(err);
+    *text = strdup(all);
+    return *text != NULL ? OUTBOX_OK : outbox_error__nomem(err);
 }

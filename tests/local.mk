@@ -98,6 +98,7 @@ endif
 
 script_tests = \
 	%D%/conformance/documents \
+	%D%/conformance/connections \
 	%D%/conformance/doctor \
 	%D%/conformance/hostile_lines \
 	%D%/conformance/tools \

@@ -103,6 +103,7 @@ script_tests = \
 	%D%/conformance/hostile_lines \
 	%D%/conformance/tools \
 	%D%/conformance/permissions \
+	%D%/conformance/producers \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \

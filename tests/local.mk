@@ -101,6 +101,7 @@ script_tests = \
 	%D%/conformance/connections \
 	%D%/conformance/doctor \
 	%D%/conformance/hostile_lines \
+	%D%/conformance/text \
 	%D%/conformance/tools \
 	%D%/conformance/permissions \
 	%D%/conformance/producers \

@@ -294,7 +294,10 @@ int outbox_doctor__readonly(struct doctor *d, const struct check *c, outbox_erro
     int rc = try_write(d, &why);
 
     d->readonly = rc == OUTBOX_ERR_READONLY;
-    rc = d->readonly ? tell(d, c, outbox_error_message(why), 0, err) : OUTBOX_OK; /* rights are looked at apart */
+    if (rc == OUTBOX_ERR_NOMEM)
+        rc = outbox_error__nomem(err);
+    else
+        rc = d->readonly ? tell(d, c, outbox_error_message(why), 0, err) : OUTBOX_OK; /* rights are looked at apart */
     outbox_error_free(why);
     return rc;
 }
@@ -303,10 +306,12 @@ int outbox_doctor__readonly(struct doctor *d, const struct check *c, outbox_erro
 int outbox_doctor__locked(struct doctor *d, const struct check *c, outbox_error **err)
 {
     outbox_error *why = NULL;
-    int rc = OUTBOX_OK;
+    int rc = d->readonly ? OUTBOX_OK : try_write(d, &why);
 
-    if (!d->readonly && try_write(d, &why) == OUTBOX_ERR_CONFLICT)
-        rc = tell(d, c, outbox_error_message(why), 0, err);
+    if (rc == OUTBOX_ERR_NOMEM)
+        rc = outbox_error__nomem(err);
+    else
+        rc = rc == OUTBOX_ERR_CONFLICT ? tell(d, c, outbox_error_message(why), 0, err) : OUTBOX_OK;
     outbox_error_free(why);
     return rc;
 }

@@ -36,6 +36,7 @@ unit_tests = \
 
 plain_tests = \
 	%D%/plain/checker \
+	%D%/plain/doctor \
 	%D%/plain/idle
 
 conformance_tests = \

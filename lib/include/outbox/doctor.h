@@ -4,14 +4,10 @@
  * Looks at a database and its outbox, and says what is wrong and how to mend it.
  * What "outboxctl doctor" does, for programs:
  *
- *     static int print(void *user, const outbox_finding *f)
- *     {
- *         if (f->severity != OUTBOX_FACT)
- *             fprintf(stderr, "%s: %s\n", f->name, f->text);
- *         return 0;
- *     }
+ *     outbox_doctor_options options = OUTBOX_DOCTOR_OPTIONS_INIT;
  *
- *     rc = outbox_diagnose("shop", conf, NULL, print, NULL, &err);
+ *     options.roles = OUTBOX_ROLE_RELAY;
+ *     rc = outbox_diagnose("shop", conf, &options, print, stdout, &err);
  *
  * @threads Any; it uses connections of its own.
  */

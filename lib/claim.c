@@ -305,7 +305,7 @@ int outbox_consumer__ordered(const outbox_consumer *consumer)
 
 int outbox_consumer__dead_blocks(const outbox_consumer *consumer)
 {
-    return outbox_conf__number(consumer->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
+    return outbox_consumer__ordered(consumer) && outbox_conf__number(consumer->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
 }
 
 static int take_lease(void *ctx, const struct outbox_value *c, outbox_error **err)

@@ -338,8 +338,10 @@ static int promote_all(outbox_batch *batch, struct seqs *keys, outbox_error **er
     for (i = 0; i < total(batch); i++) {
         const struct outbox_item *item = nth(batch, i);
 
-        if (item->key_hash != 0 && (item->fate == FATE_HELD || item->dead || (item->deferred && item->fate == FATE_PUBLISHED)))
-            keys->list[keys->count++] = item->key_hash;
+        int64_t key = item->deferred ? item->followed : item->key_hash;
+
+        if (key != 0 && (item->fate == FATE_HELD || item->dead || (item->deferred && item->fate == FATE_PUBLISHED)))
+            keys->list[keys->count++] = key;
     }
     return outbox_conn__promote(batch->consumer->conn, batch->lane, keys->list, keys->count,
                                 outbox_consumer__dead_blocks(batch->consumer), err);

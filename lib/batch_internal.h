@@ -60,6 +60,7 @@ struct outbox_batch {
     int cut;                 /* the read may have left late rows behind */
     int full;                /* the read took as much as it may: there is probably more */
     int open;                /* the lane is ours */
+    int refused;             /* the statement that moves the position changed nothing */
     outbox_arena arena;      /* the items' texts */
     outbox_arena lane_arena;
     struct outbox_item *items; /* those that are delivered, in order */

@@ -109,6 +109,7 @@ static int clean_behind(struct cleaning *c, const struct position *p, outbox_err
     outbox_args__int(&args, P_LOW, p->low);
     outbox_args__int(&args, P_CLEANED, p->cleaned);
     outbox_args__text(&args, P_SNAP, p->snap);
+    outbox_args__text(&args, P_XBOUND, p->xbound);
     outbox_args__int(&args, P_LIMIT, c->batch);
     for (;;) {
         struct outbox_result result = { NULL, NULL, NULL, NULL, 0 };
@@ -154,6 +155,7 @@ static int raise_low(struct cleaning *c, const struct position *p, outbox_error 
         return rc;
     outbox_args__int(&args, P_LOW, low);
     outbox_args__int(&args, P_CLEANED, cleaned);
+    outbox_args__int(&args, P_BOUND, p->low); /* it goes down only when numbers began again */
     return run(c, Q_LOW_SET, &args, NULL, err);
 }
 
@@ -203,8 +205,10 @@ static int clean_positions(struct cleaning *c, outbox_error **err)
     struct outbox_result result = { "iittii", &c->arena, take_position, &p, 0 };
     struct outbox_args args = { .set = 0 };
     size_t i;
-    int rc = p.list != NULL ? run(c, Q_LANES, &args, &result, err) : outbox_error__nomem(err);
+    int rc = p.list != NULL ? outbox_conn__check_numbers(c->conn, err) : outbox_error__nomem(err);
 
+    if (rc == OUTBOX_OK)
+        rc = run(c, Q_LANES, &args, &result, err);
     if (rc == OUTBOX_OK)
         rc = find_due(c, &p, err);
     for (i = 0; i < p.count && rc == OUTBOX_OK && !stopped(c); i++) {

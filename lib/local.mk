@@ -49,6 +49,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/read.c \
 	%D%/record.c \
 	%D%/relay.c \
+	%D%/restore.c \
 	%D%/secrets.c \
 	%D%/settle.c \
 	%D%/sqltext.c \

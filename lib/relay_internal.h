@@ -30,6 +30,7 @@ struct outbox_worker {
     char owner[160];
     int holds;              /* a lane is leased under owner */
     int streak;             /* so many looks in a row found something */
+    int restarts;           /* of the relay's, those that this worker knows of */
     int probe;              /* let in to try one message; the worker's own */
     int in_trouble;         /* see trouble.h; the worker's own */
     int lane;               /* of the delivery */
@@ -63,6 +64,7 @@ struct outbox_relay {
     struct outbox_worker *workers;
     int count, running, once, cleaning;
     atomic_int hurry;              /* read by waits that hold other locks */
+    atomic_int restarts;           /* so many times numbers began again, as the keeper saw it */
     int64_t stop_at;               /* when the drain ends; 0: not stopping */
     int silent;                    /* the publisher keeps too much without an answer */
     int64_t watch_until;           /* the watcher looks at deliveries again; before that it must be poked */

@@ -225,8 +225,10 @@ static int work_once(struct outbox_worker *worker, outbox_error **err)
 {
     outbox_relay *relay = worker->relay;
     outbox_batch *batch;
-    int rc;
+    int rc, restarts = atomic_load(&relay->restarts);
 
+    worker->conn->numbers.doubted |= restarts != worker->restarts;
+    worker->restarts = restarts;
     set_holds(worker, 1);
     rc = outbox_consumer_claim(worker->consumer, &batch, err);
     if (rc == OUTBOX_OK) {
@@ -392,6 +394,21 @@ void *outbox_relay__worker(void *arg)
 
 /* ---- keeper ---- */
 
+/* What was written behind the positions, after numbers began again, no worker finds by itself. */
+static int look_at_numbers(outbox_relay *relay, outbox_conn *conn, outbox_error **err)
+{
+    int64_t file = conn->numbers.file;
+    int rc = outbox_conn__load(conn, err);
+
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__check_numbers(conn, err);
+    if (rc != OUTBOX_OK || file == 0 || file == conn->numbers.file)
+        return rc;
+    atomic_fetch_add(&relay->restarts, 1);
+    outbox_idle__wake(&relay->idle, 1);
+    return rc;
+}
+
 static int renew(outbox_relay *relay, outbox_conn **conn, outbox_error **err)
 {
     int i, rc = *conn != NULL ? OUTBOX_OK : outbox_conn_open(relay->dsn, relay->conf, conn, err);
@@ -410,7 +427,7 @@ static int renew(outbox_relay *relay, outbox_conn **conn, outbox_error **err)
         if (holds)
             rc = outbox_conn__run(*conn, Q_RENEW_ALL, &args, 0, "renew leases", NULL, err);
     }
-    return rc;
+    return rc == OUTBOX_OK ? look_at_numbers(relay, *conn, err) : rc;
 }
 
 void *outbox_relay__keeper(void *arg)

@@ -142,6 +142,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/suite_fields.c \
 	%D%/suite_hostile.c \
 	%D%/suite_late.c \
+	%D%/suite_numbers.c \
 	%D%/suite_lease.c \
 	%D%/suite_heads.c \
 	%D%/suite_order.c \

@@ -153,6 +153,9 @@ struct outbox_driver {
     const char *create_schema;  /* NULL: schemas are not made here */
     const struct outbox_connect *connect; /* NULL: nothing is said */
     const char *const *setup;   /* run on connections of the library's own; ends with NULL */
+    /* After it, no statement of the connection waits for a lock for long; NULL: the ODBC driver's timeout, in whole seconds,
+     * has to do. For what comes round again, like the renewal of leases. */
+    const char *impatience;
     const char *wake_module;    /* the loadable source of wake-ups; NULL: none */
     /* What its client library connects with, from an ODBC connection string; free it; NULL when that cannot be told. */
     int (*conninfo)(const char *connection_string, char **conninfo, outbox_error **err);

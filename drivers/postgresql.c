@@ -157,6 +157,7 @@ const struct outbox_driver outbox_driver__postgresql = {
     .migrate_lock = "SELECT pg_advisory_xact_lock(7742101, 1)",
     .connect = &connect_with,
     .setup = setup,
+    .impatience = "SET lock_timeout = '100ms'",
     .wake_module = "postgresql",
     .conninfo = outbox_postgresql__conninfo,
     .errors = errors,

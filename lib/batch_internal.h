@@ -44,6 +44,8 @@ struct outbox_consumer {
     outbox_conf *conf;
     char owner[160];
     struct outbox_signal *signal; /* when it is stopped, nothing more is read; may be NULL */
+    void (*leased)(void *ctx, int lane, int64_t token); /* is told what was leased; may be NULL */
+    void *leased_ctx;
 };
 
 struct outbox_batch {

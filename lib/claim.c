@@ -198,6 +198,8 @@ int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox
     else
         rc = take_portably(batch, &args, err);
     if (rc == OUTBOX_OK && batch->open) {
+        if (consumer->leased != NULL)
+            consumer->leased(consumer->leased_ctx, batch->lane, batch->token);
         *out = batch;
         return OUTBOX_OK;
     }

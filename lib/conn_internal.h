@@ -99,6 +99,8 @@ int outbox_conn__begin(outbox_conn *conn, outbox_error **err);
 int outbox_conn__begin_unless_open(outbox_conn *conn, outbox_error **err);
 int outbox_conn__commit(outbox_conn *conn, outbox_error **err);
 void outbox_conn__rollback(outbox_conn *conn); /* keeps the error that led to it */
+/* A lock that somebody holds for long is OUTBOX_ERR_CONFLICT from now on. */
+int outbox_conn__be_impatient(outbox_conn *conn, outbox_error **err);
 int outbox_conn__check(const outbox_conn *conn, outbox_error **err); /* OUTBOX_ERR_LOST when it is stuck */
 int outbox_conn__now(outbox_conn *conn, int64_t *now, outbox_error **err);
 

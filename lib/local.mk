@@ -48,6 +48,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/publisher.c \
 	%D%/read.c \
 	%D%/record.c \
+	%D%/keeper.c \
 	%D%/relay.c \
 	%D%/restore.c \
 	%D%/secrets.c \

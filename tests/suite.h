@@ -16,6 +16,7 @@ void suite_order(const struct target *target, const char *only);
 void suite_heads(const struct target *target, const char *only);
 void suite_late(const struct target *target, const char *only);
 void suite_numbers(const struct target *target, const char *only);
+void suite_keeper(const struct target *target, const char *only);
 void suite_clean(const struct target *target, const char *only);
 void suite_admin(const struct target *target, const char *only);
 void suite_schema(const struct target *target, const char *only);

@@ -134,8 +134,11 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/script.c %D%/script.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
+	%D%/stage.c %D%/stage.h \
 	%D%/suite_admin.c \
+	%D%/suite_answers.c \
 	%D%/suite_broker.c \
+	%D%/suite_builtin.c \
 	%D%/suite_hang.c \
 	%D%/suite_clean.c \
 	%D%/suite_enqueue.c \

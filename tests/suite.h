@@ -24,6 +24,8 @@ void suite_relay(const struct target *target, const char *only);
 void suite_hostile(const struct target *target, const char *only);
 void suite_broker(const struct target *target, const char *only);
 void suite_hang(const struct target *target, const char *only);
+void suite_answers(const struct target *target, const char *only);
+void suite_builtin(const struct target *target, const char *only);
 
 /* Steps of suite_order.c. Answers the first message of a batch, everything else there stays without a verdict; drains and
  * compares what came of a key; enqueues for a later time. */

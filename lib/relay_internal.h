@@ -26,7 +26,7 @@ struct outbox_worker {
     outbox_relay *relay;
     pthread_t thread;
     int index, started;
-    unsigned generation;    /* a new name for each connection, so that an old one's leases are not renewed */
+    unsigned generation;    /* a new name for each connection, so that what an old one leased can be let go */
     char owner[160];
     int holds;              /* a lane is leased: this one, with this token */
     int held;

@@ -430,12 +430,16 @@ static int settle_in_transaction(outbox_batch *batch, int keep, const struct mov
 static int why_refused(outbox_batch *batch, outbox_error **err)
 {
     outbox_conn *conn = batch->consumer->conn;
+    int rc;
 
     batch->refused = 0;
-    if (conn->numbers.file == 0 || outbox_batch__fence(batch, 0, NULL) != OUTBOX_OK) {
+    if (conn->numbers.file == 0) {
         batch->open = 0;
         return lost(batch, err);
     }
+    rc = outbox_batch__fence(batch, 0, err);
+    if (rc != OUTBOX_OK)
+        return rc;
     conn->numbers.doubted = 1;
     return outbox_error__set(err, OUTBOX_ERR_FENCED, "sequence.restarted",
                              "the numbers of messages began again (TRUNCATE with RESTART IDENTITY) while a batch of lane %d was "

@@ -21,6 +21,7 @@ dist_doc_DATA = \
 # Formal models, which tests/models.sh checks.
 EXTRA_DIST += \
 	%D%/models/README.md \
+	%D%/models/heads.pml \
 	%D%/models/lane.pml \
 	%D%/models/position.pml \
 	%D%/models/wakeup.pml

@@ -33,6 +33,8 @@ static const struct outbox_errclass errors[] = {
     { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
       "somebody holds a lock for longer than lock_timeout: repeat the transaction" },
+    { "HYT00", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
+      "somebody holds a lock for longer than a statement waits: repeat the transaction" },
     { "25006", 0, NULL, OUTBOX_ERR_READONLY, NULL,
       "the server is read-only, a standby perhaps after a failover: try again once it, or the DSN's other server, takes "
       "writes" },

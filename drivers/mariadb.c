@@ -118,6 +118,7 @@ const struct outbox_driver outbox_driver__mariadb = {
     .rollback = "ROLLBACK",
     .create_schema = "CREATE SCHEMA IF NOT EXISTS {schema}",
     .setup = setup,
+    .impatience = "SET SESSION innodb_lock_wait_timeout = 0", /* not at all; MySQL takes a second for it */
     .errors = errors,
     .probes = outbox_probes__mariadb,
     .sql = {

@@ -126,6 +126,14 @@ int outbox_conn_open(const char *dsn, const outbox_conf *conf, outbox_conn **out
     return OUTBOX_OK;
 }
 
+int outbox_conn__be_impatient(outbox_conn *conn, outbox_error **err)
+{
+    if (conn->driver.impatience != NULL)
+        return outbox_odbc__direct(conn->odbc, conn->driver.impatience, err);
+    outbox_odbc__timeout(conn->odbc, 1);
+    return OUTBOX_OK;
+}
+
 void outbox_conn_close(outbox_conn *conn)
 {
     int q, s;

@@ -51,7 +51,9 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/publisher.c \
 	%D%/read.c \
 	%D%/record.c \
+	%D%/keeper.c \
 	%D%/relay.c \
+	%D%/restore.c \
 	%D%/secrets.c \
 	%D%/settle.c \
 	%D%/sqltext.c \

@@ -17,6 +17,7 @@ struct outbox_odbc {
     SQLHENV env; /* NULL when the connection is borrowed */
     SQLHDBC dbc;
     const struct outbox_errclass *errors;
+    SQLULEN timeout; /* seconds that a statement may take; 0: any time */
     char where[200]; /* for errors: what it was connected to; "" when borrowed */
 };
 
@@ -342,6 +343,19 @@ int outbox_odbc__direct(outbox_odbc *odbc, const char *sql, outbox_error **err)
     return rc;
 }
 
+void outbox_odbc__timeout(outbox_odbc *odbc, unsigned seconds)
+{
+    odbc->timeout = seconds;
+}
+
+/* A driver that knows of no timeout says so here, or nothing at all: its statements wait. */
+static SQLRETURN prepare_in_time(outbox_stmt *stmt, const char *sql)
+{
+    if (stmt->odbc->timeout > 0)
+        (void)SQLSetStmtAttr(stmt->handle, SQL_ATTR_QUERY_TIMEOUT, (SQLPOINTER)stmt->odbc->timeout, 0);
+    return SQLPrepare(stmt->handle, (SQLCHAR *)(uintptr_t)sql, SQL_NTS);
+}
+
 int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outbox_stmt **out, outbox_error **err)
 {
     outbox_stmt *stmt = calloc(1, sizeof(*stmt));
@@ -362,7 +376,7 @@ int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outb
     if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_STMT, odbc->dbc, &stmt->handle))) {
         stmt->handle = NULL;
         rc = fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "make a statement", NULL, err);
-    } else if (!SQL_SUCCEEDED(SQLPrepare(stmt->handle, (SQLCHAR *)(uintptr_t)sql, SQL_NTS))) {
+    } else if (!SQL_SUCCEEDED(prepare_in_time(stmt, sql))) {
         rc = fail_stmt(stmt, "prepare a statement", err);
     } else {
         *out = stmt;

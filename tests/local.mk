@@ -139,14 +139,19 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/script.c %D%/script.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
+	%D%/stage.c %D%/stage.h \
 	%D%/suite_admin.c \
+	%D%/suite_answers.c \
 	%D%/suite_broker.c \
+	%D%/suite_builtin.c \
 	%D%/suite_hang.c \
 	%D%/suite_clean.c \
 	%D%/suite_enqueue.c \
 	%D%/suite_fields.c \
 	%D%/suite_hostile.c \
+	%D%/suite_keeper.c \
 	%D%/suite_late.c \
+	%D%/suite_numbers.c \
 	%D%/suite_lease.c \
 	%D%/suite_heads.c \
 	%D%/suite_order.c \
@@ -179,7 +184,7 @@ interpose_link = \
 	-Wl,--wrap=SQLAllocHandle,--wrap=SQLBindParameter,--wrap=SQLDisconnect,--wrap=SQLDriverConnect \
 	-Wl,--wrap=SQLEndTran,--wrap=SQLExecDirect,--wrap=SQLExecute,--wrap=SQLFetch,--wrap=SQLFreeHandle \
 	-Wl,--wrap=SQLFreeStmt,--wrap=SQLGetConnectAttr,--wrap=SQLGetData,--wrap=SQLGetDiagRec,--wrap=SQLGetInfo,--wrap=SQLPrepare \
-	-Wl,--wrap=SQLRowCount,--wrap=SQLSetConnectAttr,--wrap=SQLSetEnvAttr
+	-Wl,--wrap=SQLRowCount,--wrap=SQLSetConnectAttr,--wrap=SQLSetEnvAttr,--wrap=SQLSetStmtAttr
 interpose = %D%/interpose.c %D%/interpose.h
 %C%_fault_kills_SOURCES = $(interpose) %D%/fault/kills.c
 %C%_fault_kills_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)

@@ -63,6 +63,8 @@ struct e2e_plan {
     int slow_every;      /* the publisher takes a millisecond over each so-manieth message; 0: never */
     int batch;           /* relay.batch_size; 0: as it is by default */
     int faults;          /* producers connect again when the server goes away; messages never die of relays that do */
+    /* Called first in each process, to say where it is, and so by which DSN it connects; NULL: all are here. */
+    void (*place)(struct fixture *fx, int is_relay, int index);
 };
 
 struct e2e {

@@ -161,6 +161,9 @@ const struct outbox_driver outbox_driver__mariadb = {
         [Q_ARCHIVE_DELETE] = "DELETE p FROM {published} p FORCE INDEX (PRIMARY) WHERE p.lane = :lane AND "
                              "p.seq IN ([[:seq]])",
         [Q_DEDUP_DELETE] = "DELETE d FROM {dedup} d FORCE INDEX (PRIMARY) WHERE d.dedup_key IN ([[:dedup]])",
+        /* A row that stays as it is does not count as changed: in a cluster (Galera) the lock would be this node's only.
+         * Nothing else uses the column where rows are deleted. */
+        [Q_LOCK_LANE] = "UPDATE {lanes} SET cleaned = cleaned + 1 WHERE lane = :lane",
         [Q_REDRIVE] = "UPDATE {deferred} FORCE INDEX (PRIMARY) SET state = 3, attempts = 0, "
                       "available_at = {now} + :delay WHERE lane = :lane AND state = 5 AND seq IN ([[:seq]])",
     },

@@ -7,6 +7,7 @@
 #                 ODBC drivers, and a MariaDB where run-test says so: every driver, every publisher
 #   fault/        the same, which kill and restart their server
 #   soak/         the same, only run with OUTBOX_TEST_LONG=1
+#   hosts/        the same on several servers or hosts, only run with OUTBOX_TEST_HOSTS=1
 #   fuzz/         one program a parser, which replays its corpus (see tests/fuzz/fuzz.h)
 #   *             here: scripts that print TAP and look at what was built or installed
 #
@@ -75,6 +76,9 @@ fault_tests = \
 soak_tests = \
 	%D%/soak/soak
 
+hosts_tests = \
+	%D%/hosts/galera
+
 fuzz_tests = \
 	%D%/fuzz/base64 \
 	%D%/fuzz/conf \
@@ -109,7 +113,7 @@ script_tests = \
 	%D%/listed-files \
 	%D%/models.sh
 
-test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(fuzz_tests)
+test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(hosts_tests) $(fuzz_tests)
 if WITH_CRITERION_TESTS
 test_programs += $(unit_tests)
 endif
@@ -190,7 +194,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-galera %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh

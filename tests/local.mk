@@ -77,7 +77,9 @@ soak_tests = \
 	%D%/soak/soak
 
 hosts_tests = \
-	%D%/hosts/galera
+	%D%/hosts/galera \
+	%D%/hosts/namespaces \
+	%D%/hosts/promotion
 
 fuzz_tests = \
 	%D%/fuzz/base64 \
@@ -135,6 +137,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/fuzz/fuzz.c %D%/fuzz/fuzz.h \
 	%D%/lib-test.c %D%/lib-test.h \
 	%D%/proxy.c %D%/proxy.h \
+	%D%/said.c %D%/said.h \
 	%D%/script.c %D%/script.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
@@ -194,7 +197,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-galera %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-galera %D%/with-hosts %D%/with-mariadb %D%/with-odbc %D%/with-postgres %D%/with-standby \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh

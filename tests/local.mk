@@ -67,6 +67,7 @@ fault_tests = \
 	%D%/fault/dump_restore \
 	%D%/fault/errors \
 	%D%/fault/kills \
+	%D%/fault/kills_mariadb \
 	%D%/fault/memory \
 	%D%/fault/network \
 	%D%/fault/odbc \
@@ -185,6 +186,8 @@ interpose_link = \
 interpose = %D%/interpose.c %D%/interpose.h
 %C%_fault_kills_SOURCES = $(interpose) %D%/fault/kills.c
 %C%_fault_kills_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)
+%C%_fault_kills_mariadb_SOURCES = $(interpose) %D%/fault/kills.c
+%C%_fault_kills_mariadb_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)
 %C%_fault_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup,--wrap=free
 %C%_fault_odbc_SOURCES = $(interpose) \

@@ -70,6 +70,8 @@ static const struct outbox_errclass errors[] = {
     { "", 1062, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "", 1062, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "", 1290, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
+    { "", 1047, "WSREP", OUTBOX_ERR_READONLY, NULL,
+      "this node of the cluster has no majority with it, or is not up to date yet: try again later, or on another node" },
     { "", 1792, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", 1836, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", 1049, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },

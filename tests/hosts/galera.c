@@ -301,6 +301,39 @@ static void run_lock(struct fixture *fx)
     EXPECT(outbox_conn_commit(two, &fx->err), OUTBOX_ERR_CONFLICT);
 }
 
+/* ---- Without a majority ---- */
+
+static int refused(struct fixture *fx, outbox_conn *conn, outbox_error **err)
+{
+    outbox_message m = text_message("t", NULL, "1");
+
+    (void)fx;
+    outbox_error_free(*err);
+    *err = NULL;
+    return outbox_enqueue(conn, &m, 1, NULL, err) == OUTBOX_ERR_READONLY;
+}
+
+/* A node that is alone takes nothing, and says why; once it is told that it is the cluster, it goes on. */
+static void run_alone(struct fixture *fx)
+{
+    outbox_error *err = NULL;
+    int held;
+
+    node_dsn(fx->dsn, sizeof fx->dsn, 0, 0, "");
+    if (fixture_migrate(fx) != 0)
+        return;
+    control("kill", 2);
+    control("kill", 3);
+    WAIT_FOR(refused(fx, fx->conn, &err), held);
+    CHECK(held && strstr(outbox_error_message(err), "majority") != NULL, "%s", err ? outbox_error_message(err) : "taken");
+    CHECK(held && outbox_error_retryable(err), "not to be repeated");
+    outbox_error_free(err);
+    CHECK_INT(db_exec(&fx->db, "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=1'"), 0);
+    control("start", 2);
+    control("start", 3);
+    CHECK(send_text(fx, "t", NULL, "2"), "not sent");
+}
+
 int main(int argc, char **argv)
 {
     static const struct test tests[] = {
@@ -309,6 +342,7 @@ int main(int argc, char **argv)
         {"producers and relays on three nodes", run_quietly, 1},
         {"a node is killed and comes back", run_kill, 1},
         {"a node sleeps and wakes up", run_stop, 1},
+        {"a node without a majority", run_alone, 1},
     };
     const char *only = argc > 1 ? argv[1] : "";
 

@@ -240,9 +240,9 @@ static const struct chaos_test tests[] = {
     {"postgresql/position", "the server stops at once", {.restarts = 5}, {.restarts = 25}},
     {"postgresql/delete", "all of it",
      {.kills = 8, .stops = 3, .restarts = 2}, {.kills = 60, .stops = 20, .restarts = 10}},
-    {"mariadb/delete", "relays are killed", {.kills = 10}, {.kills = 150}},
+    {"mariadb/delete", "relays are killed", {.kills = 6}, {.kills = 150}},
     {"mariadb/delete", "all of it",
-     {.kills = 6, .stops = 6, .restarts = 2}, {.kills = 60, .stops = 30, .restarts = 10}},
+     {.kills = 5, .stops = 3, .restarts = 1}, {.kills = 60, .stops = 30, .restarts = 10}},
 };
 
 int main(int argc, char **argv)

@@ -140,15 +140,15 @@ static void run_cut(struct fixture *fx, int for_long)
             WAIT_FOR(has_noticed(), over);
         CHECK(over, "the relay that is cut off does not notice");
         cable(1, "up");
+        if (for_long)
+            WAIT_FOR(said_lines(said, "connected to the database again", "") > 0, over);
+        CHECK(over, "it does not say that it is back");
     }
     e2e_join_producers(&run);
     e2e_wait_drained(&run);
     e2e_stop_relays(&run);
     judge(&run, times);
-    if (for_long)
-        CHECK(said_lines(said, "connected to the database again", "") > 0, "it does not say that it is back");
-    else
-        CHECK(fenced(&run) > 0, "nobody was fenced");
+    CHECK(for_long || fenced(&run) > 0, "nobody was fenced");
     e2e_end(&run);
 }
 

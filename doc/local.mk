@@ -14,6 +14,7 @@ dist_man_MANS += \
 
 dist_doc_DATA = \
 	%D%/drivers.md \
+	%D%/high-availability.md \
 	%D%/json.md \
 	%D%/performance.md \
 	%D%/permissions.md

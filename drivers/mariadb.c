@@ -71,6 +71,8 @@ static const struct outbox_errclass errors[] = {
     { "", 1062, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "", 1062, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "", 1290, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
+    { "", 1047, "WSREP", OUTBOX_ERR_READONLY, NULL,
+      "this node of the cluster has no majority with it, or is not up to date yet: try again later, or on another node" },
     { "", 1792, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", 1836, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", 1049, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
@@ -164,6 +166,9 @@ const struct outbox_driver outbox_driver__mariadb = {
         [Q_ARCHIVE_DELETE] = "DELETE p FROM {published} p FORCE INDEX (PRIMARY) WHERE p.lane = :lane AND "
                              "p.seq IN ([[:seq]])",
         [Q_DEDUP_DELETE] = "DELETE d FROM {dedup} d FORCE INDEX (PRIMARY) WHERE d.dedup_key IN ([[:dedup]])",
+        /* A row that stays as it is does not count as changed: in a cluster (Galera) the lock would be this node's only.
+         * Nothing else uses the column where rows are deleted. */
+        [Q_LOCK_LANE] = "UPDATE {lanes} SET cleaned = cleaned + 1 WHERE lane = :lane",
         [Q_REDRIVE] = "UPDATE {deferred} FORCE INDEX (PRIMARY) SET state = 3, attempts = 0, "
                       "available_at = {now} + :delay WHERE lane = :lane AND state = 5 AND seq IN ([[:seq]])",
     },

@@ -128,7 +128,7 @@ static PGconn *connect_one(struct source *s, const char *name, int index)
     /* What comes in dbname, a whole connection string, goes before what stands in front of it. */
     const char *const keys[] = { "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
                                  "dbname", "fallback_application_name", NULL };
-    const char *const values[] = { "10", "5", "3", "20000", s->host->conninfo, name, NULL };
+    const char *const values[] = { "10", "5", "3", "20000", s->host->where(s->host->ctx), name, NULL };
     PGconn *conn = PQconnectStartParams(keys, values, 1);
 
     if (conn == NULL || PQstatus(conn) == CONNECTION_BAD) {

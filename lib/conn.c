@@ -24,6 +24,7 @@ static void choose(outbox_conn *conn, const struct outbox_driver *driver, const 
     conn->driver.sql[Q_TOUCH] = native->sql[Q_TOUCH];
     conn->driver.sql[Q_CHARSET] = native->sql[Q_CHARSET];
     conn->driver.sql[Q_PACKET] = native->sql[Q_PACKET];
+    conn->driver.sql[Q_LOCK_LANE] = native->sql[Q_LOCK_LANE];
     conn->driver.sql[Q_MARK] = native->sql[Q_MARK];
     conn->driver.sql[Q_MARKED] = native->sql[Q_MARKED];
 }

@@ -28,6 +28,7 @@ struct outbox_waker {
     struct outbox_idle *idle;
     outbox_wake_host host;
     char *target, *channel, *conninfo;
+    int (*conninfo_of)(const char *string, char **conninfo, outbox_error **err); /* the driver's */
     void (*wake)(void *ctx, int sure);
     void *ctx;
     struct source sources[SOURCES];
@@ -156,22 +157,36 @@ static int ask_target(outbox_conn *conn, struct target *t, outbox_error **err)
 }
 
 /* Where the database's own client library connects to: what the settings say, or what the DSN does. */
-static int find_conninfo(struct outbox_waker *waker, const struct outbox_driver *driver, const char *dsn, outbox_error **err)
+static int find_conninfo(const struct outbox_waker *waker, const char *dsn, char **conninfo, outbox_error **err)
 {
     const char *said = outbox_conf__text(waker->conf, CONF_WAKE_CONNINFO);
     char *string = NULL;
     int rc = OUTBOX_OK;
 
     if (said[0] != '\0') {
-        waker->conninfo = strdup(said);
-        return waker->conninfo != NULL ? OUTBOX_OK : outbox_error__nomem(err);
+        *conninfo = strdup(said);
+        return *conninfo != NULL ? OUTBOX_OK : outbox_error__nomem(err);
     }
-    if (driver->conninfo != NULL)
+    if (waker->conninfo_of != NULL)
         rc = outbox_dsn__expand(dsn, waker->conf, &string, err);
     if (rc == OUTBOX_OK && string != NULL)
-        rc = driver->conninfo(string, &waker->conninfo, err);
+        rc = waker->conninfo_of(string, conninfo, err);
     free(string);
     return rc;
+}
+
+/* A DSN that cannot be read now is taken for unchanged. */
+static const char *host_where(void *ctx)
+{
+    struct outbox_waker *waker = ctx;
+    char *conninfo = NULL;
+
+    if (find_conninfo(waker, waker->host.dsn, &conninfo, NULL) == OUTBOX_OK && conninfo != NULL) {
+        free(waker->conninfo);
+        waker->conninfo = conninfo;
+        waker->host.conninfo = conninfo;
+    }
+    return waker->host.conninfo;
 }
 
 static int add(struct outbox_waker *waker, const outbox_wake_ops *ops, outbox_error **err)
@@ -295,12 +310,14 @@ int outbox_waker__start(outbox_conn *conn, const char *dsn, const outbox_conf *c
     waker->channel = target.channel != NULL ? target.channel : strdup("");
     if (rc == OUTBOX_OK && (waker->target == NULL || waker->channel == NULL))
         rc = outbox_error__nomem(err);
+    waker->conninfo_of = conn->driver.conninfo;
     if (rc == OUTBOX_OK)
-        rc = find_conninfo(waker, &conn->driver, dsn, err);
+        rc = find_conninfo(waker, dsn, &waker->conninfo, err);
     waker->host = (outbox_wake_host){
         .size = sizeof(waker->host), .ctx = waker, .dsn = dsn, .target = waker->target, .channel = waker->channel,
         .conf = conf, .conninfo = waker->conninfo != NULL ? waker->conninfo : "",
         .check_interval = outbox_conf__number(conf, CONF_WAKE_CHECK_INTERVAL), .wake = host_wake, .log = host_log,
+        .where = host_where,
     };
     if (rc == OUTBOX_OK)
         rc = add_sources(waker, &conn->driver, err);

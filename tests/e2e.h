@@ -63,6 +63,8 @@ struct e2e_plan {
     int slow_every;      /* the publisher takes a millisecond over each so-manieth message; 0: never */
     int batch;           /* relay.batch_size; 0: as it is by default */
     int faults;          /* producers connect again when the server goes away; messages never die of relays that do */
+    /* Called first in each process, to say where it is, and so by which DSN it connects; NULL: all are here. */
+    void (*place)(struct fixture *fx, int is_relay, int index);
 };
 
 struct e2e {
@@ -104,7 +106,7 @@ void e2e_end(struct e2e *run);
 struct e2e_chaos {
     int kills;    /* a relay is killed, and another one started */
     int stops;    /* a relay sleeps past its lease and wakes up */
-    int restarts; /* the server is stopped without a checkpoint, and started; PostgreSQL */
+    int restarts; /* the server is stopped without a checkpoint, and started; not on SQLite */
     int steady;   /* producers go on until all of this was done, instead */
     int64_t until_us; /* 0: until the messages are through; else kills go on until then (monotonic) */
 };

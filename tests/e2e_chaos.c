@@ -66,8 +66,10 @@ static void check_lanes(struct chaos *c)
     long token, pos;
 
     if (db_open_quietly(&db, c->run.fx->dsn, 1) == 0)
-        rows = db_rows(&db, "SELECT CAST(lane AS VARCHAR(20)) || ' ' || CAST(token AS VARCHAR(20)) || ' ' || "
-                       "CAST(pos AS VARCHAR(20)) FROM %slanes WHERE lane >= 0", c->run.fx->prefix);
+        rows = db_rows(&db, target_is_mariadb(c->run.fx->target)
+                                ? "SELECT CONCAT(lane, ' ', token, ' ', pos) FROM %slanes WHERE lane >= 0"
+                                : "SELECT CAST(lane AS VARCHAR(20)) || ' ' || CAST(token AS VARCHAR(20)) || ' ' || "
+                                  "CAST(pos AS VARCHAR(20)) FROM %slanes WHERE lane >= 0", c->run.fx->prefix);
     db_close(&db);
     while (rows != NULL && sscanf(rows + used, "%d %ld %ld%n", &lane, &token, &pos, &size) == 3 && lane < LANES) {
         check_lane(c, lane, token, pos);
@@ -94,9 +96,11 @@ static int64_t lanes_of(struct chaos *c, pid_t pid, int work)
     int64_t count = -1;
 
     if (db_open_quietly(&db, c->run.fx->dsn, 1) == 0)
-        count = db_int(&db, "SELECT count(*) FROM %slanes l WHERE owner LIKE '%%:%ld:%%' AND (lease_until > "
-                       "extract(epoch FROM clock_timestamp()) * 1000000 OR (%d = 1 AND EXISTS (SELECT 1 FROM "
-                       "%smessages m WHERE m.lane = l.lane AND m.seq > l.pos)))", prefix, (long)pid, work, prefix);
+        count = db_int(&db, "SELECT count(*) FROM %slanes l WHERE owner LIKE '%%:%ld:%%' AND (lease_until > %s OR "
+                       "(%d = 1 AND EXISTS (SELECT 1 FROM %smessages m WHERE m.lane = l.lane AND m.seq > l.pos)))", prefix,
+                       (long)pid, target_is_mariadb(c->run.fx->target)
+                           ? "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
+                           : "extract(epoch FROM clock_timestamp()) * 1000000", work, prefix);
     db_close(&db);
     return count;
 }
@@ -133,7 +137,11 @@ static void stop_some(struct chaos *c)
 
 static void restart_server(struct chaos *c)
 {
-    CHECK(system("\"$OUTBOX_TEST_PGCTL\" restart immediate") == 0, "the server does not start again");
+    const char *command = target_is_mariadb(c->run.fx->target)
+                              ? "\"$OUTBOX_TEST_MARIADB_CTL\" kill && \"$OUTBOX_TEST_MARIADB_CTL\" start"
+                              : "\"$OUTBOX_TEST_PGCTL\" restart immediate";
+
+    CHECK(system(command) == 0, "the server does not start again");
     c->done.restarts++;
 }
 

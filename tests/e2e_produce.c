@@ -68,11 +68,15 @@ static int pick_keys(struct producer *p, int *keys)
 /* Where the numbers of a key start in this transaction: from the locked row, or from our own count. */
 static long take_numbers(struct producer *p, int key, int count)
 {
+    int64_t last;
+
     if (!p->plan->row_lock)
         return p->numbers[key] + 1;
     if (db_exec(&p->db, "UPDATE %se2e_keys SET n = n + %d WHERE k = %d", p->run->fx->prefix, count, key) != 0)
         return -1;
-    return db_int(&p->db, "SELECT n FROM %se2e_keys WHERE k = %d", p->run->fx->prefix, key) - count + 1;
+    /* Less than 0: it failed, and what would follow would be in another transaction. */
+    last = db_int(&p->db, "SELECT n FROM %se2e_keys WHERE k = %d", p->run->fx->prefix, key);
+    return last < 0 ? -1 : last - count + 1;
 }
 
 static void describe(struct producer *p, struct item *item, int key, long number)

@@ -41,13 +41,21 @@ static void check_ended(pid_t pid, const char *what)
     CHECK(ended != pid || (WIFEXITED(status) && WEXITSTATUS(status) == 0), "a %s ended with %x", what, (unsigned)status);
 }
 
+static void take_place(struct e2e *run, int is_relay, int index)
+{
+    if (run->plan->place != NULL)
+        run->plan->place(run->fx, is_relay, index);
+}
+
 int e2e_start_relay(struct e2e *run)
 {
     int index = run->relays_started++;
     pid_t pid = spawn();
 
-    if (pid == 0)
+    if (pid == 0) {
+        take_place(run, 1, index);
         leave(e2e_relay(run, index));
+    }
     run->relays[run->relay_count] = pid;
     return run->relay_count++;
 }
@@ -75,6 +83,8 @@ int e2e_start_producers(struct e2e *run)
         int log = run->logs++;
         pid_t pid = spawn();
 
+        if (pid == 0)
+            take_place(run, 0, i);
         if (pid == 0)
             leave(i < run->plan->producers ? e2e_produce(run, i, log) : e2e_produce_bulk(run, log));
         run->producers[run->producer_count++] = pid;

@@ -7,6 +7,7 @@
 #                 ODBC drivers, and a MariaDB where run-test says so: every driver, every publisher
 #   fault/        the same, which kill and restart their server
 #   soak/         the same, only run with OUTBOX_TEST_LONG=1
+#   hosts/        the same on several servers or hosts, only run with OUTBOX_TEST_HOSTS=1
 #   fuzz/         one program a parser, which replays its corpus (see tests/fuzz/fuzz.h)
 #   *             here: scripts that print TAP and look at what was built or installed
 #
@@ -67,6 +68,7 @@ fault_tests = \
 	%D%/fault/dump_restore \
 	%D%/fault/errors \
 	%D%/fault/kills \
+	%D%/fault/kills_mariadb \
 	%D%/fault/memory \
 	%D%/fault/network \
 	%D%/fault/odbc \
@@ -75,6 +77,11 @@ fault_tests = \
 
 soak_tests = \
 	%D%/soak/soak
+
+hosts_tests = \
+	%D%/hosts/galera \
+	%D%/hosts/namespaces \
+	%D%/hosts/promotion
 
 fuzz_tests = \
 	%D%/fuzz/base64 \
@@ -114,7 +121,7 @@ script_tests = \
 	%D%/listed-files \
 	%D%/models.sh
 
-test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(fuzz_tests)
+test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(hosts_tests) $(fuzz_tests)
 if WITH_CRITERION_TESTS
 test_programs += $(unit_tests)
 endif
@@ -136,6 +143,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/fuzz/fuzz.c %D%/fuzz/fuzz.h \
 	%D%/lib-test.c %D%/lib-test.h \
 	%D%/proxy.c %D%/proxy.h \
+	%D%/said.c %D%/said.h \
 	%D%/script.c %D%/script.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
@@ -188,6 +196,8 @@ interpose_link = \
 interpose = %D%/interpose.c %D%/interpose.h
 %C%_fault_kills_SOURCES = $(interpose) %D%/fault/kills.c
 %C%_fault_kills_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)
+%C%_fault_kills_mariadb_SOURCES = $(interpose) %D%/fault/kills.c
+%C%_fault_kills_mariadb_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)
 %C%_fault_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup,--wrap=free
 %C%_fault_odbc_SOURCES = $(interpose) \
@@ -200,7 +210,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-galera %D%/with-hosts %D%/with-mariadb %D%/with-odbc %D%/with-postgres %D%/with-standby \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh

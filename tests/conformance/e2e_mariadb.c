@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * End to end on MariaDB, with applications at its default isolation, REPEATABLE READ. OUTBOX_TEST_MESSAGES sizes the
- * largest run, OUTBOX_TEST_SECONDS says how long many producers are run at least (20), argv[1] chooses runs by name.
+ * largest run, OUTBOX_TEST_SECONDS says how long many producers are run at least (20; 300 with OUTBOX_TEST_LONG),
+ * argv[1] chooses runs by name.
  *
  * outbox_enqueue() must never be the victim of a deadlock, and the server must not have seen one at all.
  */
@@ -71,7 +72,7 @@ static int run(const struct target *target, const struct e2e_plan *plan)
 /* Again and again, for a time. */
 static void run_crowd(const struct target *target)
 {
-    int64_t until = monotonic_us() + env_number("OUTBOX_TEST_SECONDS", 20) * SECOND_US;
+    int64_t until = monotonic_us() + env_number("OUTBOX_TEST_SECONDS", test_long() ? 300 : 20) * SECOND_US;
 
     while (run(target, &crowd) && monotonic_us() < until)
         ;

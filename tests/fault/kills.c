@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Relays that are killed at each step of their way, and at random; relays that sleep past their leases; a server that
- * is stopped without a checkpoint, under load. argv[1] chooses tests by name.
+ * is stopped without a checkpoint, under load. As kills_mariadb it does this on MariaDB, else on PostgreSQL and SQLite.
+ * argv[1] chooses tests by name.
  *
  * Steps are calls of ODBC that reach the server; what is done between two of them is done between two kills.
  * OUTBOX_TEST_LONG: every call, before and after, and hundreds of kills. OUTBOX_TEST_MESSAGES sizes the runs.
@@ -239,23 +240,27 @@ static const struct chaos_test tests[] = {
     {"postgresql/position", "the server stops at once", {.restarts = 5}, {.restarts = 25}},
     {"postgresql/delete", "all of it",
      {.kills = 8, .stops = 3, .restarts = 2}, {.kills = 60, .stops = 20, .restarts = 10}},
+    {"mariadb/delete", "relays are killed", {.kills = 6}, {.kills = 150}},
+    {"mariadb/delete", "all of it",
+     {.kills = 5, .stops = 3, .restarts = 1}, {.kills = 60, .stops = 30, .restarts = 10}},
 };
 
 int main(int argc, char **argv)
 {
-    static const char *const stepped[] = {"postgresql/position", "postgresql/delete", "sqlite/position"};
-    const char *only = argc > 1 ? argv[1] : "";
+    static const char *const stepped[] = {"postgresql/position", "postgresql/delete", "sqlite/position", "mariadb/delete"};
+    const char *only = argc > 1 ? argv[1] : "", *self = strrchr(argv[0], '/');
+    int mariadb = strstr(self != NULL ? self : argv[0], "mariadb") != NULL;
 
-    if (postgresql_dsn() == NULL || getenv("OUTBOX_TEST_PGCTL") == NULL)
-        return tap_skip_all("no PostgreSQL: run it through tests/run-test");
+    if (getenv(mariadb ? "OUTBOX_TEST_MARIADB_CTL" : "OUTBOX_TEST_PGCTL") == NULL)
+        return tap_skip_all("no server: run it through tests/run-test");
     /* Relays whose server is taken away have much to say. */
     setenv("OUTBOX_TEST_LOG", "-1", 0);
     chaos_plan.messages = env_number("OUTBOX_TEST_MESSAGES", test_long() ? 60000 : chaos_plan.messages);
     for (size_t i = 0; i < COUNT_OF(stepped); i++)
-        if (strstr("a relay is killed at each step", only) != NULL)
+        if (target_is_mariadb(target_find(stepped[i])) == mariadb && strstr("a relay is killed at each step", only) != NULL)
             run_steps(target_find(stepped[i]));
     for (size_t i = 0; i < COUNT_OF(tests); i++)
-        if (strstr(tests[i].name, only) != NULL)
+        if (target_is_mariadb(target_find(tests[i].target)) == mariadb && strstr(tests[i].name, only) != NULL)
             run_chaos(target_find(tests[i].target), tests[i].name, test_long() ? &tests[i].many : &tests[i].few);
     return tap_finish();
 }

@@ -59,6 +59,8 @@ typedef struct outbox_wake_host {
     void (*wake)(void *ctx, int sure);
     /** A line for the log, without secrets. */
     void (*log)(void *ctx, outbox_log_level level, const char *text);
+    /** conninfo, looked up anew: the DSN may lead elsewhere by now. From step() only; valid until the next call. */
+    const char *(*where)(void *ctx);
 } outbox_wake_host;
 
 /** A source. New members are added at the end only. Since 0.1. */

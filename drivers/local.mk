@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # One file a dialect, all built in: they need nothing but ODBC.
 
-lib_liboutbox_core_la_SOURCES += \
+driver_sources = \
 	%D%/conninfo.c \
 	%D%/driver.c \
+	%D%/firebird.c \
 	%D%/generic.c \
 	%D%/mariadb.c \
 	%D%/postgresql.c \
 	%D%/sqlite.c
+lib_liboutbox_core_la_SOURCES += $(driver_sources)
 
 # Internal headers: only listed so that they are in the tarball.
 lib_liboutbox_core_la_SOURCES += \
 	%D%/conninfo.h \
-	%D%/driver.h
+	%D%/driver.h \
+	%D%/table.h
 
 # Wake-up modules that need a client library of their own are loadable (module_ldflags: lib/local.mk).
 if WITH_LIBPQ

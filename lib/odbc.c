@@ -17,6 +17,7 @@ struct outbox_odbc {
     SQLHENV env; /* NULL when the connection is borrowed */
     SQLHDBC dbc;
     const struct outbox_errclass *errors;
+    struct outbox_bindings bindings;
     char where[200]; /* for errors: what it was connected to; "" when borrowed */
 };
 
@@ -188,6 +189,11 @@ static int fail_stmt(outbox_stmt *stmt, const char *doing, outbox_error **err)
 void outbox_odbc__set_errors(outbox_odbc *odbc, const struct outbox_errclass *table)
 {
     odbc->errors = table;
+}
+
+void outbox_odbc__set_bindings(outbox_odbc *odbc, const struct outbox_bindings *bindings)
+{
+    odbc->bindings = *bindings;
 }
 
 int outbox_odbc__borrow(void *hdbc, outbox_odbc **odbc, outbox_error **err)
@@ -373,10 +379,25 @@ void outbox_stmt__free(outbox_stmt *stmt)
     free(stmt);
 }
 
+/* Drivers take a type for a longer one than their server has a variable for, unless they are told that it is long. */
+static SQLSMALLINT bytes_type(const struct outbox_bindings *b, size_t size)
+{
+    if (b->longer > 0 && size > b->longer)
+        return b->long_bytes;
+    return b->bytes != 0 ? b->bytes : SQL_VARBINARY; /* LONGVARBINARY fails on psqlODBC with ByteaAsLongVarBinary=0 */
+}
+
+static SQLSMALLINT text_type(const struct outbox_bindings *b, size_t size)
+{
+    if (b->longer > 0 && size > b->longer)
+        return b->long_text;
+    return b->text != 0 ? b->text : SQL_VARCHAR;
+}
+
 int outbox_stmt__bind(outbox_stmt *stmt, size_t index, const struct outbox_value *value, outbox_error **err)
 {
     SQLPOINTER data = (SQLPOINTER)(uintptr_t)(value->data != NULL ? value->data : "");
-    SQLSMALLINT ctype = SQL_C_CHAR, type = SQL_VARCHAR;
+    SQLSMALLINT ctype = SQL_C_CHAR, type = text_type(&stmt->odbc->bindings, value->size);
     SQLULEN size = value->size > 0 ? value->size : 1;
 
     stmt->lengths[index] = (SQLLEN)value->size;
@@ -393,7 +414,7 @@ int outbox_stmt__bind(outbox_stmt *stmt, size_t index, const struct outbox_value
     case OUTBOX_T_NULL_BYTES:
     case OUTBOX_T_BYTES:
         ctype = SQL_C_BINARY;
-        type = SQL_VARBINARY; /* LONGVARBINARY fails on psqlODBC with ByteaAsLongVarBinary=0 */
+        type = bytes_type(&stmt->odbc->bindings, value->size);
         break;
     case OUTBOX_T_NULL_TEXT:
     case OUTBOX_T_TEXT:

@@ -43,6 +43,13 @@ void outbox_odbc__set_errors(outbox_odbc *odbc, const struct outbox_errclass *ta
 
 /* What the server calls itself. */
 int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error **err);
+/* How parameters are bound from now on. 0 in a type: SQL_VARCHAR or SQL_VARBINARY; in `longer`: never. */
+struct outbox_bindings {
+    short text, bytes;           /* type of parameters */
+    short long_text, long_bytes; /* of those with more than so many bytes */
+    size_t longer;
+};
+void outbox_odbc__set_bindings(outbox_odbc *odbc, const struct outbox_bindings *bindings);
 int outbox_odbc__is_borrowed(const outbox_odbc *odbc);
 
 /* Transactions of the library's own connections. */

@@ -118,17 +118,24 @@ int outbox_sqltext__repeats(const char *template_text)
 static int expand_all(struct render *r, const char *text, size_t nrows)
 {
     const char *open = strstr(text, "[["), *close = open != NULL ? strstr(open, "]]") : NULL;
-    size_t row;
+    const char *end = close, *between = ", ", *between_at;
+    size_t row, between_size = 2;
 
     if (!outbox_buffer__add(&r->sql, "", 0)) /* an empty template is an empty text */
         return 0;
     if (open == NULL || close == NULL)
         return expand(r, text, strlen(text), 0);
+    between_at = strstr(open, "][");
+    if (between_at != NULL && between_at < close) {
+        end = between_at;
+        between = end + 2;
+        between_size = (size_t)(close - between);
+    }
     if (!expand(r, text, (size_t)(open - text), 0))
         return 0;
     for (row = 0; row < nrows; row++)
-        if ((row > 0 && !outbox_buffer__add(&r->sql, ", ", 2)) ||
-            !expand(r, open + 2, (size_t)(close - open - 2), row))
+        if ((row > 0 && !outbox_buffer__add(&r->sql, between, between_size)) ||
+            !expand(r, open + 2, (size_t)(end - open - 2), row))
             return 0;
     return expand(r, close + 2, strlen(close + 2), 0);
 }

@@ -44,6 +44,7 @@ conformance_tests = \
 	%D%/conformance/e2e_mariadb \
 	%D%/conformance/e2e_postgresql \
 	%D%/conformance/e2e_sqlite \
+	%D%/conformance/firebird_delete \
 	%D%/conformance/generic_mariadb \
 	%D%/conformance/generic_postgresql \
 	%D%/conformance/generic_sqlite \
@@ -151,6 +152,14 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/tap.c %D%/tap.h \
 	%D%/wakes.c %D%/wakes.h
 
+# A driver of ODBC, loaded by its manager: hence a path to install to, where it never goes. Its calls of itself are its own.
+if HAVE_FBCLIENT
+check_LTLIBRARIES += %D%/libfirebird-odbc.la
+endif
+%C%_libfirebird_odbc_la_SOURCES = %D%/firebird_odbc.c
+%C%_libfirebird_odbc_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere -Wl,-Bsymbolic
+%C%_libfirebird_odbc_la_LIBADD = -lfbclient
+
 # Not in the library above: it puts functions of its own before those of ODBC.
 %C%_conformance_defects_SOURCES = \
 	%D%/conformance/defects.c \
@@ -190,7 +199,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-firebird %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh

@@ -16,8 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct outbox_driver *const drivers[] = { &outbox_driver__generic, &outbox_driver__postgresql,
-                                                       &outbox_driver__sqlite, &outbox_driver__mariadb };
+#define ADDRESS_(name) &outbox_driver__##name,
+static const struct outbox_driver *const drivers[] = { OUTBOX_DRIVERS(ADDRESS_) };
+#undef ADDRESS_
 #define DRIVERS (sizeof(drivers) / sizeof(drivers[0]))
 
 static const size_t row_counts[] = { 1, 2, 512 };

@@ -11,6 +11,7 @@
  * - A parameter has the type of what it is compared or computed with; where there is none, it needs a CAST.
  * - CURRENT_TIMESTAMP of Firebird 3 is the time of the server's zone, and nothing says which that is. The function
  *   {now_fn}, which the migration makes, therefore differs from version to version; on 3 the server has to run in UTC.
+ * - Blanks at the end of a text do not count in comparisons, so a key of dedup is kept with a full stop behind it.
  * - A table that was made cannot be used before the transaction ends: migrations go step by step. */
 #include "driver.h"
 
@@ -94,7 +95,7 @@ const struct outbox_driver outbox_driver__firebird = {
                       "ON c.RDB$CHARACTER_SET_ID = a.MON$CHARACTER_SET_ID WHERE a.MON$ATTACHMENT_ID = CURRENT_CONNECTION",
         [Q_INSERT] = "INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, "
                      "message_type, max_attempts, available_at) [[" PENDING_ROW "][ UNION ALL ]]",
-        [Q_DEDUP] = "INSERT INTO {dedup} (dedup_key) [[SELECT CAST(:dedup AS VARCHAR(240) CHARACTER SET UTF8) "
+        [Q_DEDUP] = "INSERT INTO {dedup} (dedup_key) [[SELECT CAST(:dedup AS VARCHAR(240) CHARACTER SET UTF8) || '.' "
                     "FROM RDB$DATABASE][ UNION ALL ]]",
         [Q_AUDIT] = "INSERT INTO {audit} (id, who, what, which, messages) VALUES ({id}, :owner, :name, :value, 0)",
     },

@@ -3,12 +3,15 @@
 
 driver_sources = \
 	%D%/conninfo.c \
+	%D%/db2.c \
 	%D%/driver.c \
 	%D%/firebird.c \
 	%D%/generic.c \
 	%D%/mariadb.c \
+	%D%/oracle.c \
 	%D%/postgresql.c \
-	%D%/sqlite.c
+	%D%/sqlite.c \
+	%D%/sqlserver.c
 lib_liboutbox_core_la_SOURCES += $(driver_sources)
 
 # Internal headers: only listed so that they are in the tarball.

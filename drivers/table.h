@@ -10,6 +10,9 @@
     X(sqlite)                                                                                                           \
     X(mariadb)                                                                                                          \
     X(firebird)                                                                                                         \
+    X(sqlserver)                                                                                                        \
+    X(oracle)                                                                                                           \
+    X(db2)                                                                                                              \
     X(generic)
 
 /* "auto|postgresql|…": choice N is driver N - 1. */

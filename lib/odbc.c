@@ -26,6 +26,7 @@ struct outbox_stmt {
     SQLHSTMT handle;
     SQLLEN *lengths;   /* one a parameter: ODBC reads them when it executes */
     int64_t *numbers;
+    char (*digits)[24]; /* the same, where they go as text */
     size_t params;
     unsigned char *scratch;
     int empty; /* executed, and there is no result to fetch from */
@@ -348,9 +349,11 @@ int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outb
         stmt->params = params;
         stmt->lengths = calloc(params + 1, sizeof(*stmt->lengths));
         stmt->numbers = calloc(params + 1, sizeof(*stmt->numbers));
+        stmt->digits = calloc(params + 1, sizeof(*stmt->digits));
         stmt->scratch = malloc(SCRATCH);
     }
-    if (stmt == NULL || stmt->lengths == NULL || stmt->numbers == NULL || stmt->scratch == NULL) {
+    if (stmt == NULL || stmt->lengths == NULL || stmt->numbers == NULL || stmt->digits == NULL ||
+        stmt->scratch == NULL) {
         outbox_stmt__free(stmt);
         return outbox_error__nomem(err);
     }
@@ -375,6 +378,7 @@ void outbox_stmt__free(outbox_stmt *stmt)
         SQLFreeHandle(SQL_HANDLE_STMT, stmt->handle);
     free(stmt->lengths);
     free(stmt->numbers);
+    free(stmt->digits);
     free(stmt->scratch);
     free(stmt);
 }
@@ -404,6 +408,14 @@ int outbox_stmt__bind(outbox_stmt *stmt, size_t index, const struct outbox_value
     switch (value->type) {
     case OUTBOX_T_NULL_INT:
     case OUTBOX_T_INT:
+        if (stmt->odbc->bindings.number_text) {
+            stmt->lengths[index] = snprintf(stmt->digits[index], sizeof(stmt->digits[index]), "%lld",
+                                            (long long)value->number);
+            data = stmt->digits[index];
+            type = SQL_VARCHAR;
+            size = sizeof(stmt->digits[index]) - 1;
+            break;
+        }
         ctype = SQL_C_SBIGINT;
         type = SQL_BIGINT;
         stmt->numbers[index] = value->number;
@@ -510,8 +522,13 @@ static int fetch_number(outbox_stmt *stmt, SQLUSMALLINT column, struct outbox_va
 {
     SQLBIGINT number = 0;
     SQLLEN size = 0;
+    char digits[64] = "";
 
-    if (!SQL_SUCCEEDED(SQLGetData(stmt->handle, column, SQL_C_SBIGINT, &number, sizeof(number), &size)))
+    if (stmt->odbc->bindings.number_text) {
+        if (!SQL_SUCCEEDED(SQLGetData(stmt->handle, column, SQL_C_CHAR, digits, sizeof(digits), &size)))
+            return fail_stmt(stmt, "read a column", err);
+        number = strtoll(digits, NULL, 10);
+    } else if (!SQL_SUCCEEDED(SQLGetData(stmt->handle, column, SQL_C_SBIGINT, &number, sizeof(number), &size)))
         return fail_stmt(stmt, "read a column", err);
     cell->type = size == SQL_NULL_DATA ? OUTBOX_T_NULL_INT : OUTBOX_T_INT;
     cell->number = size == SQL_NULL_DATA ? 0 : number;

@@ -48,6 +48,7 @@ struct outbox_bindings {
     short text, bytes;           /* type of parameters */
     short long_text, long_bytes; /* of those with more than so many bytes */
     size_t longer;
+    int number_text;             /* numbers go as text, for drivers without 64 bits */
 };
 void outbox_odbc__set_bindings(outbox_odbc *odbc, const struct outbox_bindings *bindings);
 int outbox_odbc__is_borrowed(const outbox_odbc *odbc);

@@ -3,6 +3,7 @@
 #include "buffer.h"
 #include "error_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,6 +67,12 @@ static int add_name(struct render *r, const char *word, size_t size, size_t row)
 {
     const struct outbox_sqlname *n;
 
+    if (size == 3 && memcmp(word, "row", 3) == 0) {
+        char number[24];
+        int digits = snprintf(number, sizeof(number), "%zu", row);
+
+        return outbox_buffer__add(&r->sql, number, (size_t)digits);
+    }
     for (n = r->names; n->name != NULL; n++)
         if (strlen(n->name) == size && memcmp(n->name, word, size) == 0)
             return expand(r, n->value, strlen(n->value), row); /* an expression may have names of its own */

@@ -4,11 +4,14 @@
 
 # In order of dialect and number: the library applies them in the order of this list.
 migrations = \
+	%D%/db2/0001_init.sql \
 	%D%/firebird/0001_init.sql \
 	%D%/generic/0001_init.sql \
 	%D%/mariadb/0001_init.sql \
+	%D%/oracle/0001_init.sql \
 	%D%/postgresql/0001_init.sql \
-	%D%/sqlite/0001_init.sql
+	%D%/sqlite/0001_init.sql \
+	%D%/sqlserver/0001_init.sql
 EXTRA_DIST += $(migrations) build-aux/embed-migrations
 
 nodist_lib_liboutbox_core_la_SOURCES += %D%/migrations_data.c

@@ -285,6 +285,9 @@ void at_lane_lock(struct fixture *fx, const char *sql)
                      "'BEGIN %s; RETURN NULL; END'", p, sql) ||
              db_exec(&fx->db, "CREATE TRIGGER lock_trigger AFTER UPDATE ON %slanes FOR EACH ROW WHEN (new.lane >= 0 AND "
                      "new.token = old.token) EXECUTE FUNCTION %slock_fn()", p, p);
+    else if (target_is_firebird(fx->target))
+        rc = db_exec(&fx->db, "CREATE TRIGGER lock_trigger FOR %slanes AFTER UPDATE AS BEGIN IF (new.lane >= 0 AND "
+                     "new.token = old.token) THEN BEGIN %s; END END", p, sql);
     else if (target_is_mariadb(fx->target))
         rc = db_exec(&fx->db, "CREATE TRIGGER lock_trigger AFTER UPDATE ON %slanes FOR EACH ROW BEGIN IF new.lane >= 0 AND "
                      "new.token = old.token THEN %s; END IF; END", p, sql);

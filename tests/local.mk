@@ -171,13 +171,7 @@ endif
 %C%_fault_crash_mariadb_SOURCES = %D%/fault/crash.c
 
 # What the unit tests compare with.
-golden_files = \
-	%D%/golden/key-hashes.tsv \
-	%D%/golden/lanes.tsv \
-	%D%/golden/sql-generic.txt \
-	%D%/golden/sql-mariadb.txt \
-	%D%/golden/sql-postgresql.txt \
-	%D%/golden/sql-sqlite.txt
+golden_files = %D%/golden
 # What these call of ODBC goes through tests/interpose.c; tests/fault/odbc checks that the list is whole.
 interpose_link = \
 	-Wl,--wrap=SQLAllocHandle,--wrap=SQLBindParameter,--wrap=SQLDisconnect,--wrap=SQLDriverConnect \

@@ -117,7 +117,7 @@ CREATE INDEX {index}positions_at ON {positions} (lane, published_at);
 CREATE INDEX {index}positions_pos ON {positions} (lane, pos, published_at);
 -- statement
 CREATE TABLE {dedup} (
-    dedup_key  VARCHAR(240) CHARACTER SET UTF8 NOT NULL PRIMARY KEY,
+    dedup_key  VARCHAR(241) CHARACTER SET UTF8 NOT NULL PRIMARY KEY,
     created_at BIGINT NOT NULL
 );
 -- statement

@@ -108,7 +108,8 @@ script_tests = \
 	%D%/exported-symbols \
 	%D%/installed.sh \
 	%D%/listed-files \
-	%D%/models.sh
+	%D%/models.sh \
+	%D%/parsed_sql
 
 test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(fuzz_tests)
 if WITH_CRITERION_TESTS
@@ -193,7 +194,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-firebird %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/versions %D%/with-firebird %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh

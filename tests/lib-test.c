@@ -50,6 +50,13 @@ int target_is_firebird(const struct target *target)
     return strcmp(target->database, "firebird") == 0;
 }
 
+int skip_on_firebird(const struct fixture *fx, const char *why)
+{
+    if (target_is_firebird(fx->target))
+        tap_skip("%s", why);
+    return target_is_firebird(fx->target);
+}
+
 const char *postgresql_dsn(void)
 {
     return getenv("OUTBOX_TEST_PG");

@@ -264,10 +264,8 @@ static void test_begun_by_sql(struct fixture *fx)
     outbox_conn *conn = NULL;
     outbox_message m = text_message("t", "k", "1");
 
-    if (target_is_firebird(fx->target)) {
-        tap_skip("Firebird begins no transaction by SQL");
+    if (skip_on_firebird(fx, "Firebird begins no transaction by SQL"))
         return;
-    }
     conn = autocommitting(fx, &db, 0);
     if (conn != NULL) {
         for (int commit = 0; commit < 2; commit++) {

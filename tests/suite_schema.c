@@ -80,6 +80,8 @@ static void test_migrate_together(struct fixture *fx)
     pid_t pids[PROCESSES];
     int go[2], status, sum = 0, total, applied;
 
+    if (skip_on_firebird(fx, "Firebird 3.0 crashes when several make the same tables at once"))
+        return;
     REQUIRE(pipe(go) == 0, "no pipe");
     fflush(stdout);
     for (int i = 0; i < PROCESSES; i++)
@@ -110,6 +112,8 @@ static void test_incomplete(struct fixture *fx)
     static const char *const tables[] = {"messages", "lanes", "deferred", "published", "positions", "dedup", "audit"};
     char name[64];
 
+    if (skip_on_firebird(fx, "Firebird renames no tables"))
+        return;
     for (size_t i = 0; i < COUNT_OF(tables); i++) {
         snprintf(name, sizeof name, "%s%s", fx->prefix, tables[i]);
         CHECK_INT(db_exec(&fx->db, "ALTER TABLE %s RENAME TO away", name), 0);
@@ -169,6 +173,8 @@ static void test_other_dialect(struct fixture *fx)
     outbox_consumer *consumer = NULL;
     outbox_conn *conn;
 
+    if (skip_on_firebird(fx, "the generic statements do not run on Firebird"))
+        return;
     CHECK(send_text(fx, "t", "k", "1"), "not sent");
     fixture_set(fx, "driver", other);
     fixture_set(fx, "schema.settle", "auto");
@@ -222,6 +228,8 @@ static void test_odd_names(struct fixture *fx)
 {
     static const char *const names[] = {"select", "Order_", "A23456789012345678901234567890123456789_"};
 
+    if (skip_on_firebird(fx, "names of Firebird 3 have 31 characters"))
+        return;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         outbox_conn *conn;
         outbox_consumer *consumer;

@@ -133,12 +133,13 @@ END;
 CREATE VIEW {status} (lane, seq, id, topic, partition_key, state, attempts, last_error, created_at, available_at,
                       published_at) AS
 SELECT m.lane, m.seq, m.id, m.topic, m.partition_key,
-       CAST(CASE WHEN m.available_at > {now} THEN 'scheduled' ELSE 'pending' END AS VARCHAR(20)),
+       CAST(TRIM(CASE WHEN m.available_at > {now} THEN 'scheduled' ELSE 'pending' END) AS VARCHAR(20)),
        CAST(0 AS INTEGER), CAST(NULL AS {text}), m.created_at, m.available_at, CAST(NULL AS {number})
 FROM {messages} m
 UNION ALL
 SELECT d.lane, d.seq, d.id, d.topic, d.partition_key,
-       CAST(CASE d.state WHEN 2 THEN 'scheduled' WHEN 3 THEN 'retry' WHEN 4 THEN 'held' ELSE 'dead' END AS VARCHAR(20)),
+       CAST(TRIM(CASE d.state WHEN 2 THEN 'scheduled' WHEN 3 THEN 'retry' WHEN 4 THEN 'held' ELSE 'dead' END)
+            AS VARCHAR(20)),
        d.attempts, d.last_error, d.created_at, d.available_at, CAST(NULL AS {number})
 FROM {deferred} d
 UNION ALL

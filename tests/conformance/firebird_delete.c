@@ -7,7 +7,7 @@
 
 int main(int argc, char **argv)
 {
-    char *some[] = {argv[0], "enqueue", NULL};
+    char part[] = "enqueue", *some[] = {argv[0], part, NULL};
 
     if (argc > 1 || test_long() || getenv("OUTBOX_TEST_ALL") != NULL)
         return conformance_main("firebird/delete", argc, argv);

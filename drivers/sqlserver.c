@@ -78,8 +78,6 @@ static const struct outbox_errclass errors[] = {
       "the user needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables" },
     { "", 262, NULL, OUTBOX_ERR_DATABASE, "database.permission", "to migrate, the user needs CREATE TABLE and CREATE VIEW" },
     { "", 2760, NULL, OUTBOX_ERR_DATABASE, "database.permission", "there is no such schema, or the user may not use it" },
-    { "", 4060, NULL, OUTBOX_ERR_LOST, "database.unknown", "the server has no such database, or lets nobody into it" },
-    { "", 18456, NULL, OUTBOX_ERR_LOST, "database.password", "correct the user or the password in the DSN" },
     { "", 40197, NULL, OUTBOX_ERR_LOST, "database.resources", AZURE },
     { "", 40501, NULL, OUTBOX_ERR_LOST, "database.resources", AZURE },
     { "", 40613, NULL, OUTBOX_ERR_LOST, "database.resources", AZURE },

@@ -45,6 +45,7 @@ conformance_tests = \
 	%D%/conformance/e2e_postgresql \
 	%D%/conformance/e2e_sqlite \
 	%D%/conformance/firebird_delete \
+	%D%/conformance/firebird_facts \
 	%D%/conformance/generic_mariadb \
 	%D%/conformance/generic_postgresql \
 	%D%/conformance/generic_sqlite \

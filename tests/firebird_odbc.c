@@ -7,7 +7,7 @@
  *
  * Diagnostics are as the well-known driver gives them: the SQLSTATE of the server, SQLCODE as the native number. With
  * States=HY000 every SQLSTATE is that, as it is with versions before 3. Transactions read committed, and wait ten seconds
- * for a lock; in autocommit each statement has one of its own, which ends with it.
+ * for a lock, or LockTimeout; in autocommit each statement has one of its own, which ends with it.
  *
  * One thread a connection; nothing is shared between connections.
  */
@@ -43,6 +43,7 @@ struct dbc {
     isc_db_handle db;
     isc_tr_handle tr; /* of several statements, without autocommit */
     int autocommit, dead, hide_states;
+    char lock_timeout; /* seconds */
     struct stmt *stmts;
 };
 
@@ -113,8 +114,8 @@ static SQLRETURN fail(struct dbc *dbc, struct diag *diag, const ISC_STATUS *stat
 
 static int start(struct dbc *dbc, struct diag *diag, isc_tr_handle *tr)
 {
-    static const char tpb[] = {isc_tpb_version3, isc_tpb_write, isc_tpb_read_committed, isc_tpb_rec_version, isc_tpb_wait,
-                               isc_tpb_lock_timeout, 2, 10, 0};
+    const char tpb[] = {isc_tpb_version3, isc_tpb_write, isc_tpb_read_committed, isc_tpb_rec_version, isc_tpb_wait,
+                        isc_tpb_lock_timeout, 2, dbc->lock_timeout, 0};
     ISC_STATUS_ARRAY status;
 
     if (*tr != 0)
@@ -275,7 +276,7 @@ API SQLRETURN SQLDriverConnect(SQLHDBC handle, SQLHWND window, SQLCHAR *in, SQLS
 {
     struct dbc *dbc = handle;
     ISC_STATUS_ARRAY status;
-    char text[1024], database[300], user[100], password[100], states[20], charset[30], dpb[700];
+    char text[1024], database[300], user[100], password[100], states[20], charset[30], seconds[10], dpb[700];
     size_t n = 1;
 
     (void)window, (void)prompt;
@@ -285,6 +286,8 @@ API SQLRETURN SQLDriverConnect(SQLHDBC handle, SQLHWND window, SQLCHAR *in, SQLS
     value_of(text, "PWD", password, sizeof password);
     value_of(text, "States", states, sizeof states);
     value_of(text, "CHARSET", charset, sizeof charset);
+    value_of(text, "LockTimeout", seconds, sizeof seconds);
+    dbc->lock_timeout = (char)(seconds[0] != '\0' ? atoi(seconds) : 10);
     dbc->hide_states = strcmp(states, "HY000") == 0;
     dpb[0] = isc_dpb_version1;
     n = add_item(dpb, n, isc_dpb_user_name, user);

@@ -46,10 +46,12 @@ static const struct outbox_errclass errors[] = {
     { "", -206, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", -1773, NULL, OUTBOX_ERR_READONLY, NULL, "the server is a standby: let the DSN lead to the primary" },
     { "", -817, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
-    { "", -290, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the table space is in a state that forbids this: see LIST TABLESPACES" },
+    { "", -290, NULL, OUTBOX_ERR_DATABASE, "database.resources",
+      "the table space is in a state that forbids this: see LIST TABLESPACES" },
     { "", -668, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the table needs REORG, or SET INTEGRITY, as the code says" },
     { "", -289, NULL, OUTBOX_ERR_DATABASE, "database.full", FULL },
-    { "", -964, NULL, OUTBOX_ERR_DATABASE, "database.full", "the transaction log is full: make it greater, or end the oldest transaction" },
+    { "", -964, NULL, OUTBOX_ERR_DATABASE, "database.full",
+      "the transaction log is full: make it greater, or end the oldest transaction" },
     { "", -968, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
     { "", -912, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory for locks: raise LOCKLIST" },
     { "", -954, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory: raise APPLHEAPSZ" },
@@ -87,7 +89,8 @@ const struct outbox_driver outbox_driver__db2 = {
     .dbms = dbms,
     .quote = "", /* so names are the server's, in capitals, and people write them as they like */
     /* 719163 is DAYS('1970-01-01'). */
-    .now = "((BIGINT(DAYS(" UTC ")) - 719163) * 86400000000 + BIGINT(MIDNIGHT_SECONDS(" UTC ")) * 1000000 + MICROSECOND(" UTC "))",
+    .now = "((BIGINT(DAYS(" UTC ")) - 719163) * 86400000000 + BIGINT(MIDNIGHT_SECONDS(" UTC ")) * 1000000 + "
+           "MICROSECOND(" UTC "))",
     .bytes = "LENGTH(m.payload) + COALESCE(LENGTH(m.headers), 0)",
     .limit = "FETCH FIRST CAST(:limit AS BIGINT) ROWS ONLY",
     .text = "VARCHAR(1000 CODEUNITS32)",

@@ -11,69 +11,11 @@
  *
  * One thread a connection; nothing is shared between connections.
  */
-#include <ibase.h>
-#include <sql.h>
-#include <sqlext.h>
-
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <strings.h>
-
-#define API __attribute__((visibility("default")))
-#define MOST_PARAMS 4096
-#define SEGMENT 32000
-
-struct diag {
-    char state[6];
-    SQLINTEGER native;
-    char text[1024];
-    int there;
-};
-
-struct env {
-    struct diag diag;
-};
-
-struct stmt;
-
-struct dbc {
-    struct diag diag;
-    isc_db_handle db;
-    isc_tr_handle tr; /* of several statements, without autocommit */
-    int autocommit, dead, hide_states;
-    char lock_timeout; /* seconds */
-    struct stmt *stmts;
-};
-
-struct param {
-    SQLSMALLINT ctype;
-    SQLPOINTER data;
-    SQLLEN *length;
-};
-
-struct stmt {
-    struct diag diag;
-    struct dbc *dbc;
-    struct stmt *next;
-    isc_stmt_handle handle;
-    isc_tr_handle own; /* in autocommit */
-    XSQLDA *in, *out;
-    int type;          /* isc_info_sql_stmt_… */
-    int open;          /* there is a cursor */
-    int single;        /* one row is there to be fetched, without a cursor */
-    int has_row;
-    SQLLEN rows;
-    struct param *params;
-    char *value;       /* of the column that was read last, and how far */
-    size_t value_size, value_at;
-    int value_column;
-};
+#include "firebird_odbc.h"
 
 /* ---- Diagnostics ---- */
 
-static SQLRETURN say(struct diag *diag, const char *state, SQLINTEGER native, const char *text)
+SQLRETURN firebird_say(struct diag *diag, const char *state, SQLINTEGER native, const char *text)
 {
     snprintf(diag->state, sizeof diag->state, "%s", state);
     snprintf(diag->text, sizeof diag->text, "[Firebird test driver]%s", text);
@@ -94,7 +36,7 @@ static int is_lost(ISC_STATUS code)
     return 0;
 }
 
-static SQLRETURN fail(struct dbc *dbc, struct diag *diag, const ISC_STATUS *status)
+SQLRETURN firebird_fail(struct dbc *dbc, struct diag *diag, const ISC_STATUS *status)
 {
     const ISC_STATUS *at = status;
     char state[6] = "HY000", text[900] = "[Firebird]", line[400];
@@ -107,7 +49,7 @@ static SQLRETURN fail(struct dbc *dbc, struct diag *diag, const ISC_STATUS *stat
         strcat(text, line);
         strcat(text, "\n");
     }
-    return say(diag, state, isc_sqlcode(status), text);
+    return firebird_say(diag, state, isc_sqlcode(status), text);
 }
 
 /* ---- Transactions ---- */
@@ -122,11 +64,11 @@ static int start(struct dbc *dbc, struct diag *diag, isc_tr_handle *tr)
         return 1;
     if (isc_start_transaction(status, tr, 1, &dbc->db, (unsigned short)sizeof tpb, tpb) == 0)
         return 1;
-    fail(dbc, diag, status);
+    firebird_fail(dbc, diag, status);
     return 0;
 }
 
-static isc_tr_handle *transaction(struct stmt *stmt)
+isc_tr_handle *firebird_transaction(struct stmt *stmt)
 {
     return stmt->dbc->autocommit ? &stmt->own : &stmt->dbc->tr;
 }
@@ -139,7 +81,7 @@ static SQLRETURN end(struct dbc *dbc, struct diag *diag, isc_tr_handle *tr, int 
         return SQL_SUCCESS;
     if ((commit ? isc_commit_transaction(status, tr) : isc_rollback_transaction(status, tr)) == 0)
         return SQL_SUCCESS;
-    fail(dbc, diag, status);
+    firebird_fail(dbc, diag, status);
     /* Without an end the handle would be kept for good. */
     if (commit)
         isc_rollback_transaction(status, tr);
@@ -298,7 +240,7 @@ API SQLRETURN SQLDriverConnect(SQLHDBC handle, SQLHWND window, SQLCHAR *in, SQLS
     if (out_size != NULL)
         *out_size = (SQLSMALLINT)strlen(text);
     if (isc_attach_database(status, 0, database, &dbc->db, (short)n, dpb) != 0)
-        return fail(dbc, &dbc->diag, status);
+        return firebird_fail(dbc, &dbc->diag, status);
     return SQL_SUCCESS;
 }
 
@@ -406,7 +348,7 @@ static int describe(struct stmt *stmt)
     if (isc_dsql_describe(status, &stmt->handle, 1, stmt->out) != 0 ||
         isc_dsql_describe_bind(status, &stmt->handle, 1, stmt->in) != 0 ||
         isc_dsql_sql_info(status, &stmt->handle, sizeof items, items, sizeof answer, answer) != 0) {
-        fail(stmt->dbc, &stmt->diag, status);
+        firebird_fail(stmt->dbc, &stmt->diag, status);
         return 0;
     }
     stmt->type = (int)isc_vax_integer(answer + 3, (short)isc_vax_integer(answer + 1, 2));
@@ -418,7 +360,7 @@ API SQLRETURN SQLPrepare(SQLHSTMT handle, SQLCHAR *sql, SQLINTEGER size)
 {
     struct stmt *stmt = handle;
     ISC_STATUS_ARRAY status;
-    isc_tr_handle *tr = transaction(stmt);
+    isc_tr_handle *tr = firebird_transaction(stmt);
     char *text = size == SQL_NTS ? strdup((char *)sql) : strndup((char *)sql, (size_t)size);
     int good = 0;
 
@@ -427,7 +369,7 @@ API SQLRETURN SQLPrepare(SQLHSTMT handle, SQLCHAR *sql, SQLINTEGER size)
     if (start(stmt->dbc, &stmt->diag, tr)) {
         if (isc_dsql_allocate_statement(status, &stmt->dbc->db, &stmt->handle) != 0 ||
             isc_dsql_prepare(status, tr, &stmt->handle, 0, text, SQL_DIALECT_V6, NULL) != 0)
-            fail(stmt->dbc, &stmt->diag, status);
+            firebird_fail(stmt->dbc, &stmt->diag, status);
         else
             good = describe(stmt);
     }
@@ -446,65 +388,9 @@ API SQLRETURN SQLBindParameter(SQLHSTMT handle, SQLUSMALLINT number, SQLSMALLINT
 
     (void)direction, (void)type, (void)size, (void)digits, (void)room;
     if (number < 1 || number > MOST_PARAMS)
-        return say(&stmt->diag, "07009", 0, "too many parameters");
+        return firebird_say(&stmt->diag, "07009", 0, "too many parameters");
     stmt->params[number - 1] = (struct param){ctype, data, length};
     return SQL_SUCCESS;
-}
-
-static int write_blob(struct stmt *stmt, isc_tr_handle *tr, ISC_QUAD *id, const char *data, size_t size)
-{
-    ISC_STATUS_ARRAY status;
-    isc_blob_handle blob = 0;
-    size_t at = 0;
-    int bad = isc_create_blob2(status, &stmt->dbc->db, tr, &blob, id, 0, NULL) != 0;
-
-    for (; !bad && at < size; at += SEGMENT)
-        bad = isc_put_segment(status, &blob, (unsigned short)(size - at < SEGMENT ? size - at : SEGMENT), data + at) != 0;
-    if (!bad)
-        bad = isc_close_blob(status, &blob) != 0;
-    if (bad)
-        fail(stmt->dbc, &stmt->diag, status);
-    return !bad;
-}
-
-static int bind_one(struct stmt *stmt, isc_tr_handle *tr, XSQLVAR *v, const struct param *p)
-{
-    SQLLEN size = p->length != NULL ? *p->length : 0;
-    int blob = (v->sqltype & ~1) == SQL_BLOB;
-
-    if (v->sqlind == NULL)
-        v->sqlind = calloc(1, sizeof(ISC_SHORT));
-    *v->sqlind = size == SQL_NULL_DATA ? -1 : 0;
-    free(v->sqldata);
-    v->sqldata = calloc(1, size > 0 && !blob ? (size_t)size + 1 : 16);
-    if (p->ctype == SQL_C_SBIGINT) {
-        v->sqltype = SQL_INT64 | 1;
-        v->sqllen = sizeof(ISC_INT64);
-        v->sqlscale = 0;
-        if (size != SQL_NULL_DATA)
-            memcpy(v->sqldata, p->data, sizeof(ISC_INT64));
-        return 1;
-    }
-    if (blob)
-        return size == SQL_NULL_DATA || write_blob(stmt, tr, (ISC_QUAD *)(void *)v->sqldata, p->data, (size_t)size);
-    if (size > SEGMENT) {
-        say(&stmt->diag, "22001", 0, "a text is too long");
-        return 0;
-    }
-    v->sqltype = SQL_TEXT | 1;
-    v->sqllen = (ISC_SHORT)(size > 0 ? size : 0);
-    if (size > 0)
-        memcpy(v->sqldata, p->data, (size_t)size);
-    return 1;
-}
-
-/* Types are set anew each time: what was described last is what was bound last, but for blobs. */
-static int bind_all(struct stmt *stmt, isc_tr_handle *tr)
-{
-    for (int i = 0; i < stmt->in->sqld; i++)
-        if (!bind_one(stmt, tr, &stmt->in->sqlvar[i], &stmt->params[i]))
-            return 0;
-    return 1;
 }
 
 static SQLLEN count_rows(struct stmt *stmt)
@@ -532,19 +418,19 @@ API SQLRETURN SQLExecute(SQLHSTMT handle)
     struct stmt *stmt = handle;
     struct dbc *dbc = stmt->dbc;
     ISC_STATUS_ARRAY status;
-    isc_tr_handle *tr = transaction(stmt);
+    isc_tr_handle *tr = firebird_transaction(stmt);
     int single = stmt->type == isc_info_sql_stmt_exec_procedure;
     int query = stmt->type == isc_info_sql_stmt_select || stmt->type == isc_info_sql_stmt_select_for_upd;
 
     stmt->diag.there = 0;
     close_cursor(stmt);
-    if (!start(dbc, &stmt->diag, tr) || !bind_all(stmt, tr)) {
+    if (!start(dbc, &stmt->diag, tr) || !firebird_bind(stmt, tr)) {
         end(dbc, &dbc->diag, &stmt->own, 0);
         return SQL_ERROR;
     }
     if (isc_dsql_execute2(status, tr, &stmt->handle, 1, stmt->in->sqld > 0 ? stmt->in : NULL,
                           single && stmt->out->sqld > 0 ? stmt->out : NULL) != 0) {
-        fail(dbc, &stmt->diag, status);
+        firebird_fail(dbc, &stmt->diag, status);
         end(dbc, &dbc->diag, &stmt->own, 0);
         return SQL_ERROR;
     }
@@ -597,150 +483,9 @@ API SQLRETURN SQLFetch(SQLHSTMT handle)
     if (rc == 100)
         return SQL_NO_DATA;
     if (rc != 0)
-        return fail(stmt->dbc, &stmt->diag, status);
+        return firebird_fail(stmt->dbc, &stmt->diag, status);
     stmt->has_row = 1;
     return SQL_SUCCESS;
-}
-
-/* ---- Values ---- */
-
-static int read_blob(struct stmt *stmt, ISC_QUAD *id)
-{
-    ISC_STATUS_ARRAY status;
-    isc_blob_handle blob = 0;
-    size_t room = 0, size = 0;
-    unsigned short got = 0;
-    ISC_STATUS rc = isc_open_blob2(status, &stmt->dbc->db, transaction(stmt), &blob, id, 0, NULL);
-
-    while (rc == 0 || rc == isc_segment) {
-        if (room - size < SEGMENT + 1 || room == 0)
-            stmt->value = realloc(stmt->value, room = room * 2 + SEGMENT * 2);
-        got = 0;
-        rc = isc_get_segment(status, &blob, &got, SEGMENT, stmt->value + size);
-        size += rc == 0 || rc == isc_segment ? got : 0;
-    }
-    stmt->value_size = size;
-    if (rc != isc_segstr_eof) {
-        fail(stmt->dbc, &stmt->diag, status);
-        return 0;
-    }
-    isc_close_blob(status, &blob);
-    return 1;
-}
-
-static int64_t number_of(const XSQLVAR *v)
-{
-    int64_t number = 0;
-    int i;
-
-    switch (v->sqltype & ~1) {
-    case SQL_SHORT:
-        number = *(const ISC_SHORT *)(const void *)v->sqldata;
-        break;
-    case SQL_LONG:
-        number = *(const ISC_LONG *)(const void *)v->sqldata;
-        break;
-    case SQL_INT64:
-        number = *(const ISC_INT64 *)(const void *)v->sqldata;
-        break;
-    case SQL_DOUBLE:
-        return (int64_t)*(const double *)(const void *)v->sqldata;
-    case SQL_VARYING:
-        return strtoll(v->sqldata + 2, NULL, 10);
-    default:
-        return strtoll(v->sqldata, NULL, 10);
-    }
-    for (i = v->sqlscale; i < 0; i++)
-        number /= 10;
-    return number;
-}
-
-static void keep(struct stmt *stmt, const char *data, size_t size)
-{
-    stmt->value = realloc(stmt->value, size + 1);
-    memcpy(stmt->value, data, size);
-    stmt->value_size = size;
-}
-
-/* CHAR(n) of UTF-8 comes in 4n bytes, of which n characters count. */
-static size_t char_size(const XSQLVAR *v)
-{
-    size_t size = (size_t)v->sqllen, characters = size / 4, at = 0;
-
-    if ((v->sqlsubtype & 0xff) != 4)
-        return size;
-    for (; at < size && characters > 0; characters--)
-        for (at++; at < size && ((unsigned char)v->sqldata[at] & 0xc0) == 0x80;)
-            at++;
-    return at;
-}
-
-static int load(struct stmt *stmt, int column)
-{
-    XSQLVAR *v = &stmt->out->sqlvar[column];
-    char text[30];
-
-    stmt->value_column = column;
-    stmt->value_at = 0;
-    switch (v->sqltype & ~1) {
-    case SQL_BLOB:
-        return read_blob(stmt, (ISC_QUAD *)(void *)v->sqldata);
-    case SQL_VARYING:
-        keep(stmt, v->sqldata + 2, *(const ISC_USHORT *)(const void *)v->sqldata);
-        break;
-    case SQL_TEXT:
-        keep(stmt, v->sqldata, char_size(v));
-        break;
-    default:
-        keep(stmt, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)number_of(v)));
-        break;
-    }
-    return 1;
-}
-
-static SQLRETURN hand_over(struct stmt *stmt, SQLSMALLINT ctype, char *data, SQLLEN room, SQLLEN *size)
-{
-    size_t left = stmt->value_size - stmt->value_at, tail = ctype == SQL_C_CHAR ? 1 : 0;
-    size_t n = room > (SQLLEN)tail ? (size_t)room - tail : 0;
-
-    if (left == 0 && stmt->value_at > 0)
-        return SQL_NO_DATA;
-    n = left < n ? left : n;
-    memcpy(data, stmt->value + stmt->value_at, n);
-    if (tail && room > 0)
-        data[n] = '\0';
-    if (size != NULL)
-        *size = (SQLLEN)left;
-    stmt->value_at += n;
-    if (n == left)
-        return SQL_SUCCESS;
-    say(&stmt->diag, "01004", 0, "more is to come");
-    return SQL_SUCCESS_WITH_INFO;
-}
-
-API SQLRETURN SQLGetData(SQLHSTMT handle, SQLUSMALLINT number, SQLSMALLINT ctype, SQLPOINTER data, SQLLEN room, SQLLEN *size)
-{
-    struct stmt *stmt = handle;
-    XSQLVAR *v;
-
-    stmt->diag.there = 0;
-    if (!stmt->has_row || number < 1 || number > stmt->out->sqld)
-        return say(&stmt->diag, "07009", 0, "there is no such column");
-    v = &stmt->out->sqlvar[number - 1];
-    if (*v->sqlind < 0) {
-        if (size != NULL)
-            *size = SQL_NULL_DATA;
-        return SQL_SUCCESS;
-    }
-    if (ctype == SQL_C_SBIGINT) {
-        *(SQLBIGINT *)data = number_of(v);
-        if (size != NULL)
-            *size = sizeof(SQLBIGINT);
-        return SQL_SUCCESS;
-    }
-    if (stmt->value_column != number - 1 && !load(stmt, number - 1))
-        return SQL_ERROR;
-    return hand_over(stmt, ctype, data, room, size);
 }
 
 /* Every handle begins with its diagnostics. */

@@ -158,7 +158,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 if HAVE_FBCLIENT
 check_LTLIBRARIES += %D%/libfirebird-odbc.la
 endif
-%C%_libfirebird_odbc_la_SOURCES = %D%/firebird_odbc.c
+%C%_libfirebird_odbc_la_SOURCES = %D%/firebird_odbc.c %D%/firebird_odbc.h %D%/firebird_values.c
 %C%_libfirebird_odbc_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere -Wl,-Bsymbolic
 %C%_libfirebird_odbc_la_LIBADD = -lfbclient
 

@@ -5,6 +5,7 @@
 #define OUTBOX_DRIVER_H
 
 #include "odbc.h"
+#include "table.h"
 
 /* Advice that several drivers give. */
 #define OUTBOX_ADVICE_DEDUP "a message with this id or dedup_key was enqueued before, so roll back: there is nothing to do"
@@ -16,7 +17,8 @@ enum outbox_query {
     Q_META,             /* name, value: tt */
     Q_TOUCH,            /* a write that changes nothing, before anything is read in the application's transaction; or NULL */
     Q_CLOCK,            /* the server's time: i */
-    Q_CHARSET,          /* in which the connection sends text, which has to be utf8…: t; NULL: it can be no other */
+    Q_CHARSET,          /* in which the connection sends text, which has to be utf8…, or a euro sign, which arrives as one
+                         * where it is: t; NULL: it can be no other */
     Q_PACKET,           /* bytes that the server takes in one statement: i; NULL: it sets no such limit */
     Q_MARK,             /* leaves a mark until the transaction ends, be it one of this statement alone; or NULL */
     Q_MARKED,           /* 1 when it is there, so that a transaction is open: i */
@@ -111,6 +113,8 @@ enum outbox_query {
 
 #define OUTBOX_DRIVER_POSITION 1u        /* can settle by position */
 #define OUTBOX_DRIVER_SETTLE_RETURNS 2u  /* Q_SETTLE_POSITION answers with a row: the new xbound */
+#define OUTBOX_DRIVER_DDL_COMMITS 32u    /* a migration runs outside of a transaction; what is there already is passed over */
+#define OUTBOX_DRIVER_NOT_GENERIC 64u    /* the generic statements do not run here: INSERT of several rows, for one */
 #define OUTBOX_DRIVER_INDEX_SCHEMA 16u   /* CREATE INDEX has the schema before the index, not before the table */
 #define OUTBOX_DRIVER_BEGIN_TELLS 4u     /* `begin` in an open transaction is OUTBOX_ERR_STATE, and does nothing to it */
 #define OUTBOX_DRIVER_CLAIM_LOCKS 8u     /* Q_CLAIM locks out writers even when it finds nothing: look first */
@@ -142,6 +146,9 @@ struct outbox_driver {
     const char *text;           /* type for CAST of an error text */
     const char *number;         /* type for CAST of a number of 64 bits */
     const char *id;             /* how the parameter :id is written into the column id */
+    size_t params;              /* most that a statement may have; 0: more than are used */
+    /* ODBC's types for parameters, where they are not SQL_VARCHAR and SQL_VARBINARY; the long ones above so many bytes. */
+    struct outbox_bindings bindings;
     /* What the generic schema is made of. */
     const char *sequence;       /* the rest of a column that numbers rows, and is the primary key */
     const char *uuid, *long_text, *long_bytes; /* types */
@@ -200,10 +207,12 @@ struct outbox_driver {
 /* Record columns, in the order in which every reading statement gives them; see record.c. */
 #define OUTBOX_RECORD_TYPES "iitttbtttiiiittii"
 
-extern const struct outbox_driver outbox_driver__generic;
-extern const struct outbox_driver outbox_driver__postgresql;
-extern const struct outbox_driver outbox_driver__sqlite;
-extern const struct outbox_driver outbox_driver__mariadb;
+#define OUTBOX_DRIVER_DECLARE_(name) extern const struct outbox_driver outbox_driver__##name;
+OUTBOX_DRIVERS(OUTBOX_DRIVER_DECLARE_)
+#undef OUTBOX_DRIVER_DECLARE_
+
+/* In the order of the table; NULL behind the last. */
+const struct outbox_driver *outbox_driver__at(size_t index);
 
 /* By name, or by what the server calls itself; "generic" on a known server speaks with that server's expressions.
  * NULL: no driver of that name. */

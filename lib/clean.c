@@ -370,7 +370,7 @@ static int clean_dedup(struct cleaning *c, outbox_error **err)
         t.count = 0;
         rc = run(c, Q_DEDUP_OLD, &look, &result, err);
         for (at = 0; at < t.count && rc == OUTBOX_OK; at += n) {
-            n = outbox_conn__chunk(t.count - at);
+            n = outbox_conn__chunk(c->conn, Q_DEDUP_DELETE, t.count - at);
             args.ctx = t.list + at;
             rc = outbox_conn__run(c->conn, Q_DEDUP_DELETE, &args, n, "clean the outbox", NULL, err);
         }

@@ -6,6 +6,8 @@
 #ifndef OUTBOX_CONF_TABLE_H
 #define OUTBOX_CONF_TABLE_H
 
+#include "table.h"
+
 #define CONF_US_ 1000000LL
 #define CONF_KIB_ 1024LL
 #define CONF_MIB_ (1024LL * 1024)
@@ -20,7 +22,7 @@
     X(SCHEMA_SETTLE, "schema.settle", CHOICE, "auto", 0, 0, "auto|position|delete",                                     \
       "How published messages are noted. Only chosen when the outbox is created; auto: position where the database can "\
       "prove what is behind (PostgreSQL, SQLite), delete elsewhere.")                                                   \
-    X(DRIVER, "driver", CHOICE, "auto", 0, 0, "auto|generic|postgresql|sqlite|mariadb",                                         \
+    X(DRIVER, "driver", CHOICE, "auto", 0, 0, OUTBOX_DRIVER_CHOICES,                                                     \
       "Which dialect to speak; auto: what the connection says it is.")                                                  \
     X(CONN_TIMEOUT, "conn.timeout", DURATION, "15s", CONF_US_, 3600 * CONF_US_, NULL,                                   \
       "How long a connection of the library's own waits for a server that the network cuts off: when it connects, sends, "\

@@ -31,21 +31,22 @@ static void choose(outbox_conn *conn, const struct outbox_driver *driver, const 
 
 static int identify(outbox_conn *conn, outbox_error **err)
 {
-    static const char *const wanted[] = { NULL, "generic", "postgresql", "sqlite", "mariadb" };
-    const char *name = wanted[outbox_conf__number(conn->conf, CONF_DRIVER)];
-    const struct outbox_driver *native;
+    int64_t choice = outbox_conf__number(conn->conf, CONF_DRIVER);
+    const struct outbox_driver *wanted = choice > 0 ? outbox_driver__at((size_t)choice - 1) : NULL, *native;
     char dbms[128] = "";
     int rc = outbox_odbc__dbms(conn->odbc, dbms, sizeof(dbms), err);
 
     if (rc != OUTBOX_OK)
         return rc;
     native = outbox_driver__of_dbms(dbms);
-    if (name != NULL && native != &outbox_driver__generic && strcmp(name, "generic") != 0 &&
-        strcmp(name, native->name) != 0)
+    if (wanted != NULL && native != &outbox_driver__generic && wanted != native &&
+        (wanted != &outbox_driver__generic || (native->flags & OUTBOX_DRIVER_NOT_GENERIC) != 0))
         return outbox_error__set(err, OUTBOX_ERR_CONF, "driver.mismatch",
-                                 "driver is %s, but this connection leads to %s: leave the setting at auto", name, dbms);
-    choose(conn, name != NULL ? outbox_driver__find(name) : native, native);
+                                 "driver is %s, but this connection leads to %s: leave the setting at auto", wanted->name,
+                                 dbms);
+    choose(conn, wanted != NULL ? wanted : native, native);
     outbox_odbc__set_errors(conn->odbc, conn->driver.errors);
+    outbox_odbc__set_bindings(conn->odbc, &conn->driver.bindings);
     return outbox_names__make(conn->conf, &conn->driver, conn->names, conn->name_text, err);
 }
 
@@ -397,12 +398,13 @@ static int take_charset(void *ctx, const struct outbox_value *cells, outbox_erro
     const char *charset = cells[0].data != NULL ? cells[0].data : "";
 
     (void)ctx;
-    if (strncmp(charset, "utf8", 4) == 0)
+    if (strncmp(charset, "utf8", 4) == 0 || strcmp(charset, "\xe2\x82\xac") == 0)
         return OUTBOX_OK;
     return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.charset",
-                             "this connection sends text as %.40s, in which the outbox's UTF-8 would be taken for "
-                             "other letters: connect with CHARSET=utf8mb4 on MariaDB, with "
-                             "ConnSettings={SET client_encoding = 'UTF8'} on PostgreSQL", charset);
+                             "this connection's text is not UTF-8, but %.40s (its character set, or how it shows a euro "
+                             "sign), so the outbox's text would be taken for other letters: connect with "
+                             "CHARSET=utf8mb4 on MariaDB, with ConnSettings={SET client_encoding = 'UTF8'} on PostgreSQL; "
+                             "outbox_errors(7) has the others", charset);
 }
 
 /* What the server and the connection are set to. */

@@ -76,7 +76,7 @@ int outbox_conn__run_once(outbox_conn *conn, const char *sql_template, const str
                           struct outbox_result *result, outbox_error **err);
 
 /* The largest kept size that is not larger than left. */
-size_t outbox_conn__chunk(size_t left);
+size_t outbox_conn__chunk(const outbox_conn *conn, enum outbox_query query, size_t left);
 
 /* Position or not: the query that fits this outbox. Each …_POSITION follows its delete form. */
 enum outbox_query outbox_conn__form(const outbox_conn *conn, enum outbox_query query);

@@ -333,7 +333,7 @@ static int insert_dedup(outbox_conn *conn, const struct row *rows, size_t count,
     if (keys == NULL || !dedup_keys(rows, count, &arena, keys, &n))
         rc = outbox_error__nomem(err);
     for (at = 0; at < n && rc == OUTBOX_OK; at += chunk) {
-        chunk = outbox_conn__chunk(n - at);
+        chunk = outbox_conn__chunk(conn, Q_DEDUP, n - at);
         args.ctx = keys + at;
         say_keys(keys + at, chunk, doing, sizeof(doing));
         rc = outbox_conn__run(conn, Q_DEDUP, &args, chunk, doing, NULL, err);
@@ -388,14 +388,14 @@ static int check_packets(const outbox_conn *conn, const struct call *call, outbo
 /* How many rows go into the next statement: a kept size, and not too many bytes at once. */
 static size_t chunk_of(const outbox_conn *conn, const struct row *rows, size_t left)
 {
-    size_t n = outbox_conn__chunk(left), bytes = 0, most = CHUNK_BYTES, i;
+    size_t n = outbox_conn__chunk(conn, Q_INSERT, left), bytes = 0, most = CHUNK_BYTES, i;
 
     if (conn->packet > 0 && (uint64_t)conn->packet < most)
         most = (size_t)conn->packet;
     for (i = 0; i < n; i++) {
         bytes += row_bytes(&rows[i]) + (conn->packet > 0 ? OTHER_BYTES : 0);
         if (bytes > most && i > 0)
-            return outbox_conn__chunk(i);
+            return outbox_conn__chunk(conn, Q_INSERT, i);
     }
     return n;
 }

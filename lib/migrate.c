@@ -13,6 +13,8 @@
 #include <string.h>
 
 #define SEPARATOR "-- statement\n"
+#define DIALECT_(name) " " #name
+#define DIALECTS OUTBOX_DRIVERS(DIALECT_)
 
 static int run_statement(outbox_conn *conn, const char *text, size_t size, outbox_error **err)
 {
@@ -34,10 +36,17 @@ static int run_statement(outbox_conn *conn, const char *text, size_t size, outbo
     return rc;
 }
 
+/* Where a table that was made cannot be filled in the same transaction, each statement is one of its own. */
+static int in_steps(const outbox_conn *conn)
+{
+    return (conn->driver.flags & OUTBOX_DRIVER_DDL_COMMITS) != 0;
+}
+
 /* What stands before the first separator is a comment on the whole; a comment behind a statement belongs to the next. */
 static int run_script(outbox_conn *conn, const char *script, outbox_error **err)
 {
     const char *at = strstr(script, SEPARATOR), *next;
+    outbox_error *why = NULL;
     int rc = OUTBOX_OK;
 
     for (; at != NULL && rc == OUTBOX_OK; at = next) {
@@ -55,7 +64,15 @@ static int run_script(outbox_conn *conn, const char *script, outbox_error **err)
                 break;
             end = line;
         }
-        rc = run_statement(conn, at, (size_t)(end - at), err);
+        rc = run_statement(conn, at, (size_t)(end - at), in_steps(conn) ? &why : err);
+        if (rc == OUTBOX_ERR_DUPLICATE && in_steps(conn))
+            rc = OUTBOX_OK; /* left behind by an attempt that failed */
+        if (rc != OUTBOX_OK && in_steps(conn) && err != NULL && *err == NULL) {
+            *err = why;
+            return rc;
+        }
+        outbox_error_free(why);
+        why = NULL;
     }
     return rc;
 }
@@ -64,7 +81,7 @@ static int apply_all(outbox_conn *conn, int *applied, outbox_error **err)
 {
     const struct outbox__migration *m;
     const char *schema = outbox_conf__text(conn->conf, CONF_SCHEMA_NAME);
-    int rc = outbox_conn__begin(conn, err);
+    int rc = in_steps(conn) ? outbox_conn__check(conn, err) : outbox_conn__begin(conn, err);
 
     if (rc != OUTBOX_OK)
         return rc;
@@ -77,7 +94,7 @@ static int apply_all(outbox_conn *conn, int *applied, outbox_error **err)
             rc = run_script(conn, m->sql, err);
             (*applied)++;
         }
-    if (rc == OUTBOX_OK)
+    if (rc == OUTBOX_OK && conn->in_transaction)
         return outbox_conn__commit(conn, err);
     outbox_conn__rollback(conn);
     return rc;
@@ -208,8 +225,7 @@ int outbox_migrations_print(const char *dialect, const outbox_conf *conf, char *
     *sql = NULL;
     if (driver == NULL)
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "migrate.no_dialect",
-                                 "there is no dialect \"%.40s\": postgresql, sqlite, mariadb and generic are there",
-                                 dialect != NULL ? dialect : "");
+                                 "there is no dialect \"%.40s\"; there are%s", dialect != NULL ? dialect : "", DIALECTS);
     rc = outbox_conf__copy(conf, &copy, err);
     if (rc != OUTBOX_OK)
         return rc;

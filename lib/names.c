@@ -11,7 +11,7 @@ static const char *const tables[] = { "messages", "lanes", "deferred", "publishe
                                       "audit" };
 static const struct {
     const char *name, *function;
-} functions[] = { { "lane_fn", "lane" }, { "enqueue_fn", "enqueue" }, { "notify_fn", "notify" } };
+} functions[] = { { "lane_fn", "lane" }, { "enqueue_fn", "enqueue" }, { "notify_fn", "notify" }, { "now_fn", "now" } };
 
 struct names {
     struct outbox_sqlname *names;

@@ -18,6 +18,7 @@ struct outbox_odbc {
     SQLHDBC dbc;
     const struct outbox_errclass *errors;
     SQLULEN timeout; /* seconds that a statement may take; 0: any time */
+    struct outbox_bindings bindings;
     char where[200]; /* for errors: what it was connected to; "" when borrowed */
 };
 
@@ -26,6 +27,7 @@ struct outbox_stmt {
     SQLHSTMT handle;
     SQLLEN *lengths;   /* one a parameter: ODBC reads them when it executes */
     int64_t *numbers;
+    char (*digits)[24]; /* the same, where they go as text */
     size_t params;
     unsigned char *scratch;
     int empty; /* executed, and there is no result to fetch from */
@@ -56,6 +58,17 @@ static const struct outbox_errclass fallback[] = {
     { "", 0, "FATAL: role \"", OUTBOX_ERR_CONNECT, "database.password",
       "the server has no such user: create it, or correct the DSN" },
     { "", 0, "FATAL: database \"", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "", 0, "Cannot open database", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "", 0, "Error while trying to open file", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "", 0, "ORA-12154", OUTBOX_ERR_CONNECT, "database.unknown", "tnsnames.ora has no such name" },
+    { "", 0, "ORA-12514", OUTBOX_ERR_CONNECT, "database.unknown", "the listener knows no such service: does it run?" },
+    { "", 0, "ORA-12505", OUTBOX_ERR_CONNECT, "database.unknown", "the listener knows no such SID: does it run?" },
+    { "", 0, "SQL1013N", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "", 0, "ORA-01033", OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
+    { "", 0, "ORA-01034", OUTBOX_ERR_CONNECT, "database.starting", "the instance does not run: start it" },
+    { "", 0, "ORA-01017", OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
+    { "", 0, "SQL30082N", OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
+    { "", 0, "Your user name and password are not defined", OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
     { "3D000", 0, NULL, OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
     { "", 1049, "Unknown database", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
     { "", 1044, "Access denied", OUTBOX_ERR_CONNECT, "database.permission", "the user needs rights on the database" },
@@ -191,6 +204,11 @@ static int fail_stmt(outbox_stmt *stmt, const char *doing, outbox_error **err)
 void outbox_odbc__set_errors(outbox_odbc *odbc, const struct outbox_errclass *table)
 {
     odbc->errors = table;
+}
+
+void outbox_odbc__set_bindings(outbox_odbc *odbc, const struct outbox_bindings *bindings)
+{
+    odbc->bindings = *bindings;
 }
 
 int outbox_odbc__borrow(void *hdbc, outbox_odbc **odbc, outbox_error **err)
@@ -367,9 +385,11 @@ int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outb
         stmt->params = params;
         stmt->lengths = calloc(params + 1, sizeof(*stmt->lengths));
         stmt->numbers = calloc(params + 1, sizeof(*stmt->numbers));
+        stmt->digits = calloc(params + 1, sizeof(*stmt->digits));
         stmt->scratch = malloc(SCRATCH);
     }
-    if (stmt == NULL || stmt->lengths == NULL || stmt->numbers == NULL || stmt->scratch == NULL) {
+    if (stmt == NULL || stmt->lengths == NULL || stmt->numbers == NULL || stmt->digits == NULL ||
+        stmt->scratch == NULL) {
         outbox_stmt__free(stmt);
         return outbox_error__nomem(err);
     }
@@ -394,20 +414,44 @@ void outbox_stmt__free(outbox_stmt *stmt)
         SQLFreeHandle(SQL_HANDLE_STMT, stmt->handle);
     free(stmt->lengths);
     free(stmt->numbers);
+    free(stmt->digits);
     free(stmt->scratch);
     free(stmt);
+}
+
+/* Drivers take a type for a longer one than their server has a variable for, unless they are told that it is long. */
+static SQLSMALLINT bytes_type(const struct outbox_bindings *b, size_t size)
+{
+    if (b->longer > 0 && size > b->longer)
+        return b->long_bytes;
+    return b->bytes != 0 ? b->bytes : SQL_VARBINARY; /* LONGVARBINARY fails on psqlODBC with ByteaAsLongVarBinary=0 */
+}
+
+static SQLSMALLINT text_type(const struct outbox_bindings *b, size_t size)
+{
+    if (b->longer > 0 && size > b->longer)
+        return b->long_text;
+    return b->text != 0 ? b->text : SQL_VARCHAR;
 }
 
 int outbox_stmt__bind(outbox_stmt *stmt, size_t index, const struct outbox_value *value, outbox_error **err)
 {
     SQLPOINTER data = (SQLPOINTER)(uintptr_t)(value->data != NULL ? value->data : "");
-    SQLSMALLINT ctype = SQL_C_CHAR, type = SQL_VARCHAR;
+    SQLSMALLINT ctype = SQL_C_CHAR, type = text_type(&stmt->odbc->bindings, value->size);
     SQLULEN size = value->size > 0 ? value->size : 1;
 
     stmt->lengths[index] = (SQLLEN)value->size;
     switch (value->type) {
     case OUTBOX_T_NULL_INT:
     case OUTBOX_T_INT:
+        if (stmt->odbc->bindings.number_text) {
+            stmt->lengths[index] = snprintf(stmt->digits[index], sizeof(stmt->digits[index]), "%lld",
+                                            (long long)value->number);
+            data = stmt->digits[index];
+            type = SQL_VARCHAR;
+            size = sizeof(stmt->digits[index]) - 1;
+            break;
+        }
         ctype = SQL_C_SBIGINT;
         type = SQL_BIGINT;
         stmt->numbers[index] = value->number;
@@ -418,7 +462,7 @@ int outbox_stmt__bind(outbox_stmt *stmt, size_t index, const struct outbox_value
     case OUTBOX_T_NULL_BYTES:
     case OUTBOX_T_BYTES:
         ctype = SQL_C_BINARY;
-        type = SQL_VARBINARY; /* LONGVARBINARY fails on psqlODBC with ByteaAsLongVarBinary=0 */
+        type = bytes_type(&stmt->odbc->bindings, value->size);
         break;
     case OUTBOX_T_NULL_TEXT:
     case OUTBOX_T_TEXT:
@@ -514,8 +558,13 @@ static int fetch_number(outbox_stmt *stmt, SQLUSMALLINT column, struct outbox_va
 {
     SQLBIGINT number = 0;
     SQLLEN size = 0;
+    char digits[64] = "";
 
-    if (!SQL_SUCCEEDED(SQLGetData(stmt->handle, column, SQL_C_SBIGINT, &number, sizeof(number), &size)))
+    if (stmt->odbc->bindings.number_text) {
+        if (!SQL_SUCCEEDED(SQLGetData(stmt->handle, column, SQL_C_CHAR, digits, sizeof(digits), &size)))
+            return fail_stmt(stmt, "read a column", err);
+        number = strtoll(digits, NULL, 10);
+    } else if (!SQL_SUCCEEDED(SQLGetData(stmt->handle, column, SQL_C_SBIGINT, &number, sizeof(number), &size)))
         return fail_stmt(stmt, "read a column", err);
     cell->type = size == SQL_NULL_DATA ? OUTBOX_T_NULL_INT : OUTBOX_T_INT;
     cell->number = size == SQL_NULL_DATA ? 0 : number;

@@ -50,6 +50,14 @@ int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error *
 enum outbox_odbc_info { OUTBOX_INFO_MANAGER, OUTBOX_INFO_DRIVER, OUTBOX_INFO_DRIVER_VERSION, OUTBOX_INFO_SERVER,
                         OUTBOX_INFO_SERVER_VERSION };
 void outbox_odbc__info(outbox_odbc *odbc, enum outbox_odbc_info which, char *text, size_t size);
+/* How parameters are bound from now on. 0 in a type: SQL_VARCHAR or SQL_VARBINARY; in `longer`: never. */
+struct outbox_bindings {
+    short text, bytes;           /* type of parameters */
+    short long_text, long_bytes; /* of those with more than so many bytes */
+    size_t longer;
+    int number_text;             /* numbers go as text, for drivers without 64 bits */
+};
+void outbox_odbc__set_bindings(outbox_odbc *odbc, const struct outbox_bindings *bindings);
 int outbox_odbc__is_borrowed(const outbox_odbc *odbc);
 
 /* Transactions of the library's own connections. */

@@ -305,7 +305,8 @@ static int write_outcomes(outbox_batch *batch, int deferred, outbox_error **err)
             list[count++] = nth(batch, i);
     outbox_args__int(&args, P_LANE, batch->lane);
     for (i = 0; i < count && rc == OUTBOX_OK; i += n) {
-        n = outbox_sqltext__repeats(outbox_conn__sql(batch->consumer->conn, query)) ? outbox_conn__chunk(count - i) : 1;
+        n = outbox_sqltext__repeats(outbox_conn__sql(batch->consumer->conn, query))
+                ? outbox_conn__chunk(batch->consumer->conn, query, count - i) : 1;
         args.ctx = list + i;
         rc = outbox_conn__run(batch->consumer->conn, query, &args, n, "settle a batch", NULL,
                               err);

@@ -3,6 +3,7 @@
 #include "buffer.h"
 #include "error_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,6 +67,12 @@ static int add_name(struct render *r, const char *word, size_t size, size_t row)
 {
     const struct outbox_sqlname *n;
 
+    if (size == 3 && memcmp(word, "row", 3) == 0) {
+        char number[24];
+        int digits = snprintf(number, sizeof(number), "%zu", row);
+
+        return outbox_buffer__add(&r->sql, number, (size_t)digits);
+    }
     for (n = r->names; n->name != NULL; n++)
         if (strlen(n->name) == size && memcmp(n->name, word, size) == 0)
             return expand(r, n->value, strlen(n->value), row); /* an expression may have names of its own */
@@ -118,17 +125,24 @@ int outbox_sqltext__repeats(const char *template_text)
 static int expand_all(struct render *r, const char *text, size_t nrows)
 {
     const char *open = strstr(text, "[["), *close = open != NULL ? strstr(open, "]]") : NULL;
-    size_t row;
+    const char *end = close, *between = ", ", *between_at;
+    size_t row, between_size = 2;
 
     if (!outbox_buffer__add(&r->sql, "", 0)) /* an empty template is an empty text */
         return 0;
     if (open == NULL || close == NULL)
         return expand(r, text, strlen(text), 0);
+    between_at = strstr(open, "][");
+    if (between_at != NULL && between_at < close) {
+        end = between_at;
+        between = end + 2;
+        between_size = (size_t)(close - between);
+    }
     if (!expand(r, text, (size_t)(open - text), 0))
         return 0;
     for (row = 0; row < nrows; row++)
-        if ((row > 0 && !outbox_buffer__add(&r->sql, ", ", 2)) ||
-            !expand(r, open + 2, (size_t)(close - open - 2), row))
+        if ((row > 0 && !outbox_buffer__add(&r->sql, between, between_size)) ||
+            !expand(r, open + 2, (size_t)(end - open - 2), row))
             return 0;
     return expand(r, close + 2, strlen(close + 2), 0);
 }

@@ -2,7 +2,9 @@
 /* Statements as drivers write them, and as ODBC takes them.
  *
  * A driver's template has names in braces for tables and expressions ({messages}, {now}), named parameters
- * (:lane), and one part in double brackets that is repeated for each row: VALUES [[(:lane, :topic)]]. Rendering
+ * (:lane), and one part in double brackets that is repeated for each row: VALUES [[(:lane, :topic)]]. What stands
+ * between the rows is a comma, or what a second part says: [[SELECT :lane][ UNION ALL ]]; {row} is the number of the
+ * row, from 0. Rendering
  * replaces names, turns parameters into ? and notes their order, so that a dialect is free to use them in any order
  * and as often as it likes. */
 #ifndef OUTBOX_SQLTEXT_H

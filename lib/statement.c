@@ -8,13 +8,27 @@
 #include <string.h>
 
 static const size_t sizes[OUTBOX_SIZES] = { 1, 8, 64, 512 };
+#define OTHER_PARAMS ((size_t)8)
 
-size_t outbox_conn__chunk(size_t left)
+/* Parameters of one repetition; names in braces that have some are not repeated. */
+static size_t params_of_row(const char *template_text)
 {
-    size_t i = OUTBOX_SIZES;
+    const char *at = strstr(template_text, "[["), *end = at != NULL ? strstr(at, "]]") : NULL;
+    size_t count = 0;
 
+    for (; end != NULL && at < end; at++)
+        count += at[0] == ':' && at[1] != ':' && at[-1] != ':';
+    return count > 0 ? count : 1;
+}
+
+/* Some of what a statement may have is left for what stands around the repeated part. */
+size_t outbox_conn__chunk(const outbox_conn *conn, enum outbox_query query, size_t left)
+{
+    size_t i = OUTBOX_SIZES, most = conn->driver.params;
+
+    most = most > 0 ? (most - OTHER_PARAMS) / params_of_row(outbox_conn__sql(conn, query)) : left;
     while (--i > 0)
-        if (sizes[i] <= left)
+        if (sizes[i] <= left && sizes[i] <= most)
             break;
     return sizes[i];
 }
@@ -195,7 +209,7 @@ int outbox_conn__run_list(outbox_conn *conn, enum outbox_query query, const stru
         return rc;
     }
     for (at = 0; at < count && rc == OUTBOX_OK; at += n) {
-        n = outbox_conn__chunk(count - at);
+        n = outbox_conn__chunk(conn, query, count - at);
         args.row = list_row;
         args.ctx = list + at;
         rc = outbox_conn__run(conn, query, &args, n, doing, result, err);

@@ -4,10 +4,14 @@
 
 # In order of dialect and number: the library applies them in the order of this list.
 migrations = \
+	%D%/db2/0001_init.sql \
+	%D%/firebird/0001_init.sql \
 	%D%/generic/0001_init.sql \
 	%D%/mariadb/0001_init.sql \
+	%D%/oracle/0001_init.sql \
 	%D%/postgresql/0001_init.sql \
-	%D%/sqlite/0001_init.sql
+	%D%/sqlite/0001_init.sql \
+	%D%/sqlserver/0001_init.sql
 EXTRA_DIST += $(migrations) build-aux/embed-migrations
 
 nodist_lib_liboutbox_core_la_SOURCES += %D%/migrations_data.c
@@ -21,9 +25,9 @@ CLEANFILES += %D%/migrations_data.c
 # Rendered beside nothing else, so that a build in the source tree does not overwrite templates.
 noinst_DATA = %D%/rendered.stamp
 CLEANFILES += %D%/rendered.stamp
-%D%/rendered.stamp: $(migrations) $(srcdir)/%D%/local.mk $(srcdir)/build-aux/embed-migrations
+%D%/rendered.stamp: $(migrations) $(driver_sources) $(srcdir)/%D%/local.mk $(srcdir)/build-aux/embed-migrations
 	$(AM_V_GEN)rm -rf %D%/rendered && $(MKDIR_P) %D%/rendered && \
-	$(SHELL) $(srcdir)/build-aux/embed-migrations render $(srcdir) %D%/rendered $(migrations) && \
+	AWK='$(AWK)' $(SHELL) $(srcdir)/build-aux/embed-migrations render $(srcdir) %D%/rendered $(migrations) && \
 	: >$@
 
 install-data-local: %D%/rendered.stamp

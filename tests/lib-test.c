@@ -18,6 +18,7 @@ static const struct target targets[] = {
     {"generic/postgresql", "generic", "postgresql", "auto"},
     {"mariadb/delete", "mariadb", "mariadb", "delete"},
     {"generic/mariadb", "generic", "mariadb", "auto"},
+    {"firebird/delete", "firebird", "firebird", "delete"},
 };
 
 const struct target *target_find(const char *name)
@@ -44,6 +45,18 @@ int target_is_mariadb(const struct target *target)
     return strcmp(target->database, "mariadb") == 0;
 }
 
+int target_is_firebird(const struct target *target)
+{
+    return strcmp(target->database, "firebird") == 0;
+}
+
+int skip_on_firebird(const struct fixture *fx, const char *why)
+{
+    if (target_is_firebird(fx->target))
+        tap_skip("%s", why);
+    return target_is_firebird(fx->target);
+}
+
 const char *postgresql_dsn(void)
 {
     return getenv("OUTBOX_TEST_PG");
@@ -64,7 +77,16 @@ int server_logged(const char *word, const char *other)
 
 const char *target_server(const struct target *target)
 {
-    return getenv(target_is_postgresql(target) ? "OUTBOX_TEST_PG" : "OUTBOX_TEST_MARIADB");
+    static const struct {
+        const char *database, *variable;
+    } servers[] = {
+        {"postgresql", "OUTBOX_TEST_PG"}, {"mariadb", "OUTBOX_TEST_MARIADB"}, {"firebird", "OUTBOX_TEST_FIREBIRD"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(servers); i++)
+        if (strcmp(servers[i].database, target->database) == 0)
+            return getenv(servers[i].variable);
+    return NULL;
 }
 
 int target_missing(const struct target *target)
@@ -270,6 +292,9 @@ void at_lane_lock(struct fixture *fx, const char *sql)
                      "'BEGIN %s; RETURN NULL; END'", p, sql) ||
              db_exec(&fx->db, "CREATE TRIGGER lock_trigger AFTER UPDATE ON %slanes FOR EACH ROW WHEN (new.lane >= 0 AND "
                      "new.token = old.token) EXECUTE FUNCTION %slock_fn()", p, p);
+    else if (target_is_firebird(fx->target))
+        rc = db_exec(&fx->db, "CREATE TRIGGER lock_trigger FOR %slanes AFTER UPDATE AS BEGIN IF (new.lane >= 0 AND "
+                     "new.token = old.token) THEN BEGIN %s; END END", p, sql);
     else if (target_is_mariadb(fx->target))
         rc = db_exec(&fx->db, "CREATE TRIGGER lock_trigger AFTER UPDATE ON %slanes FOR EACH ROW BEGIN IF new.lane >= 0 AND "
                      "new.token = old.token THEN %s; END IF; END", p, sql);

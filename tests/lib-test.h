@@ -33,6 +33,10 @@ const struct target *target_find(const char *name);
 int target_is_postgresql(const struct target *target);
 int target_is_sqlite(const struct target *target);
 int target_is_mariadb(const struct target *target);
+int target_is_firebird(const struct target *target);
+/* 1 on Firebird, after the test was skipped. */
+struct fixture;
+int skip_on_firebird(const struct fixture *fx, const char *why);
 /* The DSN of the private PostgreSQL that tests/with-postgres started; NULL without one. */
 const char *postgresql_dsn(void);
 /* Lines of that server's log with both words. */

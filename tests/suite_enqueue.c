@@ -196,6 +196,19 @@ static outbox_conn *autocommitting(struct fixture *fx, struct db *db, int own)
     return NULL;
 }
 
+/* The table of messages; on Firebird, which renames none, it takes nothing. */
+static void take_away(struct fixture *fx, int away)
+{
+    const char *p = fx->prefix;
+
+    if (target_is_firebird(fx->target))
+        CHECK_INT(away ? db_exec(&fx->db, "ALTER TABLE %smessages ADD CONSTRAINT %snobody CHECK (topic = 'nothing')", p, p)
+                       : db_exec(&fx->db, "ALTER TABLE %smessages DROP CONSTRAINT %snobody", p, p), 0);
+    else
+        CHECK_INT(away ? db_exec(&fx->db, "ALTER TABLE %smessages RENAME TO %saway", p, p)
+                       : db_exec(&fx->db, "ALTER TABLE %saway RENAME TO %smessages", p, p), 0);
+}
+
 /* Without a transaction a message that failed after its dedup_key was written would be refused for ever. */
 static void test_alone_dedup(struct fixture *fx)
 {
@@ -207,10 +220,10 @@ static void test_alone_dedup(struct fixture *fx)
 
         m.dedup_key = own ? "own" : "borrowed";
         if (conn != NULL) {
-            CHECK_INT(db_exec(&fx->db, "ALTER TABLE %smessages RENAME TO %saway", fx->prefix, fx->prefix), 0);
+            take_away(fx, 1);
             rc = outbox_enqueue(conn, &m, 1, NULL, NULL);
             CHECK(rc < 0, "enqueued without a table: %s", outbox_status_name(rc));
-            CHECK_INT(db_exec(&fx->db, "ALTER TABLE %saway RENAME TO %smessages", fx->prefix, fx->prefix), 0);
+            take_away(fx, 0);
             OK(outbox_enqueue(conn, &m, 1, NULL, &fx->err));
             EXPECT(outbox_enqueue(conn, &m, 1, NULL, &fx->err), OUTBOX_ERR_DUPLICATE);
             CHECK_INT(count_waiting(fx), own + 1);
@@ -248,9 +261,12 @@ static void test_alone_many(struct fixture *fx)
 static void test_begun_by_sql(struct fixture *fx)
 {
     struct db db = {0};
-    outbox_conn *conn = autocommitting(fx, &db, 0);
+    outbox_conn *conn = NULL;
     outbox_message m = text_message("t", "k", "1");
 
+    if (skip_on_firebird(fx, "Firebird begins no transaction by SQL"))
+        return;
+    conn = autocommitting(fx, &db, 0);
     if (conn != NULL) {
         for (int commit = 0; commit < 2; commit++) {
             m.dedup_key = "by SQL";

@@ -80,6 +80,8 @@ static void test_migrate_together(struct fixture *fx)
     pid_t pids[PROCESSES];
     int go[2], status, sum = 0, total, applied;
 
+    if (skip_on_firebird(fx, "Firebird 3.0 crashes when several make the same tables at once"))
+        return;
     REQUIRE(pipe(go) == 0, "no pipe");
     fflush(stdout);
     for (int i = 0; i < PROCESSES; i++)
@@ -110,6 +112,8 @@ static void test_incomplete(struct fixture *fx)
     static const char *const tables[] = {"messages", "lanes", "deferred", "published", "positions", "dedup", "audit"};
     char name[64];
 
+    if (skip_on_firebird(fx, "Firebird renames no tables"))
+        return;
     for (size_t i = 0; i < COUNT_OF(tables); i++) {
         snprintf(name, sizeof name, "%s%s", fx->prefix, tables[i]);
         CHECK_INT(db_exec(&fx->db, "ALTER TABLE %s RENAME TO away", name), 0);
@@ -169,6 +173,8 @@ static void test_other_dialect(struct fixture *fx)
     outbox_consumer *consumer = NULL;
     outbox_conn *conn;
 
+    if (skip_on_firebird(fx, "the generic statements do not run on Firebird"))
+        return;
     CHECK(send_text(fx, "t", "k", "1"), "not sent");
     fixture_set(fx, "driver", other);
     fixture_set(fx, "schema.settle", "auto");
@@ -222,6 +228,8 @@ static void test_odd_names(struct fixture *fx)
 {
     static const char *const names[] = {"select", "Order_", "A23456789012345678901234567890123456789_"};
 
+    if (skip_on_firebird(fx, "names of Firebird 3 have 31 characters"))
+        return;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         outbox_conn *conn;
         outbox_consumer *consumer;
@@ -281,8 +289,8 @@ static void test_two_schemas(struct fixture *fx)
     const char *create = target_is_mariadb(fx->target) ? "CREATE SCHEMA IF NOT EXISTS `%s%s`"
                                                        : "CREATE SCHEMA IF NOT EXISTS \"%s%s\"";
 
-    if (target_is_sqlite(fx->target)) {
-        tap_skip("SQLite has no schemas to create");
+    if (target_is_sqlite(fx->target) || target_is_firebird(fx->target)) {
+        tap_skip("there are no schemas to create");
         return;
     }
     REQUIRE_INT(db_open(&db, fx->dsn, 1), 0);
@@ -396,6 +404,9 @@ static void test_no_connection(struct fixture *fx)
     else if (target_is_mariadb(fx->target))
         EXPECT(outbox_conn_open("Driver={MariaDB};Socket=/nonexistent;Database=x;UID=u;PWD=s3cr3t;Password=s3cr3t",
                                 fx->conf, &conn, &fx->err), OUTBOX_ERR_CONNECT);
+    else if (target_is_firebird(fx->target))
+        EXPECT(outbox_conn_open("Driver={Firebird};Database=127.0.0.1/1:x;UID=u;PWD=s3cr3t", fx->conf, &conn, &fx->err),
+               OUTBOX_ERR_CONNECT);
     else
         EXPECT(outbox_conn_open("sqlite:/nonexistent/s3cr3t/../db", fx->conf, &conn, &fx->err), OUTBOX_ERR_CONNECT);
     CHECK(!target_is_sqlite(fx->target) ? strstr(fx->message, "s3cr3t") == NULL : 1, "a password in: %s", fx->message);

@@ -128,6 +128,19 @@ static void test_values(struct layer *l)
     outbox_stmt__free(stmt);
 }
 
+/* As for drivers without integers of 64 bits, and for those that want to be told that a value is long. */
+static void test_bindings(struct layer *l)
+{
+    static const struct outbox_bindings other = {SQL_VARCHAR, SQL_VARBINARY, SQL_LONGVARCHAR, SQL_LONGVARBINARY, 3, 1};
+
+    if (!target_is_sqlite(l->fx.target)) {
+        tap_skip("PostgreSQL takes no text for a number");
+        return;
+    }
+    outbox_odbc__set_bindings(l->odbc, &other);
+    test_values(l);
+}
+
 static void test_row_counts(struct layer *l)
 {
     struct fixture *fx = &l->fx;
@@ -215,6 +228,8 @@ static void test_connect_errors(struct layer *l)
         { "sqlite", "no_such.db", "database.no_dsn", { "DSN no_such.db", "sqlite:PATH" } },
         { "sqlite", "Driver=Nope;Database=d", "database.no_driver", { "Nope", "libsqliteodbc, odbc-postgresql" } },
         { "sqlite", "sqlite:/no/such/folder/x.db", "database.file", { "database /no/such/folder/x.db", "its folder" } },
+        { "sqlite", "Driver={FreeTDS};Server=127.0.0.1;Port=1;Database=x;UID=u;PWD=s3cr3t;TDS_Version=7.4",
+          "database.connect", { "database x on 127.0.0.1", "native 20009", "is the server there" } },
         { "sqlite", "postgresql://u:s3cr3t@h/d?sslmode=require", "conn.url", { "postgresql://…", "Servername=" } },
         { "sqlite", "mysql://h/d", "conn.url", { "mysql://…", "connection string" } },
         { "postgresql", "Database=nodb;Username=outbox", "database.unknown", { "database nodb on", "\"nodb\"", "create it" } },
@@ -461,6 +476,7 @@ int main(int argc, char **argv)
     } tests[] = {
         {"values of all sizes", test_sizes},
         {"NULL, empty, extreme and strange values", test_values},
+        {"values bound otherwise", test_bindings},
         {"row counts", test_row_counts},
         {"transactions", test_transactions},
         {"errors", test_errors},

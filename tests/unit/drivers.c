@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The statements of every driver: each renders, is whole, and is what tests/golden/sql-<driver>.txt says, so that no
- * change of a template goes unseen. A new driver is a line in the table below, a new statement needs nothing.
+ * change of a template goes unseen. A new driver or statement needs nothing here.
  */
 #include "buffer.h"
 #include "conn_internal.h"
@@ -16,8 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct outbox_driver *const drivers[] = { &outbox_driver__generic, &outbox_driver__postgresql,
-                                                       &outbox_driver__sqlite, &outbox_driver__mariadb };
+#define ADDRESS_(name) &outbox_driver__##name,
+static const struct outbox_driver *const drivers[] = { OUTBOX_DRIVERS(ADDRESS_) };
+#undef ADDRESS_
 #define DRIVERS (sizeof(drivers) / sizeof(drivers[0]))
 
 static const size_t row_counts[] = { 1, 2, 512 };
@@ -316,7 +317,9 @@ Test(drivers, finding_one)
         { "PostgreSQL", &outbox_driver__postgresql }, { "PostgreSQL 15.4", &outbox_driver__postgresql },
         { "SQLite", &outbox_driver__sqlite },         { "SQLite3", &outbox_driver__sqlite },
         { "", &outbox_driver__generic },              { "Postgre", &outbox_driver__generic },
-        { "Oracle", &outbox_driver__generic },        { "My PostgreSQL", &outbox_driver__generic },
+        { "Microsoft SQL Server", &outbox_driver__sqlserver }, { "DB2/LINUXX8664", &outbox_driver__db2 },
+        { "DB2", &outbox_driver__generic },           { "Firebird", &outbox_driver__firebird },
+        { "Oracle", &outbox_driver__oracle },        { "My PostgreSQL", &outbox_driver__generic },
     };
     const char *choices;
     size_t i;

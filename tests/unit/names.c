@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct outbox_driver *const drivers[] = { &outbox_driver__generic, &outbox_driver__postgresql,
-                                                       &outbox_driver__sqlite, &outbox_driver__mariadb };
+#define ADDRESS_(name) &outbox_driver__##name,
+static const struct outbox_driver *const drivers[] = { OUTBOX_DRIVERS(ADDRESS_) };
+#undef ADDRESS_
 #define DRIVERS (sizeof(drivers) / sizeof(drivers[0]))
 
 static outbox_conf *conf;
@@ -63,9 +64,11 @@ Test(names, defaults)
     size_t d, t;
 
     for (d = 0; d < DRIVERS; d++) {
+        char want[60];
+
         make_names(drivers[d]);
         for (t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
-            char plain[40], on[40], want[60];
+            char plain[40], on[40];
 
             snprintf(plain, sizeof(plain), "%s_plain", tables[t]);
             snprintf(on, sizeof(on), "%s_on", tables[t]);
@@ -74,8 +77,10 @@ Test(names, defaults)
             expect(plain, want);
             expect(on, want);
         }
-        expect("lane_fn", drivers[d] == &outbox_driver__mariadb ? "`outbox_lane`" : "\"outbox_lane\"");
-        expect("enqueue_fn", drivers[d] == &outbox_driver__mariadb ? "`outbox_enqueue`" : "\"outbox_enqueue\"");
+        snprintf(want, sizeof(want), "%soutbox_lane%s", drivers[d]->quote, drivers[d]->quote);
+        expect("lane_fn", want);
+        snprintf(want, sizeof(want), "%soutbox_enqueue%s", drivers[d]->quote, drivers[d]->quote);
+        expect("enqueue_fn", want);
         expect("prefix", "outbox_");
         expect("index", "outbox_");
         expect("lane_count", "64");

@@ -84,6 +84,10 @@ Test(sqltext, rendering)
         { "[[{lanes}]]", 2, "\"s\".\"outbox_lanes\", \"s\".\"outbox_lanes\"", "" },
         { "[[{nested}]]", 2, "(clock() + LIMIT ?), (clock() + LIMIT ?)", "limit limit1" },
         { "[[]]", 3, ", , ", "" },
+        { "[[SELECT :lane][ UNION ALL ]] x", 3, "SELECT ? UNION ALL SELECT ? UNION ALL SELECT ? x", "lane lane1 lane2" },
+        { "[[(:lane, {row})]]", 2, "(?, 0), (?, 1)", "lane lane1" },
+        { "[[:lane][]]", 2, "??", "lane lane1" },
+        { "[[:lane]] x][ y", 2, "?, ? x][ y", "lane lane1" },
         { "a [[:seq]] b", 0, "a  b", "" },
     };
     size_t i;

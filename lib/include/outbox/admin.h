@@ -61,7 +61,7 @@ OUTBOX_API int outbox_migration_get(outbox_conn *conn, size_t index, outbox_migr
 /**
  * The SQL of all migrations of a dialect, for people who apply them by hand; needs no database.
  *
- * @param[in]  dialect  "postgresql", "sqlite", "mariadb", "generic"
+ * @param[in]  dialect  a driver: "postgresql", "sqlite", …; the setting `driver` lists them
  * @param[in]  conf     schema.*, or NULL for the defaults
  * @param[out] sql      UTF-8; free it with outbox_free()
  * @param[out] err      why not, or NULL

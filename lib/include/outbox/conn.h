@@ -94,7 +94,7 @@ OUTBOX_API int outbox_conn_execute(outbox_conn *conn, const char *sql, outbox_er
  * The dialect in use.
  *
  * @param[in] conn  a connection
- * @return "postgresql", "sqlite", "mariadb", "generic": static text. Since 0.1.
+ * @return "postgresql", "sqlite", "generic" …, a choice of the setting `driver`: static text. Since 0.1.
  */
 OUTBOX_API const char *outbox_conn_driver(const outbox_conn *conn);
 

@@ -10,6 +10,7 @@
  *     --quick            everything once, and small; no figure of it means anything
  *     --rounds N         (5)
  *     --messages N       pending at the start of a drain (100000)
+ *     --alone            only the library, to look at it with a profiler
  *     --json FILE        all samples
  *     --svg FILE         a plot
  *     PART...            only these
@@ -129,6 +130,10 @@ static int parse(int argc, char **argv, struct speed *s, struct options *o)
             s->messages = 3000;
             continue;
         }
+        if (strcmp(argv[i], "--alone") == 0) {
+            s->alone = 1;
+            continue;
+        }
         if (argv[i][0] != '-' && o->only_count < COUNT_OF(o->only)) {
             o->only[o->only_count++] = argv[i];
             continue;
@@ -175,7 +180,7 @@ int main(int argc, char **argv)
     int good;
 
     if (!parse(argc, argv, &s, &o)) {
-        fprintf(stderr, "usage: speed [--quick] [--rounds N] [--messages N] [--json FILE] [--svg FILE] [PART...]\n");
+        fprintf(stderr, "usage: speed [--quick] [--alone] [--rounds N] [--messages N] [--json FILE] [--svg FILE] [PART...]\n");
         return 2;
     }
     if (postgresql_dsn() == NULL) {

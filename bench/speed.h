@@ -10,7 +10,7 @@
 enum { KEYS = 1000, PAYLOAD = 256, LANES = 64 };
 
 struct speed {
-    int quick;
+    int quick, alone;
     long rounds, messages; /* of a drain */
     PGconn *conn;
     struct fixture ours, theirs; /* two outboxes that settle by position: the library's, and one that libpq drains */

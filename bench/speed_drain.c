@@ -215,8 +215,11 @@ static int drain_round(const struct case_of *c, long round)
     for (size_t k = 0; k <= drain_count && good; k++) {
         size_t i = (k + (size_t)round) % (drain_count + 1);
         const struct drain *drain = i > 0 ? &drains[i - 1] : NULL;
-        struct row *row = report_row(workload, drain != NULL ? drain->name : "liboutbox");
+        struct row *row;
 
+        if (drain != NULL && c->s->alone)
+            continue;
+        row = report_row(workload, drain != NULL ? drain->name : "liboutbox");
         good = drain != NULL ? drain_theirs(c, drain, &sample) : drain_ours(c, &sample);
         if (drain != NULL)
             row->goal = c->batch == 100 ? drain->goal_100 : drain->goal_1000;

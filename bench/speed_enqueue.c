@@ -229,7 +229,7 @@ static int enqueue_round(struct writer *w, int count, int transactions, long rou
         size_t i = (k + (size_t)round) % COUNT_OF(variants);
         struct row *row;
 
-        if (count > variants[i].most)
+        if (count > variants[i].most || (i > 0 && w->s->alone))
             continue;
         row = report_row(workload, variants[i].name);
         row->goal = count == 1 ? variants[i].goal_1 : count == 10 ? variants[i].goal_10 : variants[i].goal_many;

@@ -294,6 +294,6 @@ const struct drain drains[] = {
     {"libpq, position", NULL, NULL, position_load, position_prepare, position_take, 0.7, 0.5, 0},
     {"libpq, status column", "bench_status", status_make, status_load, status_prepare, status_take, 3, 3, 0},
     {"libpq, the original's table", "bench_original", original_make, original_load, original_prepare, original_take, 15, 15,
-     6000},
+     2000},
 };
 const size_t drain_count = COUNT_OF(drains);

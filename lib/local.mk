@@ -44,6 +44,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/log.c \
 	%D%/migrate.c \
 	%D%/odbc.c \
+	%D%/odbc_fetch.c %D%/odbc_internal.h \
 	%D%/odbc_profile.c \
 	%D%/publisher.c \
 	%D%/read.c \

@@ -76,6 +76,8 @@ void cost_begin(struct cost *cost, PGconn *conn)
     PQclear(r);
     cost->wal = pq_number(conn, "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn");
     cost->server_ns = server_cpu_ns();
+    for (int i = 0; i < cost->server_count; i++)
+        cost->server_ns += process_cpu_ns(cost->servers[i]); /* it comes to the other, with what follows, when they end */
     cost->client_ns = client_cpu_ns();
     cost->start_us = monotonic_us();
 }

@@ -4,6 +4,7 @@
 #define OUTBOX_BATCH_INTERNAL_H
 
 #include "conn_internal.h"
+#include "lane.h"
 #include "record.h"
 #include "thread.h"
 
@@ -43,6 +44,7 @@ struct outbox_consumer {
     outbox_conf *conf;
     char owner[160];
     struct outbox_signal *signal; /* when it is stopped, nothing more is read; may be NULL */
+    struct outbox_key_memo memo[OUTBOX_KEY_MEMO];
 };
 
 struct outbox_batch {

@@ -41,3 +41,24 @@ int64_t outbox_lane__key_hash(const char *topic, const char *key)
     head &= INT64_MAX;
     return head != 0 ? (int64_t)head : 1;
 }
+
+int64_t outbox_lane__known_key_hash(struct outbox_key_memo *memo, const char *topic, const char *key)
+{
+    size_t topic_size = strlen(topic) + 1, key_size = key != NULL ? strlen(key) + 1 : 0, i;
+    uint32_t place = 2166136261U; /* FNV-1a: only a place in the memo depends on it */
+    struct outbox_key_memo *m;
+
+    if (key_size <= 1 || topic_size + key_size > sizeof(memo->text))
+        return outbox_lane__key_hash(topic, key);
+    for (i = 0; i < topic_size; i++)
+        place = (place ^ (unsigned char)topic[i]) * 16777619U;
+    for (i = 0; i < key_size; i++)
+        place = (place ^ (unsigned char)key[i]) * 16777619U;
+    m = &memo[(place ^ place >> 16) % OUTBOX_KEY_MEMO];
+    if (m->hash != 0 && memcmp(m->text, topic, topic_size) == 0 && memcmp(m->text + topic_size, key, key_size) == 0)
+        return m->hash;
+    m->hash = outbox_lane__key_hash(topic, key);
+    memcpy(m->text, topic, topic_size);
+    memcpy(m->text + topic_size, key, key_size);
+    return m->hash;
+}

@@ -172,6 +172,16 @@ const struct outbox_driver outbox_driver__postgresql = {
     .sql = {
         [Q_MARK] = "SELECT set_config('outbox.transaction', '1', true)",
         [Q_MARKED] = "SELECT CASE current_setting('outbox.transaction', true) WHEN '1' THEN 1 ELSE 0 END",
+        /* unnest() gives rows in the arrays' order, and NULL where an array is NULL. The payloads are the one value that
+         * psqlODBC sends in binary: as elements of an array each byte would be four characters. */
+        [Q_INSERT_ARRAYS] =
+            "INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, message_type, "
+            "max_attempts, available_at) SELECT u.lane, u.id, u.topic, u.partition_key, "
+            "substring(:payload::bytea FROM u.starts FOR u.sizes), u.headers, u.content_type, u.message_type, "
+            "u.max_attempts, u.available_at FROM unnest(:lane::smallint[], :id::uuid[], :topic::text[], :key::text[], "
+            ":headers::text[], :content_type::text[], :message_type::text[], :max_attempts::integer[], "
+            ":available::bigint[], :starts::integer[], :sizes::integer[]) u(lane, id, topic, partition_key, headers, "
+            "content_type, message_type, max_attempts, available_at, starts, sizes)",
         [Q_CLAIM] = CLAIM(NEW ", " DUE),
         [Q_CLAIM_POSITION] = CLAIM(NEW_BEYOND ", " LATE_LISTED ", " LATE_BEYOND ", " DUE),
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, l.snap::text, l.xbound::text, l.low, l.suspect, "

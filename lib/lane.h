@@ -18,4 +18,7 @@ struct outbox_key_memo {
 /* The same number, computed only when it is not in the memo. */
 int64_t outbox_lane__known_key_hash(struct outbox_key_memo *memo, const char *topic, const char *key);
 
+/* outbox_lane_of_key(), likewise; the memo is for lanes alone, and for that number of them. */
+int outbox_lane__known_lane(struct outbox_key_memo *memo, const char *key, int lanes);
+
 #endif

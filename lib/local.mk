@@ -35,7 +35,8 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/connstr.c \
 	%D%/delivery.c \
 	%D%/dsn.c \
-	%D%/enqueue.c \
+	%D%/enqueue.c %D%/enqueue_internal.h \
+	%D%/enqueue_arrays.c \
 	%D%/error.c \
 	%D%/json.c \
 	%D%/json_parse.c \

@@ -157,3 +157,18 @@ Test(lane, the_memo_tells_keys_apart)
     cr_expect_eq(outbox_lane__known_key_hash(memo, "a", ""), 0);
     cr_expect_eq(outbox_lane__known_key_hash(memo, "a", NULL), 0);
 }
+
+Test(lane, the_memo_knows_lanes)
+{
+    static struct outbox_key_memo memo[OUTBOX_KEY_MEMO];
+    char key[100];
+    int i;
+
+    for (i = 0; i < 5000; i++) {
+        snprintf(key, sizeof(key), "%0*d", i % 97 + 1, i % 1700);
+        cr_expect_eq(outbox_lane__known_lane(memo, key, 64), outbox_lane_of_key(key, 64));
+        cr_expect_eq(outbox_lane__known_lane(memo, key, 64), outbox_lane_of_key(key, 64));
+    }
+    cr_expect_eq(outbox_lane__known_lane(memo, "", 64), -1);
+    cr_expect_eq(outbox_lane__known_lane(memo, NULL, 64), -1);
+}

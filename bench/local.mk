@@ -4,7 +4,7 @@
 bench_programs = \
 	%D%/flat
 EXTRA_PROGRAMS += $(bench_programs) %D%/speed %D%/wake
-CLEANFILES += $(bench_programs) %D%/speed %D%/speed.json %D%/speed.svg %D%/wake
+CLEANFILES += $(bench_programs) %D%/speed %D%/more.json %D%/speed.json %D%/speed.svg %D%/wake
 EXTRA_DIST += %D%/run
 
 # Its writers use libpq.

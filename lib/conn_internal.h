@@ -11,7 +11,7 @@
 #include <outbox/conn.h>
 
 /* Statements with repeated parts are kept in these sizes. */
-#define OUTBOX_SIZES 4
+#define OUTBOX_SIZES 10
 #define OUTBOX_NAMES 64
 
 struct outbox_cached {

@@ -374,7 +374,7 @@ static int check_packets(const outbox_conn *conn, const struct call *call, outbo
     return OUTBOX_OK;
 }
 
-/* How many rows go into the next statement: a kept size, or any where columns are arrays, and not too many bytes at once. */
+/* How many rows go into the next statement: a kept size, or any where columns are arrays, and not too many bytes. */
 static size_t chunk_of(const outbox_conn *conn, const struct outbox_row *rows, size_t left)
 {
     int arrays = outbox_conn__sql(conn, Q_INSERT_ARRAYS) != NULL;

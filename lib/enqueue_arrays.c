@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Enqueue any number of rows by one statement that is prepared once: each column is an array, written as PostgreSQL writes
+/* Enqueue any number of rows by one statement that is prepared once: each column is an array, as PostgreSQL writes
  * them, and the payloads are one value, which the statement cuts. */
 #include "enqueue_internal.h"
 #include "buffer.h"
@@ -100,7 +100,8 @@ static int fill(struct arrays *a, const struct outbox_row *rows, size_t count)
 
 static void set(struct outbox_args *args, enum outbox_param param, const struct outbox_buffer *text)
 {
-    args->v[param] = (struct outbox_value){ text->data != NULL ? OUTBOX_T_TEXT : OUTBOX_T_NULL_TEXT, 0, text->data, text->size };
+    args->v[param] = (struct outbox_value){ text->data != NULL ? OUTBOX_T_TEXT : OUTBOX_T_NULL_TEXT, 0, text->data,
+                                            text->size };
     args->set |= (uint64_t)1 << param;
 }
 

@@ -322,9 +322,8 @@ int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outb
         stmt->params = params;
         stmt->lengths = calloc(params + 1, sizeof(*stmt->lengths));
         stmt->numbers = calloc(params + 1, sizeof(*stmt->numbers));
-        stmt->scratch = malloc(OUTBOX_SCRATCH);
     }
-    if (stmt == NULL || stmt->lengths == NULL || stmt->numbers == NULL || stmt->scratch == NULL) {
+    if (stmt == NULL || stmt->lengths == NULL || stmt->numbers == NULL) {
         outbox_stmt__free(stmt);
         return outbox_error__nomem(err);
     }

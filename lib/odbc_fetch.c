@@ -48,8 +48,11 @@ static int fetch_bytes(outbox_stmt *stmt, SQLUSMALLINT column, SQLSMALLINT ctype
 {
     size_t room = ctype == SQL_C_CHAR ? OUTBOX_SCRATCH - 1 : OUTBOX_SCRATCH;
     SQLLEN size = 0;
-    SQLRETURN ret = SQLGetData(stmt->handle, column, ctype, stmt->scratch, OUTBOX_SCRATCH, &size);
+    SQLRETURN ret;
 
+    if (stmt->scratch == NULL && (stmt->scratch = malloc(OUTBOX_SCRATCH)) == NULL)
+        return outbox_error__nomem(err);
+    ret = SQLGetData(stmt->handle, column, ctype, stmt->scratch, OUTBOX_SCRATCH, &size);
     cell->data = NULL;
     cell->size = 0;
     if (!SQL_SUCCEEDED(ret) && ret != SQL_NO_DATA)
@@ -87,8 +90,8 @@ static int can_bind(outbox_odbc *odbc)
     SQLUINTEGER extensions = 0;
 
     if (odbc->binds < 0)
-        odbc->binds = SQL_SUCCEEDED(SQLGetInfo(odbc->dbc, SQL_GETDATA_EXTENSIONS, &extensions, sizeof(extensions), NULL)) &&
-                      (extensions & SQL_GD_BOUND) != 0;
+        odbc->binds = SQL_SUCCEEDED(SQLGetInfo(odbc->dbc, SQL_GETDATA_EXTENSIONS, &extensions, sizeof(extensions),
+                                               NULL)) && (extensions & SQL_GD_BOUND) != 0;
     return odbc->binds;
 }
 

@@ -31,7 +31,7 @@ struct outbox_stmt {
     SQLLEN *lengths;   /* one a parameter: ODBC reads them when it executes */
     int64_t *numbers;
     size_t params;
-    unsigned char *scratch;
+    unsigned char *scratch; /* for what is not bound; made when it is needed */
     int empty; /* executed, and there is no result to fetch from */
     char types[OUTBOX_COLUMNS + 1]; /* of the columns that are bound; "" when none are */
     struct column *columns;

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Built and run on demand (`make bench`), never by `make` or `make check`. One line a program.
+# Built and run on demand (`make bench`, bench/run), never by `make` or `make check`. One line a program.
 
 bench_programs = \
 	%D%/flat \
 	%D%/generic
-EXTRA_PROGRAMS += $(bench_programs) %D%/wake
-CLEANFILES += $(bench_programs) %D%/wake
+EXTRA_PROGRAMS += $(bench_programs) %D%/speed %D%/wake
+CLEANFILES += $(bench_programs) %D%/speed %D%/more.json %D%/speed.json %D%/speed.svg %D%/wake
+EXTRA_DIST += %D%/run
 
 # Its writers use libpq.
 if WITH_LIBPQ
@@ -13,8 +14,19 @@ bench_programs += %D%/wake
 endif
 %C%_flat_SOURCES = %D%/bench.c %D%/bench.h %D%/flat.c
 %C%_generic_SOURCES = %D%/bench.c %D%/bench.h %D%/generic.c
+%C%_speed_SOURCES = \
+	%D%/bench.c %D%/bench.h \
+	%D%/pq.c %D%/pq.h \
+	%D%/report.c %D%/report.h \
+	%D%/speed.c %D%/speed.h \
+	%D%/speed_drain.c \
+	%D%/speed_enqueue.c \
+	%D%/speed_variants.c
+%C%_speed_CPPFLAGS = $(AM_CPPFLAGS) $(LIBPQ_CFLAGS)
+%C%_speed_LDADD = $(LDADD) $(LIBPQ_LIBS)
 %C%_wake_SOURCES = \
 	%D%/bench.c %D%/bench.h \
+	%D%/pq.c %D%/pq.h \
 	%D%/wake.c %D%/wake.h \
 	%D%/wake_commits.c \
 	%D%/wake_forms.c \

@@ -13,7 +13,6 @@
  *     OUTBOX_BENCH_ROUNDS   rounds (7)
  *     argv[1]               only this part
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,38 +24,6 @@ const char *const trigger_names[TRIGGERS] = {"no trigger", "our trigger", "alway
 long rounds(void)
 {
     return env_number("OUTBOX_BENCH_ROUNDS", 7);
-}
-
-/* ---- libpq ---- */
-
-PGconn *pq_connect(void)
-{
-    PGconn *conn = PQconnectdb("");
-
-    if (PQstatus(conn) == CONNECTION_OK)
-        return conn;
-    fprintf(stderr, "%s", PQerrorMessage(conn));
-    exit(2);
-}
-
-int64_t pq_number(PGconn *conn, const char *format, ...)
-{
-    char sql[4000];
-    va_list args;
-    PGresult *r;
-    int64_t n;
-
-    va_start(args, format);
-    vsnprintf(sql, sizeof sql, format, args);
-    va_end(args);
-    r = PQexec(conn, sql);
-    if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK) {
-        fprintf(stderr, "%s%s\n", PQerrorMessage(conn), sql);
-        exit(2);
-    }
-    n = PQntuples(r) > 0 ? strtoll(PQgetvalue(r, 0, 0), NULL, 10) : 0;
-    PQclear(r);
-    return n;
 }
 
 /* ---- An outbox ---- */

@@ -4,9 +4,7 @@
 #define OUTBOX_BENCH_WAKE_H
 
 #include "bench.h"
-#include "lib-test.h"
-
-#include <libpq-fe.h>
+#include "pq.h"
 
 /* What happens at an insert. */
 enum trigger { NO_TRIGGER, OURS, ALWAYS, TRIGGERS };
@@ -21,11 +19,6 @@ struct outbox {
 };
 
 extern const char *const trigger_names[TRIGGERS];
-
-/* A connection to the server of tests/with-postgres; ends the program when there is none. */
-PGconn *pq_connect(void);
-/* A statement; the first value of its result as a number, or 0. Ends the program when it fails. */
-TAP_PRINTF(2) int64_t pq_number(PGconn *conn, const char *format, ...);
 
 /* 0, or -1 after a failed check. */
 int outbox_make(struct outbox *o, enum trigger trigger);

@@ -23,6 +23,8 @@ enum outbox_query {
     Q_MARK,             /* leaves a mark until the transaction ends, be it one of this statement alone; or NULL */
     Q_MARKED,           /* 1 when it is there, so that a transaction is open: i */
     Q_INSERT,           /* enqueue rows */
+    Q_INSERT_ARRAYS,    /* enqueue any number of rows, each column as an array in text and all payloads as one, cut at
+                         * :starts (from 1) and :sizes; or NULL */
     Q_DEDUP,            /* note ids and keys that must be unique */
     Q_CLAIM,            /* lease a lane that has work; Q_CLAIM columns; NULL: Q_CANDIDATES and Q_TAKE */
     Q_CLAIM_POSITION,

@@ -4,6 +4,7 @@
 #define OUTBOX_BATCH_INTERNAL_H
 
 #include "conn_internal.h"
+#include "lane.h"
 #include "record.h"
 #include "thread.h"
 
@@ -46,6 +47,7 @@ struct outbox_consumer {
     struct outbox_signal *signal; /* when it is stopped, nothing more is read; may be NULL */
     void (*leased)(void *ctx, int lane, int64_t token); /* is told what was leased; may be NULL */
     void *leased_ctx;
+    struct outbox_key_memo memo[OUTBOX_KEY_MEMO];
 };
 
 struct outbox_batch {

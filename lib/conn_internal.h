@@ -5,12 +5,13 @@
 
 #include "conf_internal.h"
 #include "driver.h"
+#include "lane.h"
 #include "sqltext.h"
 
 #include <outbox/conn.h>
 
 /* Statements with repeated parts are kept in these sizes. */
-#define OUTBOX_SIZES 4
+#define OUTBOX_SIZES 10
 #define OUTBOX_NAMES 64
 
 struct outbox_cached {
@@ -25,6 +26,7 @@ struct outbox_conn {
     struct outbox_sqlname names[OUTBOX_NAMES];
     char *name_text[OUTBOX_NAMES];
     struct outbox_cached cache[Q__COUNT][OUTBOX_SIZES];
+    struct outbox_key_memo lane_memo[OUTBOX_KEY_MEMO];
     int lanes;      /* 0: not asked yet */
     int position;   /* settle by position */
     int version;

@@ -3,7 +3,7 @@
  * there is one. */
 #include "arena.h"
 #include "buffer.h"
-#include "conn_internal.h"
+#include "enqueue_internal.h"
 #include "backoff.h"
 #include "error_internal.h"
 #include "json.h"
@@ -20,23 +20,12 @@
 #define TEXT_MAX_CHARS 255
 #define DEDUP_MAX_CHARS 200
 #define HEADERS_MAX ((size_t)1024 * 1024)
-#define CHUNK_BYTES ((size_t)16 * 1024 * 1024)
 #define OTHER_BYTES ((size_t)8 * 1024) /* of a row beside payload and headers, at the most, and of the statement's text */
 
 #define MESSAGE_LEAST OUTBOX_SIZE_TO(outbox_message, max_attempts)
 
-/* One message ready to bind. */
-struct row {
-    outbox_message given;
-    const outbox_message *m; /* the same */
-    outbox_id id;
-    char *headers;     /* JSON, or NULL */
-    int lane;
-    int64_t available;
-};
-
 struct call {
-    struct row *rows;
+    struct outbox_row *rows;
     size_t count;
 };
 
@@ -203,9 +192,9 @@ static struct outbox_value text_value(const char *text)
     return (struct outbox_value){ OUTBOX_T_TEXT, 0, text, strlen(text) };
 }
 
-static void bind_row(const void *ctx, size_t index, int param, struct outbox_value *v)
+void outbox_row__bind(const void *ctx, size_t index, int param, struct outbox_value *v)
 {
-    const struct row *row = (const struct row *)ctx + index;
+    const struct outbox_row *row = (const struct outbox_row *)ctx + index;
     const outbox_message *m = row->m;
 
     switch (param) {
@@ -242,12 +231,12 @@ static void bind_row(const void *ctx, size_t index, int param, struct outbox_val
     }
 }
 
-static int prepare_row(struct row *row, const outbox_message *m, int lanes, int64_t now, outbox_error **err)
+static int prepare_row(outbox_conn *conn, struct outbox_row *row, const outbox_message *m, int64_t now, outbox_error **err)
 {
     row->m = m;
-    row->lane = outbox_lane_of_key(m->partition_key, lanes);
+    row->lane = outbox_lane__known_lane(conn->lane_memo, m->partition_key, conn->lanes);
     if (row->lane < 0)
-        row->lane = (int)outbox_backoff__random(lanes - 1);
+        row->lane = (int)outbox_backoff__random(conn->lanes - 1);
     row->available = m->delay_ms > 0 ? now + m->delay_ms * 1000 : m->available_at;
     if (m->id != NULL)
         outbox_uuid__parse(m->id, strlen(m->id), &row->id);
@@ -274,7 +263,7 @@ static int prepare_rows(outbox_conn *conn, const outbox_message *messages, struc
             rc = outbox_conn__now(conn, &now, err);
         call->rows[i].id = ids[i];
         if (rc == OUTBOX_OK)
-            rc = prepare_row(&call->rows[i], m, conn->lanes, now, err);
+            rc = prepare_row(conn, &call->rows[i], m, now, err);
     }
     free(ids);
     return rc;
@@ -287,7 +276,7 @@ static void bind_dedup(const void *ctx, size_t index, int param, struct outbox_v
 }
 
 /* "id:…" and "key:…" keep the two apart. The caller's own id and its dedup_key are both unique. */
-static int dedup_keys(const struct row *rows, size_t count, outbox_arena *arena, char **keys, size_t *n)
+static int dedup_keys(const struct outbox_row *rows, size_t count, outbox_arena *arena, char **keys, size_t *n)
 {
     size_t i;
 
@@ -321,7 +310,7 @@ static void say_keys(char *const *keys, size_t count, char *doing, size_t size)
                  keys[0]);
 }
 
-static int insert_dedup(outbox_conn *conn, const struct row *rows, size_t count, outbox_error **err)
+static int insert_dedup(outbox_conn *conn, const struct outbox_row *rows, size_t count, outbox_error **err)
 {
     outbox_arena arena = { NULL };
     char **keys = calloc(count * 2, sizeof(*keys));
@@ -365,7 +354,7 @@ static int check_unique(const struct call *call, outbox_error **err)
     return rc;
 }
 
-static size_t row_bytes(const struct row *row)
+size_t outbox_row__bytes(const struct outbox_row *row)
 {
     return row->m->payload_size + (row->headers != NULL ? strlen(row->headers) : 0);
 }
@@ -377,41 +366,51 @@ static int check_packets(const outbox_conn *conn, const struct call *call, outbo
     size_t i;
 
     for (i = 0; i < call->count && conn->packet > 0; i++)
-        if (row_bytes(&call->rows[i]) + OTHER_BYTES > (uint64_t)conn->packet) {
+        if (outbox_row__bytes(&call->rows[i]) + OTHER_BYTES > (uint64_t)conn->packet) {
             snprintf(what, sizeof(what), "payload and headers have %zu bytes, but the server takes no statement above "
-                     "%lld (max_allowed_packet)", row_bytes(&call->rows[i]), (long long)conn->packet);
+                     "%lld (max_allowed_packet)", outbox_row__bytes(&call->rows[i]), (long long)conn->packet);
             return bad(err, i, "enqueue.payload_too_large", what);
         }
     return OUTBOX_OK;
 }
 
-/* How many rows go into the next statement: a kept size, and not too many bytes at once. */
-static size_t chunk_of(const outbox_conn *conn, const struct row *rows, size_t left)
+/* How many rows go into the next statement: a kept size, or any where columns are arrays, and not too many bytes. */
+static size_t chunk_of(const outbox_conn *conn, const struct outbox_row *rows, size_t left)
 {
-    size_t n = outbox_conn__chunk(conn, Q_INSERT, left), bytes = 0, most = CHUNK_BYTES, i;
+    int arrays = outbox_conn__sql(conn, Q_INSERT_ARRAYS) != NULL;
+    size_t n = !arrays ? outbox_conn__chunk(conn, Q_INSERT, left) : left < OUTBOX_ARRAY_ROWS ? left : OUTBOX_ARRAY_ROWS;
+    size_t bytes = 0, most = OUTBOX_CHUNK_BYTES, i;
 
     if (conn->packet > 0 && (uint64_t)conn->packet < most)
         most = (size_t)conn->packet;
     for (i = 0; i < n; i++) {
-        bytes += row_bytes(&rows[i]) + (conn->packet > 0 ? OTHER_BYTES : 0);
+        bytes += outbox_row__bytes(&rows[i]) + (conn->packet > 0 ? OTHER_BYTES : 0);
         if (bytes > most && i > 0)
-            return outbox_conn__chunk(conn, Q_INSERT, i);
+            return arrays ? i : outbox_conn__chunk(conn, Q_INSERT, i);
     }
     return n;
 }
 
+/* Arrays pay from two rows on. */
+static int insert_rows(outbox_conn *conn, const struct outbox_row *rows, size_t n, outbox_error **err)
+{
+    struct outbox_args args = { .set = 0, .row = outbox_row__bind, .ctx = rows };
+
+    if (n > 1 && outbox_conn__sql(conn, Q_INSERT_ARRAYS) != NULL)
+        return outbox_rows__insert_arrays(conn, rows, n, err);
+    return outbox_conn__run(conn, Q_INSERT, &args, n, "enqueue messages", NULL, err);
+}
+
 static int insert_all(outbox_conn *conn, const struct call *call, outbox_error **err)
 {
-    struct outbox_args args = { .set = 0, .row = bind_row };
     size_t at, n;
     int rc = OUTBOX_OK;
 
     for (at = 0; at < call->count && rc == OUTBOX_OK; at += n) {
         n = chunk_of(conn, call->rows + at, call->count - at);
         rc = insert_dedup(conn, call->rows + at, n, err);
-        args.ctx = call->rows + at;
         if (rc == OUTBOX_OK)
-            rc = outbox_conn__run(conn, Q_INSERT, &args, n, "enqueue messages", NULL, err);
+            rc = insert_rows(conn, call->rows + at, n, err);
     }
     return rc;
 }

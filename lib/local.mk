@@ -38,7 +38,8 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/doctor_look.c \
 	%D%/doctor_rights.c \
 	%D%/dsn.c \
-	%D%/enqueue.c \
+	%D%/enqueue.c %D%/enqueue_internal.h \
+	%D%/enqueue_arrays.c \
 	%D%/error.c \
 	%D%/json.c \
 	%D%/json_parse.c \
@@ -47,6 +48,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/log.c \
 	%D%/migrate.c \
 	%D%/odbc.c \
+	%D%/odbc_fetch.c %D%/odbc_internal.h \
 	%D%/odbc_profile.c \
 	%D%/publisher.c \
 	%D%/read.c \

@@ -1,37 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "odbc.h"
+#include "odbc_internal.h"
 #include "connstr.h"
 #include "error_internal.h"
 #include "secrets.h"
 
-#include <sql.h>
-#include <sqlext.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SCRATCH ((size_t)16 * 1024)
-
-struct outbox_odbc {
-    SQLHENV env; /* NULL when the connection is borrowed */
-    SQLHDBC dbc;
-    const struct outbox_errclass *errors;
-    SQLULEN timeout; /* seconds that a statement may take; 0: any time */
-    struct outbox_bindings bindings;
-    char where[200]; /* for errors: what it was connected to; "" when borrowed */
-};
-
-struct outbox_stmt {
-    outbox_odbc *odbc;
-    SQLHSTMT handle;
-    SQLLEN *lengths;   /* one a parameter: ODBC reads them when it executes */
-    int64_t *numbers;
-    char (*digits)[24]; /* the same, where they go as text */
-    size_t params;
-    unsigned char *scratch;
-    int empty; /* executed, and there is no result to fetch from */
-};
 
 #define NO_DRIVER                                                                                                       \
     "the ODBC driver cannot be loaded: install the database's (Debian: libsqliteodbc, odbc-postgresql), and name it as " \
@@ -196,7 +171,7 @@ static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const cha
     return status;
 }
 
-static int fail_stmt(outbox_stmt *stmt, const char *doing, outbox_error **err)
+int outbox_stmt__fail(outbox_stmt *stmt, const char *doing, outbox_error **err)
 {
     return fail(stmt->odbc, SQL_HANDLE_STMT, stmt->handle, doing, NULL, err);
 }
@@ -218,6 +193,7 @@ int outbox_odbc__borrow(void *hdbc, outbox_odbc **odbc, outbox_error **err)
         return outbox_error__nomem(err);
     (*odbc)->dbc = hdbc;
     (*odbc)->errors = fallback;
+    (*odbc)->binds = -1;
     return OUTBOX_OK;
 }
 
@@ -254,6 +230,7 @@ int outbox_odbc__open(const char *connection_string, outbox_odbc **out, outbox_e
     if (odbc == NULL)
         return outbox_error__nomem(err);
     odbc->errors = fallback;
+    odbc->binds = -1;
     rc = describe(odbc, connection_string, err);
     if (rc != OUTBOX_OK) {
         free(odbc);
@@ -386,10 +363,8 @@ int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outb
         stmt->lengths = calloc(params + 1, sizeof(*stmt->lengths));
         stmt->numbers = calloc(params + 1, sizeof(*stmt->numbers));
         stmt->digits = calloc(params + 1, sizeof(*stmt->digits));
-        stmt->scratch = malloc(SCRATCH);
     }
-    if (stmt == NULL || stmt->lengths == NULL || stmt->numbers == NULL || stmt->digits == NULL ||
-        stmt->scratch == NULL) {
+    if (stmt == NULL || stmt->lengths == NULL || stmt->numbers == NULL || stmt->digits == NULL) {
         outbox_stmt__free(stmt);
         return outbox_error__nomem(err);
     }
@@ -397,7 +372,7 @@ int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outb
         stmt->handle = NULL;
         rc = fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "make a statement", NULL, err);
     } else if (!SQL_SUCCEEDED(prepare_in_time(stmt, sql))) {
-        rc = fail_stmt(stmt, "prepare a statement", err);
+        rc = outbox_stmt__fail(stmt, "prepare a statement", err);
     } else {
         *out = stmt;
         return OUTBOX_OK;
@@ -416,6 +391,8 @@ void outbox_stmt__free(outbox_stmt *stmt)
     free(stmt->numbers);
     free(stmt->digits);
     free(stmt->scratch);
+    free(stmt->columns);
+    free(stmt->room);
     free(stmt);
 }
 
@@ -472,7 +449,7 @@ int outbox_stmt__bind(outbox_stmt *stmt, size_t index, const struct outbox_value
         stmt->lengths[index] = SQL_NULL_DATA;
     if (!SQL_SUCCEEDED(SQLBindParameter(stmt->handle, (SQLUSMALLINT)(index + 1), SQL_PARAM_INPUT, ctype, type, size, 0,
                                         data, (SQLLEN)value->size, &stmt->lengths[index])))
-        return fail_stmt(stmt, "bind a value", err);
+        return outbox_stmt__fail(stmt, "bind a value", err);
     return OUTBOX_OK;
 }
 
@@ -488,108 +465,13 @@ int outbox_stmt__execute(outbox_stmt *stmt, const char *doing, int64_t *rows, ou
     if (stmt->empty)
         return OUTBOX_OK;
     if (!SQL_SUCCEEDED(ret))
-        return fail_stmt(stmt, doing, err);
+        return outbox_stmt__fail(stmt, doing, err);
     if (rows == NULL)
         return OUTBOX_OK;
     if (!SQL_SUCCEEDED(SQLRowCount(stmt->handle, &count)))
-        return fail_stmt(stmt, doing, err);
+        return outbox_stmt__fail(stmt, doing, err);
     *rows = count > 0 ? count : 0;
     return OUTBOX_OK;
-}
-
-/* The rest of a value that did not fit into the scratch space. */
-static int fetch_long(outbox_stmt *stmt, SQLUSMALLINT column, SQLSMALLINT ctype, size_t have, SQLLEN total,
-                      struct outbox_value *cell, outbox_arena *arena, outbox_error **err)
-{
-    size_t tail = ctype == SQL_C_CHAR ? 1 : 0;
-    size_t room = total != SQL_NO_TOTAL ? (size_t)total : have * 8;
-    unsigned char *data;
-
-    for (;;) {
-        SQLLEN left = 0;
-        SQLRETURN ret;
-
-        data = outbox_arena__alloc(arena, room + 1);
-        if (data == NULL)
-            return outbox_error__nomem(err);
-        memcpy(data, cell->data, have);
-        cell->data = data;
-        ret = SQLGetData(stmt->handle, column, ctype, data + have, (SQLLEN)(room - have + tail), &left);
-        if (ret == SQL_NO_DATA)
-            left = 0;
-        else if (!SQL_SUCCEEDED(ret))
-            return fail_stmt(stmt, "read a column", err);
-        if (left != SQL_NO_TOTAL && (size_t)left <= room - have) {
-            cell->size = have + (size_t)left;
-            data[cell->size] = '\0';
-            return OUTBOX_OK;
-        }
-        have = room;
-        room = left != SQL_NO_TOTAL ? have + (size_t)left : room * 4;
-    }
-}
-
-static int fetch_bytes(outbox_stmt *stmt, SQLUSMALLINT column, SQLSMALLINT ctype, struct outbox_value *cell,
-                       outbox_arena *arena, outbox_error **err)
-{
-    size_t room = ctype == SQL_C_CHAR ? SCRATCH - 1 : SCRATCH;
-    SQLLEN size = 0;
-    SQLRETURN ret = SQLGetData(stmt->handle, column, ctype, stmt->scratch, SCRATCH, &size);
-
-    cell->data = NULL;
-    cell->size = 0;
-    if (!SQL_SUCCEEDED(ret) && ret != SQL_NO_DATA)
-        return fail_stmt(stmt, "read a column", err);
-    if (size == SQL_NULL_DATA) {
-        cell->type = ctype == SQL_C_CHAR ? OUTBOX_T_NULL_TEXT : OUTBOX_T_NULL_BYTES;
-        return OUTBOX_OK;
-    }
-    cell->type = ctype == SQL_C_CHAR ? OUTBOX_T_TEXT : OUTBOX_T_BYTES;
-    if (size == SQL_NO_TOTAL || (size_t)size > room) {
-        cell->data = stmt->scratch;
-        return fetch_long(stmt, column, ctype, room, size, cell, arena, err);
-    }
-    cell->size = ret == SQL_NO_DATA ? 0 : (size_t)size;
-    cell->data = outbox_arena__copy(arena, stmt->scratch, cell->size);
-    return cell->data != NULL ? OUTBOX_OK : outbox_error__nomem(err);
-}
-
-static int fetch_number(outbox_stmt *stmt, SQLUSMALLINT column, struct outbox_value *cell, outbox_error **err)
-{
-    SQLBIGINT number = 0;
-    SQLLEN size = 0;
-    char digits[64] = "";
-
-    if (stmt->odbc->bindings.number_text) {
-        if (!SQL_SUCCEEDED(SQLGetData(stmt->handle, column, SQL_C_CHAR, digits, sizeof(digits), &size)))
-            return fail_stmt(stmt, "read a column", err);
-        number = strtoll(digits, NULL, 10);
-    } else if (!SQL_SUCCEEDED(SQLGetData(stmt->handle, column, SQL_C_SBIGINT, &number, sizeof(number), &size)))
-        return fail_stmt(stmt, "read a column", err);
-    cell->type = size == SQL_NULL_DATA ? OUTBOX_T_NULL_INT : OUTBOX_T_INT;
-    cell->number = size == SQL_NULL_DATA ? 0 : number;
-    return OUTBOX_OK;
-}
-
-int outbox_stmt__fetch(outbox_stmt *stmt, const char *types, struct outbox_value *cells, outbox_arena *arena,
-                       outbox_error **err)
-{
-    SQLRETURN ret = stmt->empty ? SQL_NO_DATA : SQLFetch(stmt->handle);
-    int i, rc = OUTBOX_OK;
-
-    if (ret == SQL_NO_DATA)
-        return OUTBOX_NONE;
-    if (!SQL_SUCCEEDED(ret))
-        return fail_stmt(stmt, "read a row", err);
-    for (i = 0; types[i] != '\0' && rc == OUTBOX_OK; i++) {
-        SQLUSMALLINT column = (SQLUSMALLINT)(i + 1);
-
-        if (types[i] == 'i')
-            rc = fetch_number(stmt, column, &cells[i], err);
-        else
-            rc = fetch_bytes(stmt, column, types[i] == 't' ? SQL_C_CHAR : SQL_C_BINARY, &cells[i], arena, err);
-    }
-    return rc;
 }
 
 void outbox_stmt__finish(outbox_stmt *stmt)

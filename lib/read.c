@@ -255,7 +255,7 @@ static int take_deferred(void *ctx, const struct outbox_value *cells, outbox_err
     item.record.token = batch->token;
     reason = unfit(&item.record, rc);
     item.was_held = item.record.state == OUTBOX_HELD;
-    item.followed = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
+    item.followed = outbox_lane__known_key_hash(batch->consumer->memo, item.record.topic, item.record.partition_key);
     if (outbox_consumer__ordered(batch->consumer))
         item.key_hash = item.followed;
     if (reason == NULL && item.record.attempts >= outbox_batch__max_attempts(batch, &item.record))
@@ -344,7 +344,7 @@ static int take_new(void *ctx, const struct outbox_value *cells, outbox_error **
     r->any_deferred = cells[18].type == OUTBOX_T_INT;
     batch->read = 1;
     if (outbox_consumer__ordered(batch->consumer))
-        item.key_hash = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
+        item.key_hash = outbox_lane__known_key_hash(batch->consumer->memo, item.record.topic, item.record.partition_key);
     if (reason != NULL)
         return put(batch, &item, FATE_REJECT, reason, err);
     if (item.record.state == OUTBOX_SCHEDULED)

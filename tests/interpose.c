@@ -16,7 +16,7 @@
 #define STEP 120
 
 const char *const interpose_names[] = {
-    "SQLAllocHandle", "SQLBindParameter", "SQLDisconnect", "SQLDriverConnect", "SQLEndTran", "SQLExecDirect",
+    "SQLAllocHandle", "SQLBindCol", "SQLBindParameter", "SQLDisconnect", "SQLDriverConnect", "SQLEndTran", "SQLExecDirect",
     "SQLExecute", "SQLFetch", "SQLFreeHandle", "SQLFreeStmt", "SQLGetConnectAttr", "SQLGetData", "SQLGetDiagRec",
     "SQLGetInfo", "SQLPrepare",
     "SQLRowCount", "SQLSetConnectAttr", "SQLSetEnvAttr", "SQLSetStmtAttr", NULL,
@@ -438,6 +438,18 @@ SQLRETURN __wrap_SQLPrepare(SQLHSTMT stmt, SQLCHAR *sql, SQLINTEGER size)
 
     note_sql(stmt, sql);
     return call.done ? call.result : leave(&call, __real_SQLPrepare(stmt, sql, size));
+}
+
+SQLRETURN __real_SQLBindCol(SQLHSTMT stmt, SQLUSMALLINT number, SQLSMALLINT ctype, SQLPOINTER value, SQLLEN room,
+                            SQLLEN *length);
+SQLRETURN __wrap_SQLBindCol(SQLHSTMT stmt, SQLUSMALLINT number, SQLSMALLINT ctype, SQLPOINTER value, SQLLEN room,
+                            SQLLEN *length);
+SQLRETURN __wrap_SQLBindCol(SQLHSTMT stmt, SQLUSMALLINT number, SQLSMALLINT ctype, SQLPOINTER value, SQLLEN room,
+                            SQLLEN *length)
+{
+    struct call call = enter("SQLBindCol", stmt, NULL, 0);
+
+    return call.done ? call.result : leave(&call, __real_SQLBindCol(stmt, number, ctype, value, room, length));
 }
 
 SQLRETURN __real_SQLBindParameter(SQLHSTMT stmt, SQLUSMALLINT number, SQLSMALLINT in_out, SQLSMALLINT ctype,

@@ -194,7 +194,7 @@ endif
 golden_files = %D%/golden
 # What these call of ODBC goes through tests/interpose.c; tests/fault/odbc checks that the list is whole.
 interpose_link = \
-	-Wl,--wrap=SQLAllocHandle,--wrap=SQLBindParameter,--wrap=SQLDisconnect,--wrap=SQLDriverConnect \
+	-Wl,--wrap=SQLAllocHandle,--wrap=SQLBindCol,--wrap=SQLBindParameter,--wrap=SQLDisconnect,--wrap=SQLDriverConnect \
 	-Wl,--wrap=SQLEndTran,--wrap=SQLExecDirect,--wrap=SQLExecute,--wrap=SQLFetch,--wrap=SQLFreeHandle \
 	-Wl,--wrap=SQLFreeStmt,--wrap=SQLGetConnectAttr,--wrap=SQLGetData,--wrap=SQLGetDiagRec,--wrap=SQLGetInfo,--wrap=SQLPrepare \
 	-Wl,--wrap=SQLRowCount,--wrap=SQLSetConnectAttr,--wrap=SQLSetEnvAttr,--wrap=SQLSetStmtAttr

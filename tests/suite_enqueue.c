@@ -46,10 +46,10 @@ static void enqueue_count(struct fixture *fx, int count)
     free(messages);
 }
 
-/* The sizes lie around those in which statements are prepared: 1, 8, 64, 512. */
+/* The sizes lie around those in which statements are prepared, which are powers of two up to 512, and above. */
 static void test_counts(struct fixture *fx)
 {
-    static const int counts[] = {1, 2, 7, 8, 9, 63, 64, 65, 511, 513, 1300, 1};
+    static const int counts[] = {1, 2, 3, 7, 8, 9, 63, 64, 65, 100, 511, 513, 1300, 1};
     outbox_consumer *consumer = NULL;
 
     fixture_set(fx, "relay.batch_size", "10000");

@@ -385,6 +385,35 @@ static void test_undecodable_keyless(struct fixture *fx)
     seen_clear(&seen);
 }
 
+/* Several in one call, which may be one statement: texts that mean something in arrays and literals, nothing at all,
+ * and bytes that are no text. */
+static void test_together(struct fixture *fx)
+{
+    static const outbox_header headers[] = {{"quote \"", "back\\slash, {brace}"}, {"NULL", ""}};
+    static const unsigned char bytes[] = {0, 1, '\\', '"', 0xff, 0xa5, '}', 0};
+    static const char *const texts[] = {"NULL", "{}", "a,b", "\"q\\\"", "gr\xc3\xbc\xc3\x9f", " blank ", "'", "\\"};
+    outbox_message m[COUNT_OF(texts)];
+    outbox_id ids[COUNT_OF(texts)];
+
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        m[i] = text_message(texts[i], i % 3 == 0 ? NULL : texts[COUNT_OF(texts) - 1 - i], "");
+        m[i].content_type = i % 2 == 0 ? texts[i] : NULL;
+        m[i].message_type = i % 4 == 1 ? texts[i] : NULL;
+        m[i].max_attempts = i % 2 == 1 ? (int)i : 0;
+        m[i].payload = bytes;
+        m[i].payload_size = i;
+        m[i].headers = headers;
+        m[i].header_count = i % 3;
+    }
+    MUST(outbox_enqueue(fx->conn, m, COUNT_OF(m), ids, &fx->err));
+    for (size_t i = 0; i < COUNT_OF(m); i++) {
+        struct expected expected = {fx, &m[i], ids[i].text, 0};
+
+        OK(outbox_get(fx->conn, ids[i].text, check_got, &expected, &fx->err));
+        CHECK_INT(expected.calls, 1);
+    }
+}
+
 void suite_fields(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -394,6 +423,7 @@ void suite_fields(const struct target *target, const char *only)
         {"fields: an empty key is no key", test_empty_key, 0},
         {"fields: payloads from 1 byte to 10 MiB", test_payloads, 0},
         {"fields: mixed in one call", test_mixed, 0},
+        {"fields: strange ones in one call", test_together, 0},
         {"refused: too long or missing", test_refuse_lengths, 0},
         {"refused: invalid UTF-8", test_refuse_utf8, 0},
         {"refused: headers", test_refuse_headers, 0},

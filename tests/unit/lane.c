@@ -137,3 +137,38 @@ Test(lane, keys_spread_over_all_lanes)
         cr_expect(least > 100 && most < 300, "%d lanes, 200 keys each: from %d to %d", counts[c], least, most);
     }
 }
+
+/* Many more than there is room for, some too long for it, and each of them twice, so that they find one another. */
+Test(lane, the_memo_tells_keys_apart)
+{
+    static struct outbox_key_memo memo[OUTBOX_KEY_MEMO];
+    char key[100];
+    int round, i;
+
+    for (round = 0; round < 2; round++)
+        for (i = 0; i < 5000; i++) {
+            snprintf(key, sizeof(key), "%0*d", i % 97 + 1, i);
+            cr_expect_eq(outbox_lane__known_key_hash(memo, "orders", key), outbox_lane__key_hash("orders", key));
+            cr_expect_eq(outbox_lane__known_key_hash(memo, "orders", key), outbox_lane__key_hash("orders", key));
+        }
+    cr_expect_eq(outbox_lane__known_key_hash(memo, "a", "bc"), outbox_lane__key_hash("a", "bc"));
+    cr_expect_eq(outbox_lane__known_key_hash(memo, "ab", "c"), outbox_lane__key_hash("ab", "c"));
+    cr_expect_neq(outbox_lane__known_key_hash(memo, "a", "bc"), outbox_lane__known_key_hash(memo, "ab", "c"));
+    cr_expect_eq(outbox_lane__known_key_hash(memo, "a", ""), 0);
+    cr_expect_eq(outbox_lane__known_key_hash(memo, "a", NULL), 0);
+}
+
+Test(lane, the_memo_knows_lanes)
+{
+    static struct outbox_key_memo memo[OUTBOX_KEY_MEMO];
+    char key[100];
+    int i;
+
+    for (i = 0; i < 5000; i++) {
+        snprintf(key, sizeof(key), "%0*d", i % 97 + 1, i % 1700);
+        cr_expect_eq(outbox_lane__known_lane(memo, key, 64), outbox_lane_of_key(key, 64));
+        cr_expect_eq(outbox_lane__known_lane(memo, key, 64), outbox_lane_of_key(key, 64));
+    }
+    cr_expect_eq(outbox_lane__known_lane(memo, "", 64), -1);
+    cr_expect_eq(outbox_lane__known_lane(memo, NULL, 64), -1);
+}

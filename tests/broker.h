@@ -34,6 +34,8 @@ struct taken {
 };
 typedef void broker_take(void *user, const struct taken *taken);
 
+struct parcel;
+
 struct broker {
     const struct broker_kind *kind;
     char directory[64]; /* for its files; removed at the end */
@@ -58,8 +60,15 @@ struct broker_kind {
     int (*make)(struct broker *b, const char *topic, int broken);
     /* Hands over all that a topic has, from its beginning, in order. How many, or -1. */
     long (*consume)(struct broker *b, const char *topic, broker_take *take, void *user);
+    /* For comparison: sends the same messages by the client library alone, as fast as a small program can, with so many
+     * on their way at once, each acknowledged as the publisher wants it. 0, or -1. NULL: nothing to compare with. */
+    int (*baseline)(struct broker *b, const char *topic, const struct parcel *p, size_t window);
 };
 
+/* The message's texts, for a baseline. */
+const outbox_record *parcel_record(const struct parcel *p, size_t index);
+
+/* argv[1]: a part of the names of the tests to run; or "--bench": the publisher beside the baseline, no verdict. */
 int broker_main(const struct broker_kind *kind, int argc, char **argv);
 
 /* ---- For kinds ---- */
@@ -79,6 +88,10 @@ void taken_add(struct taken *taken, const char *name, const char *value);
 const char *taken_meta(const struct taken *taken, const char *name);
 
 /* ---- The suite's parts ---- */
+
+void broker_bench(struct broker *b);
+/* A publisher for a parcel by the plain way; key, a setting, may be NULL. 0, or -1. */
+int broker_open(struct parcel *p, struct broker *b, enum broker_way way, const char *key, const char *value);
 
 void broker_kill(struct broker *b);
 int broker_restart(struct broker *b);

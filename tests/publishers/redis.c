@@ -141,6 +141,54 @@ static long consume(struct broker *b, const char *topic, broker_take *take, void
     return n;
 }
 
+/* ---- A small program that does the same ---- */
+
+#define FIELDS 40
+
+static int append(redisContext *c, const char *topic, const outbox_record *r)
+{
+    const char *argv[FIELDS] = { "XADD", topic, "*", "payload", NULL, "outbox-id", outbox_record_id(r), "content-type",
+                                 outbox_record_content_type(r), "outbox-type", outbox_record_message_type(r),
+                                 "outbox-created-at", "2026-01-01T00:00:00.000000Z", "outbox-token", "3:7",
+                                 "outbox-attempt", "1" };
+    size_t sizes[FIELDS], count, n = 17;
+    const outbox_header *headers = outbox_record_headers(r, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        argv[n++] = headers[i].name;
+        argv[n++] = headers[i].value;
+    }
+    if (outbox_record_partition_key(r) != NULL) {
+        argv[n++] = "outbox-key";
+        argv[n++] = outbox_record_partition_key(r);
+    }
+    for (size_t i = 0; i < n; i++)
+        sizes[i] = argv[i] != NULL ? strlen(argv[i]) : 0;
+    argv[4] = outbox_record_payload(r, &sizes[4]);
+    return redisAppendCommandArgv(c, (int)n, argv, sizes);
+}
+
+static int baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window)
+{
+    redisContext *c = reach(b);
+    size_t sent = 0, acked = 0;
+    int good = c != NULL;
+
+    while (good && acked < p->count) {
+        void *reply = NULL;
+
+        while (sent < p->count && sent - acked < window)
+            good &= append(c, topic, parcel_record(p, sent++)) == REDIS_OK;
+        for (size_t i = 0; good && i < window / 2 && acked < sent; i++, acked++) {
+            good = redisGetReply(c, &reply) == REDIS_OK && ((redisReply *)reply)->type == REDIS_REPLY_STRING;
+            freeReplyObject(reply);
+        }
+    }
+    if (c != NULL)
+        redisFree(c);
+    return good ? 0 : -1;
+}
+
 static const struct broker_kind kind = {
     .name = "redis",
     .program = "redis-server",
@@ -152,6 +200,7 @@ static const struct broker_kind kind = {
     .url = url,
     .make = make,
     .consume = consume,
+    .baseline = baseline,
 };
 
 int main(int argc, char **argv)

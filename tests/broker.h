@@ -44,6 +44,11 @@ struct broker {
     void *own; /* of the kind */
 };
 
+struct broker_test {
+    const char *name;
+    void (*run)(struct broker *b);
+};
+
 struct broker_kind {
     const char *name;        /* "redis" */
     const char *program;     /* of the server; skipped where it is not installed. NULL: none */
@@ -63,6 +68,7 @@ struct broker_kind {
     /* For comparison: sends the same messages by the client library alone, as fast as a small program can, with so many
      * on their way at once, each acknowledged as the publisher wants it. 0, or -1. NULL: nothing to compare with. */
     int (*baseline)(struct broker *b, const char *topic, const struct parcel *p, size_t window);
+    const struct broker_test *tests; /* what only this one can; ends with one without a name; NULL: none */
 };
 
 /* The message's texts, for a baseline. */
@@ -90,7 +96,7 @@ const char *taken_meta(const struct taken *taken, const char *name);
 /* ---- The suite's parts ---- */
 
 void broker_bench(struct broker *b);
-/* A publisher for a parcel by the plain way; key, a setting, may be NULL. 0, or -1. */
+/* A publisher for a parcel; key, a setting, may be NULL. 0, or -1. */
 int broker_open(struct parcel *p, struct broker *b, enum broker_way way, const char *key, const char *value);
 
 void broker_kill(struct broker *b);
@@ -115,6 +121,7 @@ void parcel_free(struct parcel *p);
 int parcel_send(struct parcel *p, size_t from, size_t n, long timeout_ms);
 /* Sends all in deliveries of n, again in order what was not published, as long as somebody is patient. 1: all are. */
 int parcel_send_all(struct parcel *p, size_t n);
+/* How many have that verdict; 0: none. */
 size_t parcel_count(const struct parcel *p, int fate);
 
 /* Compares what a topic has with messages 0 … count - 1 of parcel_make(): each byte, each header, the order of each key. */

@@ -289,25 +289,29 @@ struct assault {
     struct broker *b;
     const char *topic;
     void (*act)(struct broker *b);
+    int done;
     pthread_t thread;
 };
 
-static void count_taken(void *user, const struct taken *t)
+/* At the first message, whatever else the consumer would find: it may never catch up with the publisher. */
+static void hit(void *user, const struct taken *t)
 {
+    struct assault *a = user;
+
     (void)t;
-    ++*(long *)user;
+    if (!a->done)
+        a->act(a->b);
+    a->done = 1;
 }
 
 /* As soon as the first messages are there. */
 static void *assault_run(void *user)
 {
     struct assault *a = user;
-    long n;
     int there;
 
-    WAIT_FOR((n = 0, a->b->kind->consume(a->b, a->topic, count_taken, &n) > 0 && n > 0), there);
-    if (there)
-        a->act(a->b);
+    WAIT_FOR((a->b->kind->consume(a->b, a->topic, hit, a), a->done), there);
+    CHECK(there, "nothing came");
     return NULL;
 }
 
@@ -522,10 +526,7 @@ static void test_relay(struct broker *b)
 
 /* ---- */
 
-static const struct {
-    const char *name;
-    void (*run)(struct broker *b);
-} tests[] = {
+static const struct broker_test tests[] = {
     { "many messages, byte for byte and in order", test_many },
     { "metadata as documented", test_metadata },
     { "CloudEvents, binary and structured", test_cloudevents },
@@ -540,7 +541,19 @@ static const struct {
     { "hanging", test_hanging },
     { "killed in the middle", test_killed },
     { "a relay, and the server killed meanwhile", test_relay },
+    { NULL, NULL },
 };
+
+static void run_all(struct broker *b, const struct broker_test *test, const char *only)
+{
+    for (; test != NULL && test->name != NULL; test++) {
+        if (only != NULL && strstr(test->name, only) == NULL)
+            continue;
+        tap_begin("%s: %s", b->kind->name, test->name);
+        test->run(b);
+        tap_end();
+    }
+}
 
 static int installed(const char *program)
 {
@@ -572,13 +585,8 @@ int broker_main(const struct broker_kind *kind, int argc, char **argv)
         broker_bench(&b);
         tap_end();
     }
-    for (size_t i = 0; i < COUNT_OF(tests); i++) {
-        if (argc > 1 && strstr(tests[i].name, argv[1]) == NULL)
-            continue;
-        tap_begin("%s: %s", kind->name, tests[i].name);
-        tests[i].run(&b);
-        tap_end();
-    }
+    run_all(&b, tests, argc > 1 ? argv[1] : NULL);
+    run_all(&b, kind->tests, argc > 1 ? argv[1] : NULL);
     broker_kill(&b);
     snprintf(command, sizeof command, "rm -rf -- '%s'", b.directory);
     if (getenv("OUTBOX_TEST_KEEP") == NULL && system(command) != 0)

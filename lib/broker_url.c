@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SCHEME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."
+
 static int hex(char c)
 {
     const char *digits = "0123456789abcdef", *at;
@@ -184,7 +186,7 @@ int outbox_broker_url__parse(const char *text, int with_query, struct outbox_bro
 
     memset(url, 0, sizeof(*url));
     *reason = "";
-    if (strncmp(text + scheme, "://", 3) != 0 || strlen(text) > OUTBOX_URL_MAX) {
+    if (scheme == 0 || strspn(text, SCHEME_CHARACTERS) != scheme || strncmp(text + scheme, "://", 3) != 0 || strlen(text) > OUTBOX_URL_MAX) {
         *reason = "it must look like SCHEME://HOST:PORT/PATH";
         return OUTBOX_ERR_INVALID;
     }

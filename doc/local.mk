@@ -26,6 +26,7 @@ dist_doc_DATA = \
 # Formal models, which tests/models.sh checks.
 EXTRA_DIST += \
 	%D%/models/README.md \
+	%D%/models/heads.pml \
 	%D%/models/lane.pml \
 	%D%/models/position.pml \
 	%D%/models/wakeup.pml
@@ -53,6 +54,7 @@ library_pages = \
 	%D%/outbox_conn.3 \
 	%D%/outbox_consumer.3 \
 	%D%/outbox_delivery.3 \
+	%D%/outbox_doctor.3 \
 	%D%/outbox_envelope.3 \
 	%D%/outbox_error.3 \
 	%D%/outbox_json.3 \

@@ -36,7 +36,7 @@ enum outbox_query {
     Q_RENEW_ALL,        /* all lanes of an owner */
     Q_RELEASE_ALL,      /* the same, let go */
     Q_SETTLE,           /* fence; keep or release */
-    Q_SETTLE_POSITION,  /* the same, and move the position */
+    Q_SETTLE_POSITION,  /* the same, and move the position, unless numbers began again since :file was asked */
     Q_DELETE,           /* messages by seq */
     Q_ARCHIVE,          /* copy messages by seq to the published ones */
     Q_ARCHIVE_DEFERRED,
@@ -92,9 +92,13 @@ enum outbox_query {
     Q_REDRIVE,          /* dead ones by seq */
     Q_META_SET,
     Q_FUTURE,           /* 1 when xids that matter lie in this cluster's future: i; NULL: not asked */
-    Q_BEHIND,           /* 1 when the numbers to come lie behind a position: i; NULL: not asked */
-    Q_ADVANCE,          /* let numbers begin beyond all positions; used with Q_RENUMBER */
-    Q_RENUMBER,         /* new numbers for messages that were written behind a position since it is what it is */
+    Q_SEQUENCE,         /* 1 when the numbers to come lie behind a position, the last one or -1, which sequence, in which
+                         * file, another one after each restart: iiii; NULL: not asked */
+    Q_BEHIND,           /* 1 when messages were written behind a position: i; used with Q_SEQUENCE, like the next three */
+    Q_ADVANCE,          /* let numbers begin beyond all positions */
+    Q_LOCK_LANES,       /* all of them */
+    Q_RENUMBER,         /* new numbers for messages that were written behind a position since it is what it is; from now on
+                         * what such a transaction in progress wrote is late, wherever it is */
     Q_REBASE_LANE,      /* the position means what it says here */
     Q_REBASE_NEW,       /* messages beyond the position count as written long ago */
     Q_AUDIT,            /* note who does what to which messages, none so far */
@@ -149,11 +153,15 @@ struct outbox_driver {
     const char *create_schema;  /* NULL: schemas are not made here */
     const struct outbox_connect *connect; /* NULL: nothing is said */
     const char *const *setup;   /* run on connections of the library's own; ends with NULL */
+    /* After it, no statement of the connection waits for a lock for long; NULL: the ODBC driver's timeout, in whole seconds,
+     * has to do. For what comes round again, like the renewal of leases. */
+    const char *impatience;
     const char *wake_module;    /* the loadable source of wake-ups; NULL: none */
     /* What its client library connects with, from an ODBC connection string; free it; NULL when that cannot be told. */
     int (*conninfo)(const char *connection_string, char **conninfo, outbox_error **err);
     int wake_file;              /* Q_WAKE names a file that changes with each commit */
     const struct outbox_errclass *errors;
+    const char *const *probes;  /* what the doctor asks (probes.h); NULL: as generic does */
     const char *sql[Q__COUNT];
 };
 

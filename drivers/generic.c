@@ -4,6 +4,7 @@
  *
  * State numbers are those of enum outbox_state: 2 scheduled, 3 retry, 4 held, 5 dead. */
 #include "driver.h"
+#include "probes.h"
 
 #define COPIED OUTBOX_COPIED
 
@@ -32,6 +33,8 @@ static const struct outbox_errclass errors[] = {
     { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
       "somebody holds a lock for longer than lock_timeout: repeat the transaction" },
+    { "HYT00", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
+      "somebody holds a lock for longer than a statement waits: repeat the transaction" },
     { "25006", 0, NULL, OUTBOX_ERR_READONLY, NULL,
       "the server is read-only, a standby perhaps after a failover: try again once it, or the DSN's other server, takes "
       "writes" },
@@ -81,6 +84,7 @@ const struct outbox_driver outbox_driver__generic = {
     .if_not_exists = "",
     .insert_new = "INSERT INTO",
     .errors = errors,
+    .probes = outbox_probes__generic,
     .sql = {
         [Q_META] = "SELECT name, value FROM {meta}",
         [Q_CLOCK] = "SELECT {now} FROM {meta} WHERE name = 'version'",

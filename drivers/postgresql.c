@@ -18,6 +18,7 @@
  * The probes for work are scalar subqueries with ORDER BY … LIMIT 1: as EXISTS they become a join over everything. */
 #include "conninfo.h"
 #include "driver.h"
+#include "probes.h"
 
 #define COLUMNS                                                                                                         \
     "m.lane, m.seq, m.id::text, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "       \
@@ -120,6 +121,10 @@ static const struct outbox_errclass errors[] = {
     { "58030", 0, NULL, OUTBOX_ERR_DATABASE, "database.io", "the server cannot read or write its files: see its log" },
     { "XX001", 0, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", "the server's files are damaged: restore them" },
     { "XX002", 0, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", "an index is damaged: REINDEX it" },
+    { "22P05", 0, NULL, OUTBOX_ERR_DATABASE, "database.encoding",
+      "the database does not keep text as UTF-8 and has no such letter: use one that was made with ENCODING 'UTF8'" },
+    { "22021", 0, NULL, OUTBOX_ERR_DATABASE, "database.encoding",
+      "the server took text for what it is not: see server_encoding and client_encoding" },
     { "25P02", 0, NULL, OUTBOX_ERR_STATE, "database.aborted", OUTBOX_ADVICE_ABORTED },
     { "23505", 0, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "23505", 0, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
@@ -157,12 +162,18 @@ const struct outbox_driver outbox_driver__postgresql = {
     .migrate_lock = "SELECT pg_advisory_xact_lock(7742101, 1)",
     .connect = &connect_with,
     .setup = setup,
+    .impatience = "SET lock_timeout = '100ms'",
     .wake_module = "postgresql",
     .conninfo = outbox_postgresql__conninfo,
     .errors = errors,
+    .probes = outbox_probes__postgresql,
     .sql = {
         [Q_MARK] = "SELECT set_config('outbox.transaction', '1', true)",
         [Q_MARKED] = "SELECT CASE current_setting('outbox.transaction', true) WHEN '1' THEN 1 ELSE 0 END",
+        /* psqlODBC says what the program's locale has: SQL_ASCII for C, which lets the bytes through as they are. */
+        [Q_CHARSET] = "SELECT CASE WHEN current_setting('client_encoding') = 'SQL_ASCII' AND "
+                      "current_setting('server_encoding') IN ('UTF8', 'SQL_ASCII') THEN 'utf8' "
+                      "ELSE lower(current_setting('client_encoding')) END",
         [Q_CLAIM] = CLAIM(NEW ", " DUE),
         [Q_CLAIM_POSITION] = CLAIM(NEW_BEYOND ", " LATE_LISTED ", " LATE_BEYOND ", " DUE),
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, l.snap::text, l.xbound::text, l.low, l.suspect, "
@@ -182,7 +193,8 @@ const struct outbox_driver outbox_driver__postgresql = {
                         "SELECT l.lane FROM {lanes} l WHERE l.owner = :owner FOR UPDATE SKIP LOCKED))",
         [Q_SETTLE_POSITION] = "UPDATE {lanes} SET pos = :pos, snap = :snap::pg_snapshot, "
                               "xbound = pg_current_xact_id(), owner = :owner, lease_until = {now} + :lease, "
-                              "suspect = :suspect WHERE lane = :lane AND token = :token RETURNING xbound::text",
+                              "suspect = :suspect WHERE lane = :lane AND token = :token AND "
+                              "pg_relation_filenode(:sequence::bigint::oid)::bigint = :file RETURNING xbound::text",
         [Q_DELETE] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, snap, published_at) SELECT lane, pos, low, snap, {now} "
                       "FROM {lanes} WHERE lane = :lane",
@@ -193,8 +205,9 @@ const struct outbox_driver outbox_driver__postgresql = {
                             "m.seq = ANY (:seqs::bigint[])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_LANES] = "SELECT lane, pos, snap::text, xbound::text, low, cleaned FROM {lanes} WHERE lane >= 0 ORDER BY lane",
+        /* No settled row is as late as xbound: one that is was written after its number had begun again. */
         [Q_CLEAN] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (ARRAY(SELECT m.seq FROM {messages} m WHERE "
-                    "m.lane = :lane AND m.seq > :cleaned AND m.seq <= :pos AND (m.seq <= :low OR "
+                    "m.lane = :lane AND m.seq > :cleaned AND m.seq <= :pos AND m.tx < :xbound::xid8 AND (m.seq <= :low OR "
                     "pg_visible_in_snapshot(m.tx, :snap::pg_snapshot)) ORDER BY m.lane, m.seq {limit}))",
         [Q_JOURNAL_BEFORE] = "SELECT m.pos, m.snap::text, m.low, m.published_at FROM {positions} m WHERE "
                              "m.lane = :lane AND m.published_at <= {now} - :age ORDER BY m.published_at DESC, m.pos DESC "
@@ -203,7 +216,7 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_LOW] = "SELECT CASE WHEN pg_snapshot_xmin(pg_current_snapshot()) >= :xbound::xid8 AND "
                   "(SELECT z.seq FROM (" LATE_ROWS ") z LIMIT 1) IS NULL THEN 1 ELSE 0 END",
         [Q_LOW_SET] = "UPDATE {lanes} SET low = greatest(low, :low), cleaned = greatest(cleaned, :cleaned) "
-                      "WHERE lane = :lane AND (low < :low OR cleaned < :cleaned)",
+                      "WHERE lane = :lane AND (low < :low OR cleaned < :cleaned) AND low >= :bound",
         [Q_COUNT_PENDING_POSITION] =
             "SELECT count(*), min(m.created_at) FROM {messages} m JOIN {lanes} l ON l.lane = m.lane WHERE m.seq > l.pos "
             "OR (m.seq > l.low AND (m.tx = ANY (ARRAY(SELECT pg_snapshot_xip(l.snap))) OR "
@@ -241,16 +254,39 @@ const struct outbox_driver outbox_driver__postgresql = {
             "m.tx >= s.xmax AND m.seq > l.pos ORDER BY m.lane, m.tx, m.seq LIMIT 1) IS NOT NULL THEN 1 ELSE 0 END) "
             "FROM {lanes} l, (SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xmax) s WHERE l.lane >= 0",
         /* The sequence went back: by TRUNCATE … RESTART IDENTITY, by logical replication, which does not copy it, or by a
-         * restore of some tables. A role that may not look does not know. */
+         * restore of some tables. A role that may not look does not know. A restart gives it another file; one by setval()
+         * does not. */
+        [Q_SEQUENCE] =
+            "SELECT CASE WHEN s.last < (SELECT max(pos) FROM {lanes}) THEN 1 ELSE 0 END, coalesce(s.last, -1), s.oid::bigint, "
+            "s.file::bigint FROM (SELECT q.oid, pg_relation_filenode(q.oid) AS file, CASE WHEN "
+            "has_sequence_privilege(q.oid, 'SELECT') THEN coalesce(pg_sequence_last_value(q.oid), 0) END AS last FROM "
+            "(SELECT pg_get_serial_sequence('{messages}', 'seq')::regclass AS oid) q OFFSET 0) s",
+        /* By the first message of each lane alone: after a TRUNCATE that is enough, also when the numbers have passed all
+         * positions again. What came by a restore has xids of another cluster, but not in xmin. */
         [Q_BEHIND] =
-            "SELECT CASE WHEN has_sequence_privilege(s.oid, 'SELECT') AND coalesce(pg_sequence_last_value(s.oid), 0) < "
-            "(SELECT max(pos) FROM {lanes}) THEN 1 ELSE 0 END "
-            "FROM (SELECT pg_get_serial_sequence('{messages}', 'seq')::regclass AS oid) s",
-        [Q_ADVANCE] = "SELECT setval(pg_get_serial_sequence('{messages}', 'seq')::regclass, max(pos)) FROM {lanes}",
-        /* No transaction as late as xbound can have drawn a number below the position otherwise. */
-        [Q_RENUMBER] = "UPDATE {messages} m SET seq = DEFAULT FROM (SELECT w.lane, w.seq FROM {lanes} l JOIN {messages} w "
-                       "ON w.lane = l.lane AND w.seq <= l.pos AND w.tx >= l.xbound ORDER BY w.seq) b "
-                       "WHERE m.lane = b.lane AND m.seq = b.seq",
+            "SELECT max(CASE WHEN (SELECT CASE WHEN m.xmin::text::bigint = m.tx::text::numeric % 4294967296 THEN m.tx END "
+            "FROM {messages} m WHERE m.lane = l.lane AND m.seq <= l.pos ORDER BY m.lane, m.seq LIMIT 1) >= l.xbound "
+            "THEN 1 ELSE 0 END) FROM {lanes} l WHERE l.lane >= 0",
+        [Q_ADVANCE] = "SELECT setval(s.oid, greatest(max(l.pos), pg_sequence_last_value(s.oid))) FROM {lanes} l, "
+                      "(SELECT pg_get_serial_sequence('{messages}', 'seq')::regclass AS oid) s GROUP BY s.oid",
+        [Q_LOCK_LANES] = "SELECT lane FROM {lanes} WHERE lane >= 0 ORDER BY lane FOR UPDATE",
+        /* No transaction as late as xbound can have drawn a number below the position otherwise. What it wrote beyond that
+         * goes too, for its order, up to the last number that was drawn before they were set right.
+         *
+         * Transactions may still be open that drew such numbers: they are in progress in this statement's snapshot, so it
+         * becomes that of all lanes, and they leave late rows. That counts all that it sees behind a position as settled:
+         * what was late and is not yet delivered gets new numbers with the rest. low is below 0 so that a cleaner that read
+         * it before does not raise it, and the journal, which knows of other numbers, goes. */
+        [Q_RENUMBER] =
+            "WITH hit AS MATERIALIZED (SELECT l.* FROM {lanes} l WHERE l.lane >= 0 AND (SELECT w.seq FROM {messages} w WHERE "
+            "w.lane = l.lane AND w.seq <= l.pos AND w.tx >= l.xbound LIMIT 1) IS NOT NULL), "
+            "anew AS (UPDATE {messages} m SET seq = DEFAULT FROM (SELECT w.lane, w.seq FROM {lanes} l JOIN {messages} w "
+            "ON w.lane = l.lane AND ((w.seq <= l.pos AND w.seq > l.low AND NOT pg_visible_in_snapshot(w.tx, l.snap)) OR "
+            "(w.tx >= l.xbound AND w.seq <= greatest(l.pos, :count) AND l.lane IN (SELECT h.lane FROM hit h))) "
+            "WHERE l.lane >= 0 ORDER BY w.seq) b WHERE m.lane = b.lane AND m.seq = b.seq RETURNING 1), "
+            "forgotten AS (DELETE FROM {positions}) "
+            "UPDATE {lanes} SET snap = pg_current_snapshot(), xbound = pg_current_xact_id(), low = -1, cleaned = 0 "
+            "WHERE lane >= 0",
         [Q_REBASE_LANE] = "UPDATE {lanes} SET low = greatest(low, pos), cleaned = 0, snap = pg_current_snapshot(), "
                           "xbound = pg_current_xact_id() WHERE lane = :lane",
         /* 3 is the xid that any snapshot sees. */

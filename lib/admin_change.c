@@ -125,7 +125,6 @@ static int change_page(struct job *job, enum outbox_query query, outbox_error **
 {
     int64_t rate = job->filter.rate;
     size_t most = rate == 0 || rate / 10 > 512 ? 512 : rate < 20 ? 1 : (size_t)rate / 10;
-    int dead_blocks = outbox_conf__number(job->conn->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
     struct outbox_args args = { .set = 0 };
     int64_t seqs[512];
     size_t i, n;
@@ -138,7 +137,7 @@ static int change_page(struct job *job, enum outbox_query query, outbox_error **
         for (n = 0; i + n < job->page->count && n < most; n++)
             seqs[n] = first[n * 3 + 1];
         if (query == Q_DISCARD_DEFERRED) {
-            rc = outbox_conn__remove_deferred(job->conn, query, &args, (int)first[0], seqs, &first[2], 3, n, dead_blocks,
+            rc = outbox_conn__remove_deferred(job->conn, query, &args, (int)first[0], seqs, &first[2], 3, n,
                                               job->audit.text, &job->changed, err);
         } else {
             outbox_args__int(&args, P_DELAY, rate > 0 ? (int64_t)((double)job->found / (double)rate * 1e6) : 0);

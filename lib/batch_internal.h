@@ -23,7 +23,8 @@ enum fate {
 
 struct outbox_item {
     outbox_record record;
-    int64_t key_hash;
+    int64_t key_hash;  /* 0: no key, or no order */
+    int64_t followed;  /* of a deferred one: the key whose messages may wait behind it, whether this relay orders or not */
     int deferred;      /* it is in the deferred table, not among the messages */
     int was_held;      /* there as held, not as the head of its key */
     int charged;       /* the attempt was recorded before publishing */
@@ -43,6 +44,8 @@ struct outbox_consumer {
     outbox_conf *conf;
     char owner[160];
     struct outbox_signal *signal; /* when it is stopped, nothing more is read; may be NULL */
+    void (*leased)(void *ctx, int lane, int64_t token); /* is told what was leased; may be NULL */
+    void *leased_ctx;
 };
 
 struct outbox_batch {
@@ -59,6 +62,7 @@ struct outbox_batch {
     int cut;                 /* the read may have left late rows behind */
     int full;                /* the read took as much as it may: there is probably more */
     int open;                /* the lane is ours */
+    int refused;             /* the statement that moves the position changed nothing */
     outbox_arena arena;      /* the items' texts */
     outbox_arena lane_arena;
     struct outbox_item *items; /* those that are delivered, in order */
@@ -96,7 +100,7 @@ int outbox_conn__promote(outbox_conn *conn, int lane, const int64_t *keys, size_
 int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **batch, outbox_error **err);
 int outbox_batch__fence(outbox_batch *batch, int keep, outbox_error **err);
 
-/* When dead messages do not block: lets go what waits behind one, from a time when they did. */
+/* When dead messages do not block, or there is no order: lets go what waits behind one, from a time when they did. */
 int outbox_consumer__release_stranded(outbox_consumer *consumer, outbox_error **err);
 
 int outbox_consumer__stopped(const outbox_consumer *consumer);

@@ -2,7 +2,6 @@
 /* Claim: lease one free lane that has work. The lease raises the lane's token; whatever is written back depends on it. */
 #include "batch_internal.h"
 #include "error_internal.h"
-#include "log.h"
 #include "thread.h"
 #include "uuid.h"
 
@@ -29,218 +28,11 @@ static void make_owner(const outbox_conf *conf, char *owner, size_t size)
     snprintf(owner, size, "%s:%ld:%08x", host, (long)getpid(), random);
 }
 
-/* Rows that were written before a restore carry xids of another cluster. What is behind each lane's position is settled
- * but for late rows, which are moved aside to go as retries, in seq order and without a key: what came after them may
- * have gone long ago. From here on, low stands for all of them. */
-struct rebase {
-    outbox_conn *conn;
-    outbox_arena *arena;
-    struct outbox_value lanes[1024][6];
-    size_t count;
-};
-
-static int take_lane(void *ctx, const struct outbox_value *cells, outbox_error **err)
-{
-    struct rebase *r = ctx;
-
-    (void)err;
-    if (r->count < 1024)
-        memcpy(r->lanes[r->count++], cells, sizeof(r->lanes[0]));
-    return OUTBOX_OK;
-}
-
-struct seqs {
-    int64_t list[512];
-    size_t count;
-};
-
-static int take_seq(void *ctx, const struct outbox_value *cells, outbox_error **err)
-{
-    struct seqs *s = ctx;
-
-    (void)err;
-    if (s->count < 512)
-        s->list[s->count++] = cells[0].number;
-    return OUTBOX_OK;
-}
-
-static void lane_args(struct outbox_args *args, const struct outbox_value *lane)
-{
-    outbox_args__int(args, P_LANE, lane[0].number);
-    outbox_args__int(args, P_POS, lane[1].number);
-    outbox_args__text(args, P_SNAP, lane[2].data);
-    outbox_args__text(args, P_XBOUND, lane[3].data);
-    outbox_args__int(args, P_LOW, lane[4].number);
-}
-
-static int rebase_lane(outbox_conn *conn, const struct outbox_value *lane, outbox_error **err)
-{
-    struct outbox_args args = { .set = 0 };
-    struct seqs seqs;
-    int rc;
-
-    lane_args(&args, lane);
-    outbox_args__int(&args, P_LIMIT, 512);
-    outbox_args__int(&args, P_STATE, OUTBOX_RETRYING);
-    outbox_args__int(&args, P_ATTEMPTS, 0);
-    outbox_args__int(&args, P_DELAY, 0);
-    outbox_args__text(&args, P_ERROR, NULL);
-    outbox_args__int(&args, P_KEY_HASH, 0);
-    do {
-        struct outbox_result result = { "i", NULL, take_seq, &seqs, 0 };
-
-        seqs.count = 0;
-        rc = outbox_conn__run(conn, Q_REBASE_LATE, &args, 0, "look for late messages after a restore", &result, err);
-        if (rc == OUTBOX_OK)
-            rc = outbox_conn__run_list(conn, Q_DEFER, &args, seqs.list, seqs.count, "set late messages aside", NULL, err);
-        if (rc == OUTBOX_OK)
-            rc = outbox_conn__run_list(conn, Q_DELETE, &args, seqs.list, seqs.count, "set late messages aside", NULL, err);
-    } while (rc == OUTBOX_OK && seqs.count == 512);
-    if (rc == OUTBOX_OK)
-        rc = outbox_conn__run(conn, Q_REBASE_LANE, &args, 0, "note a restore", NULL, err);
-    return rc == OUTBOX_OK ? outbox_conn__run(conn, Q_REBASE_NEW, &args, 0, "note a restore", NULL, err) : rc;
-}
-
-static int take_flag(void *ctx, const struct outbox_value *cells, outbox_error **err)
-{
-    (void)err;
-    *(int *)ctx = cells[0].number != 0;
-    return OUTBOX_OK;
-}
-
-/* Whether the rows are of another cluster: it has another name, or their xids were not given out here yet. */
-static int is_foreign(outbox_conn *conn, const char *system, int *foreign, outbox_error **err)
-{
-    struct outbox_result result = { "i", NULL, take_flag, foreign, 0 };
-    struct outbox_args args = { .set = 0 };
-
-    *foreign = strcmp(conn->system, system) != 0;
-    return *foreign ? OUTBOX_OK : outbox_conn__run(conn, Q_FUTURE, &args, 0, "look for a restore", &result, err);
-}
-
-static int rebase_all(outbox_conn *conn, const char *system, struct rebase *r, outbox_error **err)
-{
-    struct outbox_args args = { .set = 0 };
-    struct outbox_result result = { "iittii", r->arena, take_lane, r, 0 };
-    size_t i;
-    int foreign = 0, rc = outbox_conn__begin(conn, err);
-
-    if (rc != OUTBOX_OK)
-        return rc;
-    /* The cleaner's lane is locked first: whoever does this at the same time waits here, and finds it done. */
-    outbox_args__int(&args, P_LANE, -1);
-    rc = outbox_conn__run(conn, Q_LOCK_LANE, &args, 0, "note a restore", NULL, err);
-    conn->lanes = 0;
-    if (rc == OUTBOX_OK)
-        rc = outbox_conn__load(conn, err);
-    if (rc == OUTBOX_OK)
-        rc = is_foreign(conn, system, &foreign, err);
-    if (rc == OUTBOX_OK && foreign) {
-        rc = outbox_conn__run(conn, Q_LANES, &args, 0, "read the lanes", &result, err);
-        for (i = 0; i < r->count && rc == OUTBOX_OK; i++)
-            rc = rebase_lane(conn, r->lanes[i], err);
-        outbox_args__text(&args, P_NAME, "system");
-        outbox_args__text(&args, P_VALUE, system);
-        if (rc == OUTBOX_OK)
-            rc = outbox_conn__run(conn, Q_META_SET, &args, 0, "note a restore", NULL, err);
-    }
-    if (rc == OUTBOX_OK)
-        rc = outbox_conn__commit(conn, err);
-    else
-        outbox_conn__rollback(conn);
-    if (rc == OUTBOX_OK)
-        snprintf(conn->system, sizeof(conn->system), "%s", system);
-    return rc;
-}
-
-static int is_behind(outbox_conn *conn, int *behind, outbox_error **err)
-{
-    struct outbox_result result = { "i", NULL, take_flag, behind, 0 };
-    struct outbox_args args = { .set = 0 };
-
-    return outbox_conn__run(conn, Q_BEHIND, &args, 0, "look whether numbers began again", &result, err);
-}
-
-/* Numbers that lie behind a position would pass for published. Done once, like a rebase, after which no xid tells
- * which messages have got one. */
-static int advance(outbox_conn *conn, int rebased, int *behind, outbox_error **err)
-{
-    struct outbox_args args = { .set = 0 };
-    int rc = outbox_conn__begin(conn, err);
-
-    if (rc != OUTBOX_OK)
-        return rc;
-    outbox_args__int(&args, P_LANE, -1);
-    rc = outbox_conn__run(conn, Q_LOCK_LANE, &args, 0, "let numbers go on", NULL, err);
-    if (rc == OUTBOX_OK)
-        rc = is_behind(conn, behind, err);
-    if (rc == OUTBOX_OK && *behind)
-        rc = outbox_conn__run(conn, Q_ADVANCE, &args, 0, "let numbers go on beyond all positions", NULL, err);
-    if (rc == OUTBOX_OK && *behind && !rebased)
-        rc = outbox_conn__run(conn, Q_RENUMBER, &args, 0, "number messages anew", NULL, err);
-    if (rc == OUTBOX_OK)
-        return outbox_conn__commit(conn, err);
-    outbox_conn__rollback(conn);
-    return rc;
-}
-
-static int check_sequence(outbox_conn *conn, int rebased, outbox_error **err)
-{
-    int behind = 0, rc;
-
-    if (!conn->position || outbox_conn__sql(conn, Q_BEHIND) == NULL)
-        return OUTBOX_OK;
-    rc = is_behind(conn, &behind, err);
-    if (rc == OUTBOX_OK && behind)
-        rc = advance(conn, rebased, &behind, err);
-    if (rc == OUTBOX_OK && behind)
-        outbox_log__write(conn->conf, OUTBOX_LOG_WARNING,
-                          "the numbers of messages began again behind what is published (TRUNCATE with RESTART IDENTITY, "
-                          "logical replication, or a partial restore): they go on beyond it now");
-    return rc;
-}
-
-static int take_system(void *ctx, const struct outbox_value *cells, outbox_error **err)
-{
-    (void)err;
-    snprintf(ctx, 80, "%s", cells[0].data != NULL ? (const char *)cells[0].data : "");
-    return OUTBOX_OK;
-}
-
-static int check_system(outbox_conn *conn, int *rebased, outbox_error **err)
-{
-    outbox_arena arena = { NULL };
-    char system[80] = "";
-    struct outbox_result result = { "t", &arena, take_system, system, 0 };
-    struct outbox_args args = { .set = 0 };
-    struct rebase *r;
-    int foreign = 0, rc;
-
-    if (!conn->position || outbox_conn__sql(conn, Q_SYSTEM) == NULL)
-        return OUTBOX_OK;
-    rc = outbox_conn__run(conn, Q_SYSTEM, &args, 0, "ask which database cluster this is", &result, err);
-    if (rc == OUTBOX_OK)
-        rc = is_foreign(conn, system, &foreign, err);
-    if (rc == OUTBOX_OK && foreign) {
-        r = calloc(1, sizeof(*r));
-        if (r != NULL)
-            r->arena = &arena;
-        rc = r != NULL ? rebase_all(conn, system, r, err) : outbox_error__nomem(err);
-        free(r);
-        *rebased = rc == OUTBOX_OK;
-        if (rc == OUTBOX_OK)
-            outbox_log__write(conn->conf, OUTBOX_LOG_WARNING,
-                          "this database was restored from another cluster: positions were taken over");
-    }
-    outbox_arena__free(&arena);
-    return rc;
-}
-
 int outbox_consumer_new(outbox_conn *conn, const outbox_conf *conf, const char *owner, outbox_consumer **out,
                         outbox_error **err)
 {
     outbox_consumer *consumer;
-    int rebased = 0, rc;
+    int rc;
 
     *out = NULL;
     if (conn == NULL || (owner != NULL && (owner[0] == '\0' || strlen(owner) > 150)))
@@ -248,9 +40,7 @@ int outbox_consumer_new(outbox_conn *conn, const outbox_conf *conf, const char *
                                  "a consumer needs a connection and an owner name of 1 to 150 characters");
     rc = outbox_conn__load(conn, err);
     if (rc == OUTBOX_OK)
-        rc = check_system(conn, &rebased, err);
-    if (rc == OUTBOX_OK)
-        rc = check_sequence(conn, rebased, err);
+        rc = outbox_conn__check_restore(conn, err);
     if (rc != OUTBOX_OK)
         return rc;
     consumer = calloc(1, sizeof(*consumer));
@@ -305,7 +95,7 @@ int outbox_consumer__ordered(const outbox_consumer *consumer)
 
 int outbox_consumer__dead_blocks(const outbox_consumer *consumer)
 {
-    return outbox_conf__number(consumer->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
+    return outbox_consumer__ordered(consumer) && outbox_conf__number(consumer->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
 }
 
 static int take_lease(void *ctx, const struct outbox_value *c, outbox_error **err)
@@ -408,6 +198,8 @@ int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox
     else
         rc = take_portably(batch, &args, err);
     if (rc == OUTBOX_OK && batch->open) {
+        if (consumer->leased != NULL)
+            consumer->leased(consumer->leased_ctx, batch->lane, batch->token);
         *out = batch;
         return OUTBOX_OK;
     }
@@ -423,6 +215,12 @@ int outbox_consumer_claim(outbox_consumer *consumer, outbox_batch **out, outbox_
     int tries, rc = OUTBOX_NONE;
 
     *out = NULL;
+    if (consumer->conn->numbers.doubted) {
+        rc = outbox_conn__check_numbers(consumer->conn, err);
+        if (rc != OUTBOX_OK)
+            return rc;
+        rc = OUTBOX_NONE;
+    }
     for (tries = 0; tries < consumer->conn->lanes + 1 && !outbox_consumer__stopped(consumer); tries++) {
         rc = outbox_consumer__lease(consumer, &batch, err);
         if (rc != OUTBOX_OK)

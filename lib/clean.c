@@ -20,7 +20,6 @@
 struct cleaning {
     outbox_conn *conn;
     int64_t batch, retention, dead_retention, dedup, removed;
-    int dead_blocks;
     char owner[64];
     struct outbox_signal *signal; /* NULL: nobody stops it */
     outbox_arena arena;
@@ -110,6 +109,7 @@ static int clean_behind(struct cleaning *c, const struct position *p, outbox_err
     outbox_args__int(&args, P_LOW, p->low);
     outbox_args__int(&args, P_CLEANED, p->cleaned);
     outbox_args__text(&args, P_SNAP, p->snap);
+    outbox_args__text(&args, P_XBOUND, p->xbound);
     outbox_args__int(&args, P_LIMIT, c->batch);
     for (;;) {
         struct outbox_result result = { NULL, NULL, NULL, NULL, 0 };
@@ -155,6 +155,7 @@ static int raise_low(struct cleaning *c, const struct position *p, outbox_error 
         return rc;
     outbox_args__int(&args, P_LOW, low);
     outbox_args__int(&args, P_CLEANED, cleaned);
+    outbox_args__int(&args, P_BOUND, p->low); /* it goes down only when numbers began again */
     return run(c, Q_LOW_SET, &args, NULL, err);
 }
 
@@ -204,8 +205,10 @@ static int clean_positions(struct cleaning *c, outbox_error **err)
     struct outbox_result result = { "iittii", &c->arena, take_position, &p, 0 };
     struct outbox_args args = { .set = 0 };
     size_t i;
-    int rc = p.list != NULL ? run(c, Q_LANES, &args, &result, err) : outbox_error__nomem(err);
+    int rc = p.list != NULL ? outbox_conn__check_numbers(c->conn, err) : outbox_error__nomem(err);
 
+    if (rc == OUTBOX_OK)
+        rc = run(c, Q_LANES, &args, &result, err);
     if (rc == OUTBOX_OK)
         rc = find_due(c, &p, err);
     for (i = 0; i < p.count && rc == OUTBOX_OK && !stopped(c); i++) {
@@ -262,8 +265,8 @@ static int remove_archived(struct cleaning *c, int64_t lane, const int64_t *seqs
 }
 
 int outbox_conn__remove_deferred(outbox_conn *conn, enum outbox_query query, const struct outbox_args *given, int lane,
-                                 const int64_t *seqs, const int64_t *keys, size_t stride, size_t n, int dead_blocks,
-                                 const char *audit, int64_t *removed, outbox_error **err)
+                                 const int64_t *seqs, const int64_t *keys, size_t stride, size_t n, const char *audit,
+                                 int64_t *removed, outbox_error **err)
 {
     struct outbox_result result = { NULL, NULL, NULL, NULL, 0 };
     struct outbox_args args = *given;
@@ -283,7 +286,7 @@ int outbox_conn__remove_deferred(outbox_conn *conn, enum outbox_query query, con
         if (keys[i * stride] != 0)
             list[count++] = keys[i * stride];
     if (rc == OUTBOX_OK)
-        rc = outbox_conn__promote(conn, lane, list, count, dead_blocks, err);
+        rc = outbox_conn__promote(conn, lane, list, count, 0, err);
     if (rc == OUTBOX_OK && audit != NULL)
         rc = outbox_conn__audit_add(conn, audit, result.rows, err);
     free(list);
@@ -317,7 +320,7 @@ static int clean_old(struct cleaning *c, enum outbox_query query, int64_t age, o
             n = same_lane(&r, i, seqs);
             if (query == Q_DEAD_OLD)
                 rc = outbox_conn__remove_deferred(c->conn, Q_DEAD_DELETE, &args, (int)r.list[i * 3], seqs,
-                                                  &r.list[i * 3 + 2], 3, n, c->dead_blocks, NULL, &c->removed, err);
+                                                  &r.list[i * 3 + 2], 3, n, NULL, &c->removed, err);
             else
                 rc = remove_archived(c, r.list[i * 3], seqs, n, err);
         }
@@ -396,7 +399,7 @@ int outbox_clean__pass(outbox_conn *conn, const struct outbox_clean_limits *limi
 {
     struct cleaning c = { .conn = conn, .batch = limits->batch, .retention = limits->retention,
                           .dead_retention = limits->dead_retention, .dedup = limits->dedup,
-                          .dead_blocks = limits->dead_blocks, .signal = signal };
+                          .signal = signal };
     struct outbox_args args = { .set = 0 };
     outbox_id id;
     int rc = outbox_conn__load(conn, err);
@@ -424,7 +427,6 @@ void outbox_clean__limits(const outbox_conf *conf, struct outbox_clean_limits *l
     limits->retention = outbox_conf__number(conf, CONF_CLEAN_RETENTION);
     limits->dead_retention = outbox_conf__number(conf, CONF_CLEAN_DEAD_RETENTION);
     limits->dedup = outbox_conf__number(conf, CONF_DEDUP_WINDOW);
-    limits->dead_blocks = outbox_conf__number(conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
 }
 
 int outbox_clean(outbox_conn *conn, const outbox_conf *conf, int64_t *removed, outbox_error **err)

@@ -126,6 +126,14 @@ int outbox_conn_open(const char *dsn, const outbox_conf *conf, outbox_conn **out
     return OUTBOX_OK;
 }
 
+int outbox_conn__be_impatient(outbox_conn *conn, outbox_error **err)
+{
+    if (conn->driver.impatience != NULL)
+        return outbox_odbc__direct(conn->odbc, conn->driver.impatience, err);
+    outbox_odbc__timeout(conn->odbc, 1);
+    return OUTBOX_OK;
+}
+
 void outbox_conn_close(outbox_conn *conn)
 {
     int q, s;
@@ -392,7 +400,8 @@ static int take_charset(void *ctx, const struct outbox_value *cells, outbox_erro
         return OUTBOX_OK;
     return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.charset",
                              "this connection sends text as %.40s, in which the outbox's UTF-8 would be taken for "
-                             "other letters: connect with CHARSET=utf8mb4", charset);
+                             "other letters: connect with CHARSET=utf8mb4 on MariaDB, with "
+                             "ConnSettings={SET client_encoding = 'UTF8'} on PostgreSQL", charset);
 }
 
 /* What the server and the connection are set to. */

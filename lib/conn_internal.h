@@ -31,6 +31,10 @@ struct outbox_conn {
     int64_t packet; /* bytes that the server takes in one statement; 0: no limit is known */
     char dialect[20]; /* in which the tables were made */
     char system[80];
+    struct {
+        int64_t id, file; /* of the sequence, as it was when nothing lay behind a position; 0: not asked yet, or never */
+        int doubted;      /* it may be another one now: to be looked at before the next claim */
+    } numbers;
     int in_transaction;
     int doomed;     /* a statement failed in this transaction: it can only be rolled back */
     int stuck;      /* and that failed too: it may still be open, and nothing more is written here */
@@ -84,12 +88,19 @@ int outbox_conn__check_settle(const struct outbox_driver *driver, int position, 
 /* Reads the outbox's own facts once; OUTBOX_ERR_SCHEMA when it is not there. */
 int outbox_conn__load(outbox_conn *conn, outbox_error **err);
 
+/* When positions do not mean what they say: after a restore all are taken over; messages whose numbers began again behind
+ * them get new ones. A consumer that starts asks both, the keeper and the cleaner the second from time to time. */
+int outbox_conn__check_restore(outbox_conn *conn, outbox_error **err);
+int outbox_conn__check_numbers(outbox_conn *conn, outbox_error **err);
+
 int outbox_conn__begin(outbox_conn *conn, outbox_error **err);
 /* For what takes several statements: joins a transaction that is open, be it the application's, else begins one, which
  * shows in in_transaction. OUTBOX_ERR_STATE when it cannot be told on a borrowed connection. */
 int outbox_conn__begin_unless_open(outbox_conn *conn, outbox_error **err);
 int outbox_conn__commit(outbox_conn *conn, outbox_error **err);
 void outbox_conn__rollback(outbox_conn *conn); /* keeps the error that led to it */
+/* A lock that somebody holds for long is OUTBOX_ERR_CONFLICT from now on. */
+int outbox_conn__be_impatient(outbox_conn *conn, outbox_error **err);
 int outbox_conn__check(const outbox_conn *conn, outbox_error **err); /* OUTBOX_ERR_LOST when it is stuck */
 int outbox_conn__now(outbox_conn *conn, int64_t *now, outbox_error **err);
 

@@ -17,6 +17,7 @@ struct outbox_odbc {
     SQLHENV env; /* NULL when the connection is borrowed */
     SQLHDBC dbc;
     const struct outbox_errclass *errors;
+    SQLULEN timeout; /* seconds that a statement may take; 0: any time */
     char where[200]; /* for errors: what it was connected to; "" when borrowed */
 };
 
@@ -56,6 +57,8 @@ static const struct outbox_errclass fallback[] = {
       "the server has no such user: create it, or correct the DSN" },
     { "", 0, "FATAL: database \"", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
     { "3D000", 0, NULL, OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "", 1049, "Unknown database", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "", 1044, "Access denied", OUTBOX_ERR_CONNECT, "database.permission", "the user needs rights on the database" },
     { "28", 0, NULL, OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
     { "", 0, "starting up", OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
     { "", 0, "shutting down", OUTBOX_ERR_CONNECT, "database.starting", "try again once it is back" },
@@ -281,6 +284,15 @@ int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error *
     return OUTBOX_OK;
 }
 
+void outbox_odbc__info(outbox_odbc *odbc, enum outbox_odbc_info which, char *text, size_t size)
+{
+    static const SQLUSMALLINT types[] = { SQL_DM_VER, SQL_DRIVER_NAME, SQL_DRIVER_VER, SQL_DBMS_NAME, SQL_DBMS_VER };
+    SQLSMALLINT got = 0;
+
+    if (!SQL_SUCCEEDED(SQLGetInfo(odbc->dbc, types[which], text, (SQLSMALLINT)size, &got)))
+        text[0] = '\0';
+}
+
 int outbox_odbc__is_borrowed(const outbox_odbc *odbc)
 {
     return odbc->env == NULL;
@@ -331,6 +343,19 @@ int outbox_odbc__direct(outbox_odbc *odbc, const char *sql, outbox_error **err)
     return rc;
 }
 
+void outbox_odbc__timeout(outbox_odbc *odbc, unsigned seconds)
+{
+    odbc->timeout = seconds;
+}
+
+/* A driver that knows of no timeout says so here, or nothing at all: its statements wait. */
+static SQLRETURN prepare_in_time(outbox_stmt *stmt, const char *sql)
+{
+    if (stmt->odbc->timeout > 0)
+        (void)SQLSetStmtAttr(stmt->handle, SQL_ATTR_QUERY_TIMEOUT, (SQLPOINTER)stmt->odbc->timeout, 0);
+    return SQLPrepare(stmt->handle, (SQLCHAR *)(uintptr_t)sql, SQL_NTS);
+}
+
 int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outbox_stmt **out, outbox_error **err)
 {
     outbox_stmt *stmt = calloc(1, sizeof(*stmt));
@@ -351,7 +376,7 @@ int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outb
     if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_STMT, odbc->dbc, &stmt->handle))) {
         stmt->handle = NULL;
         rc = fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "make a statement", NULL, err);
-    } else if (!SQL_SUCCEEDED(SQLPrepare(stmt->handle, (SQLCHAR *)(uintptr_t)sql, SQL_NTS))) {
+    } else if (!SQL_SUCCEEDED(prepare_in_time(stmt, sql))) {
         rc = fail_stmt(stmt, "prepare a statement", err);
     } else {
         *out = stmt;

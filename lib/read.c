@@ -255,8 +255,9 @@ static int take_deferred(void *ctx, const struct outbox_value *cells, outbox_err
     item.record.token = batch->token;
     reason = unfit(&item.record, rc);
     item.was_held = item.record.state == OUTBOX_HELD;
+    item.followed = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
     if (outbox_consumer__ordered(batch->consumer))
-        item.key_hash = outbox_lane__key_hash(item.record.topic, item.record.partition_key);
+        item.key_hash = item.followed;
     if (reason == NULL && item.record.attempts >= outbox_batch__max_attempts(batch, &item.record))
         reason = CRASHED;
     return put(batch, &item, reason != NULL ? FATE_REJECT : FATE_NONE, reason, err);

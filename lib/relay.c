@@ -102,7 +102,8 @@ static int first_connection(outbox_relay *relay, outbox_error **err)
     if (rc == OUTBOX_OK)
         rc = outbox_consumer_new(worker->conn, relay->conf, worker->owner, &worker->consumer, err);
     if (rc == OUTBOX_OK) {
-        worker->consumer->signal = &relay->signal;
+        worker->relay = relay;
+        outbox_relay__engage(worker);
     } else {
         outbox_conn_close(worker->conn);
         worker->conn = NULL;

@@ -3,7 +3,7 @@
  *
  * Threads: N workers (each with a connection and a consumer of its own), one keeper (a connection of its own; renews the
  * leases that workers hold), one watcher (no connection; see watch.c), one waker (see waker.h), one cleaner (see cleaner.c).
- * `lock` guards stats, failure, silent and each worker's owner, holds, and what stands from lane to pinned; the signals, the idle
+ * `lock` guards stats, failure, silent and each worker's owner, what it holds, and what stands from lane to pinned; the signals, the idle
  * state, the breaker and deliveries have locks of their own. None of them is taken under another, and none is held when the
  * publisher or a hook is called. Nothing of ODBC crosses a thread. */
 #ifndef OUTBOX_RELAY_INTERNAL_H
@@ -26,12 +26,16 @@ struct outbox_worker {
     outbox_relay *relay;
     pthread_t thread;
     int index, started;
-    unsigned generation;    /* a new name for each connection, so that an old one's leases are not renewed */
+    unsigned generation;    /* a new name for each connection, so that what an old one leased can be let go */
     char owner[160];
-    int holds;              /* a lane is leased under owner */
+    int holds;              /* a lane is leased: this one, with this token */
+    int held;
+    int64_t token;
     int streak;             /* so many looks in a row found something */
+    int restarts;           /* of the relay's, those that this worker knows of */
     int probe;              /* let in to try one message; the worker's own */
     int in_trouble;         /* see trouble.h; the worker's own */
+    int locked, tried;      /* the keeper's own: its lane's row was locked the last time; it had its turn this time */
     int lane;               /* of the delivery */
     outbox_delivery *delivery; /* in the publisher's hands now */
     int64_t deadline;       /* when the watcher looks at it, monotonic microseconds */
@@ -63,6 +67,7 @@ struct outbox_relay {
     struct outbox_worker *workers;
     int count, running, once, cleaning;
     atomic_int hurry;              /* read by waits that hold other locks */
+    atomic_int restarts;           /* so many times numbers began again, as the keeper saw it */
     int64_t stop_at;               /* when the drain ends; 0: not stopping */
     int silent;                    /* the publisher keeps too much without an answer */
     int64_t watch_until;           /* the watcher looks at deliveries again; before that it must be poked */
@@ -75,6 +80,9 @@ void outbox_relay__count(outbox_relay *relay, size_t offset, uint64_t n);
 
 /* Publishes a batch's messages. Those that could not be tried keep FATE_NONE. Returns 1 when the publisher still has some. */
 int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, outbox_delivery **given_up);
+
+/* The worker's new consumer stops with the relay, and says what it leases. */
+void outbox_relay__engage(struct outbox_worker *worker);
 
 void *outbox_relay__worker(void *arg);
 void *outbox_relay__keeper(void *arg);

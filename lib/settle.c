@@ -77,12 +77,14 @@ static int fence_and_move(outbox_batch *batch, int keep, const struct move *move
     fence_args(batch, keep, &args);
     outbox_args__int(&args, P_POS, move->pos);
     outbox_args__text(&args, P_SNAP, batch->read_snap);
+    outbox_args__int(&args, P_SEQUENCE, conn->numbers.id);
+    outbox_args__int(&args, P_FILE, conn->numbers.file);
     rc = outbox_conn__run(conn, Q_SETTLE_POSITION, &args, 0, "settle a batch", &result, err);
     if (rc != OUTBOX_OK)
         return rc;
     if (result.rows != 1) {
-        batch->open = 0;
-        return lost(batch, err);
+        batch->refused = 1;
+        return OUTBOX_ERR_FENCED; /* see why_refused() */
     }
     batch->pos = move->pos;
     if (returns) {
@@ -338,8 +340,10 @@ static int promote_all(outbox_batch *batch, struct seqs *keys, outbox_error **er
     for (i = 0; i < total(batch); i++) {
         const struct outbox_item *item = nth(batch, i);
 
-        if (item->key_hash != 0 && (item->fate == FATE_HELD || item->dead || (item->deferred && item->fate == FATE_PUBLISHED)))
-            keys->list[keys->count++] = item->key_hash;
+        int64_t key = item->deferred ? item->followed : item->key_hash;
+
+        if (key != 0 && (item->fate == FATE_HELD || item->dead || (item->deferred && item->fate == FATE_PUBLISHED)))
+            keys->list[keys->count++] = key;
     }
     return outbox_conn__promote(batch->consumer->conn, batch->lane, keys->list, keys->count,
                                 outbox_consumer__dead_blocks(batch->consumer), err);
@@ -421,6 +425,28 @@ static int settle_in_transaction(outbox_batch *batch, int keep, const struct mov
     return rc;
 }
 
+/* The position did not move: the lane is another relay's, or else numbers began again since this connection looked at
+ * them, and it might pass over messages. Then the lane is let go, and the next claim looks. */
+static int why_refused(outbox_batch *batch, outbox_error **err)
+{
+    outbox_conn *conn = batch->consumer->conn;
+    int rc;
+
+    batch->refused = 0;
+    if (conn->numbers.file == 0) {
+        batch->open = 0;
+        return lost(batch, err);
+    }
+    rc = outbox_batch__fence(batch, 0, err);
+    if (rc != OUTBOX_OK)
+        return rc;
+    conn->numbers.doubted = 1;
+    return outbox_error__set(err, OUTBOX_ERR_FENCED, "sequence.restarted",
+                             "the numbers of messages began again (TRUNCATE with RESTART IDENTITY) while a batch of lane %d was "
+                             "in delivery: nothing was written, messages get new numbers where they need them, and those of "
+                             "the batch that are left go again", batch->lane);
+}
+
 int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err)
 {
     int retain = outbox_conf__number(batch->consumer->conf, CONF_CLEAN_RETENTION) != 0;
@@ -436,7 +462,7 @@ int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err)
     else
         rc = settle_in_transaction(batch, keep, &move, retain, err);
     if (rc != OUTBOX_OK)
-        return rc;
+        return batch->refused ? why_refused(batch, err) : rc;
     batch->open = keep;
     for (i = 0; i < total(batch); i++)
         if (nth(batch, i)->fate != FATE_PUBLISHED && nth(batch, i)->fate != FATE_NONE)

@@ -18,7 +18,8 @@
     X(DELAY, "delay") X(ERROR, "error") X(KEY_HASH, "key_hash") X(DEAD, "dead") X(ID, "id") X(TOPIC, "topic")           \
     X(KEY, "key") X(PAYLOAD, "payload") X(HEADERS, "headers") X(CONTENT_TYPE, "content_type")                           \
     X(MESSAGE_TYPE, "message_type") X(MAX_ATTEMPTS, "max_attempts") X(AVAILABLE, "available") X(AGE, "age")             \
-    X(DEDUP, "dedup") X(NAME, "name") X(VALUE, "value") X(COUNT, "count") X(BOUND, "bound")
+    X(DEDUP, "dedup") X(NAME, "name") X(VALUE, "value") X(COUNT, "count") X(BOUND, "bound")                \
+    X(SEQUENCE, "sequence") X(FILE, "file")
 
 enum outbox_param {
 #define PARAM_ENUM_(symbol, name) P_##symbol,

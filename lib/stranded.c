@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Messages that were held behind a dead one, by relays that let dead ones block, while this consumer does not: nobody
- * would look at them again, and new messages of their key would pass them. A consumer lets them go when it starts, so
- * that changing the setting is a restart. The other way there is nothing to do: what is due behind a dead message is
- * held when it is read. */
+/* Messages that were held behind a dead one, by relays that let dead ones block, while this consumer does not, or knows
+ * of no order: nobody would look at them again, and new messages of their key would pass them. A consumer lets the first
+ * of each key go when it starts, and each batch that settles lets the next ones go, so that changing the setting is a
+ * restart. The other way there is nothing to do: what is due behind a dead message is held when it is read. */
 #include "batch_internal.h"
 #include "error_internal.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Workers claim, publish and settle; the keeper renews their leases. */
+/* Workers claim, publish and settle. */
 #include "backoff.h"
 #include "error_internal.h"
 #include "relay_internal.h"
@@ -15,16 +15,35 @@
 #define KEPT_MAX 64 /* deliveries without an answer, each with its batch */
 #define KEPT_LOOK_US 100000
 
-static void set_holds(struct outbox_worker *worker, int holds)
+/* The consumer has leased a lane. */
+static void hold(void *ctx, int lane, int64_t token)
+{
+    struct outbox_worker *worker = ctx;
+
+    pthread_mutex_lock(&worker->relay->lock);
+    worker->holds = 1;
+    worker->held = lane;
+    worker->token = token;
+    pthread_mutex_unlock(&worker->relay->lock);
+}
+
+void outbox_relay__engage(struct outbox_worker *worker)
+{
+    worker->consumer->signal = &worker->relay->signal;
+    worker->consumer->leased = hold;
+    worker->consumer->leased_ctx = worker;
+}
+
+static void hold_none(struct outbox_worker *worker)
 {
     pthread_mutex_lock(&worker->relay->lock);
-    worker->holds = holds;
+    worker->holds = 0;
     pthread_mutex_unlock(&worker->relay->lock);
 }
 
 static void disconnect(struct outbox_worker *worker)
 {
-    set_holds(worker, 0);
+    hold_none(worker);
     outbox_consumer_free(worker->consumer);
     outbox_conn_close(worker->conn);
     worker->consumer = NULL;
@@ -54,7 +73,7 @@ static int connect_again(struct outbox_worker *worker, outbox_error **err)
         worker->conn = NULL;
         return rc;
     }
-    worker->consumer->signal = &relay->signal;
+    outbox_relay__engage(worker);
     if (worker->owner[0] != '\0')
         release_orphans(worker, worker->owner);
     worker->generation++;
@@ -225,9 +244,10 @@ static int work_once(struct outbox_worker *worker, outbox_error **err)
 {
     outbox_relay *relay = worker->relay;
     outbox_batch *batch;
-    int rc;
+    int rc, restarts = atomic_load(&relay->restarts);
 
-    set_holds(worker, 1);
+    worker->conn->numbers.doubted |= restarts != worker->restarts;
+    worker->restarts = restarts;
     rc = outbox_consumer_claim(worker->consumer, &batch, err);
     if (rc == OUTBOX_OK) {
         COUNT(relay, claims, 1);
@@ -240,7 +260,7 @@ static int work_once(struct outbox_worker *worker, outbox_error **err)
         worker->streak = 0;
         outbox_idle__nothing(&relay->idle);
     }
-    set_holds(worker, 0);
+    hold_none(worker);
     return rc;
 }
 
@@ -387,61 +407,5 @@ void *outbox_relay__worker(void *arg)
         outbox_error_free(err);
     }
     disconnect(worker);
-    return NULL;
-}
-
-/* ---- keeper ---- */
-
-static int renew(outbox_relay *relay, outbox_conn **conn, outbox_error **err)
-{
-    int i, rc = *conn != NULL ? OUTBOX_OK : outbox_conn_open(relay->dsn, relay->conf, conn, err);
-
-    for (i = 0; i < relay->count && rc == OUTBOX_OK; i++) {
-        struct outbox_args args = { .set = 0 };
-        char owner[160];
-        int holds;
-
-        pthread_mutex_lock(&relay->lock);
-        holds = relay->workers[i].holds && !relay->workers[i].stuck;
-        snprintf(owner, sizeof(owner), "%s", relay->workers[i].owner);
-        pthread_mutex_unlock(&relay->lock);
-        outbox_args__text(&args, P_OWNER, owner);
-        outbox_args__int(&args, P_LEASE, outbox_conf__number(relay->conf, CONF_RELAY_LEASE));
-        if (holds)
-            rc = outbox_conn__run(*conn, Q_RENEW_ALL, &args, 0, "renew leases", NULL, err);
-    }
-    return rc;
-}
-
-void *outbox_relay__keeper(void *arg)
-{
-    outbox_relay *relay = arg;
-    int64_t interval = outbox_conf__number(relay->conf, CONF_RELAY_LEASE) / 3, next = outbox_thread__clock() + interval;
-    char every[OUTBOX_LOG_SECONDS], again[80];
-    outbox_conn *conn = NULL;
-    int in_trouble = 0;
-
-    while (!outbox_signal__stopped(&relay->keeping)) {
-        outbox_error *err = NULL;
-
-        int64_t now = outbox_thread__clock();
-
-        if (now < next) {
-            outbox_signal__wait(&relay->keeping, next - now);
-            continue;
-        }
-        if (renew(relay, &conn, &err) < 0) {
-            snprintf(again, sizeof(again), "trying again every %s", outbox_log__seconds(interval / 4, every));
-            outbox_trouble__met(&relay->trouble, &in_trouble, "leases could not be renewed", err, again);
-            outbox_error_free(err);
-            outbox_conn_close(conn);
-            conn = NULL;
-            next = outbox_thread__clock() + interval / 4;
-            continue;
-        }
-        outbox_trouble__over(&relay->trouble, &in_trouble);
-        next = outbox_thread__clock() + interval;
-    }
-    outbox_conn_close(conn);
     return NULL;
 }

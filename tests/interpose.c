@@ -19,7 +19,7 @@ const char *const interpose_names[] = {
     "SQLAllocHandle", "SQLBindParameter", "SQLDisconnect", "SQLDriverConnect", "SQLEndTran", "SQLExecDirect",
     "SQLExecute", "SQLFetch", "SQLFreeHandle", "SQLFreeStmt", "SQLGetConnectAttr", "SQLGetData", "SQLGetDiagRec",
     "SQLGetInfo", "SQLPrepare",
-    "SQLRowCount", "SQLSetConnectAttr", "SQLSetEnvAttr", NULL,
+    "SQLRowCount", "SQLSetConnectAttr", "SQLSetEnvAttr", "SQLSetStmtAttr", NULL,
 };
 
 /* A handle that is allocated. */
@@ -384,6 +384,15 @@ SQLRETURN __wrap_SQLGetInfo(SQLHDBC dbc, SQLUSMALLINT what, SQLPOINTER value, SQ
     struct call call = enter("SQLGetInfo", dbc, NULL, 0);
 
     return call.done ? call.result : leave(&call, __real_SQLGetInfo(dbc, what, value, size, got));
+}
+
+SQLRETURN __real_SQLSetStmtAttr(SQLHSTMT stmt, SQLINTEGER attribute, SQLPOINTER value, SQLINTEGER size);
+SQLRETURN __wrap_SQLSetStmtAttr(SQLHSTMT stmt, SQLINTEGER attribute, SQLPOINTER value, SQLINTEGER size);
+SQLRETURN __wrap_SQLSetStmtAttr(SQLHSTMT stmt, SQLINTEGER attribute, SQLPOINTER value, SQLINTEGER size)
+{
+    struct call call = enter("SQLSetStmtAttr", stmt, NULL, 0);
+
+    return call.done ? call.result : leave(&call, __real_SQLSetStmtAttr(stmt, attribute, value, size));
 }
 
 SQLRETURN __real_SQLSetConnectAttr(SQLHDBC dbc, SQLINTEGER attribute, SQLPOINTER value, SQLINTEGER size);

@@ -42,6 +42,7 @@ unit_tests = \
 
 plain_tests = \
 	%D%/plain/checker \
+	%D%/plain/doctor \
 	%D%/plain/idle
 
 conformance_tests = \
@@ -113,9 +114,13 @@ endif
 
 script_tests = \
 	%D%/conformance/documents \
+	%D%/conformance/connections \
+	%D%/conformance/doctor \
 	%D%/conformance/hostile_lines \
+	%D%/conformance/text \
 	%D%/conformance/tools \
 	%D%/conformance/permissions \
+	%D%/conformance/producers \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \
@@ -154,14 +159,19 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/script.c %D%/script.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
+	%D%/stage.c %D%/stage.h \
 	%D%/suite_admin.c \
+	%D%/suite_answers.c \
 	%D%/suite_broker.c \
+	%D%/suite_builtin.c \
 	%D%/suite_hang.c \
 	%D%/suite_clean.c \
 	%D%/suite_enqueue.c \
 	%D%/suite_fields.c \
 	%D%/suite_hostile.c \
+	%D%/suite_keeper.c \
 	%D%/suite_late.c \
+	%D%/suite_numbers.c \
 	%D%/suite_lease.c \
 	%D%/suite_heads.c \
 	%D%/suite_order.c \
@@ -194,7 +204,7 @@ interpose_link = \
 	-Wl,--wrap=SQLAllocHandle,--wrap=SQLBindParameter,--wrap=SQLDisconnect,--wrap=SQLDriverConnect \
 	-Wl,--wrap=SQLEndTran,--wrap=SQLExecDirect,--wrap=SQLExecute,--wrap=SQLFetch,--wrap=SQLFreeHandle \
 	-Wl,--wrap=SQLFreeStmt,--wrap=SQLGetConnectAttr,--wrap=SQLGetData,--wrap=SQLGetDiagRec,--wrap=SQLGetInfo,--wrap=SQLPrepare \
-	-Wl,--wrap=SQLRowCount,--wrap=SQLSetConnectAttr,--wrap=SQLSetEnvAttr
+	-Wl,--wrap=SQLRowCount,--wrap=SQLSetConnectAttr,--wrap=SQLSetEnvAttr,--wrap=SQLSetStmtAttr
 interpose = %D%/interpose.c %D%/interpose.h
 %C%_fault_kills_SOURCES = $(interpose) %D%/fault/kills.c
 %C%_fault_kills_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)

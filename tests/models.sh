@@ -114,6 +114,13 @@ run_all() {
 	mistake lane NO_SUSPECT -DPOISON=1 -DLOSSES=0
 	mistake lane SUSPECTS_BEYOND_POSITION -DPOISON=1 -DBEHIND=1 -DLOSSES=0
 
+	right heads
+	right heads -DBLOCKS=0
+	mistake heads ADMIN_SETTING -DBLOCKS=0
+	mistake heads HEAD_ANYWHERE
+	mistake heads NO_PARKING
+	mistake heads ALL_FOLLOWERS
+
 	right position
 	right position -DTXS=3 -DSEQS=4 -DBATCH=2 -DPASSES=0 -DSTOPS=1
 	right position -DTXS=2 -DPASSES=2 -DCRASHES=1 -DSTOPS=1
@@ -149,6 +156,8 @@ run_all() {
 	right position -DTXS=2 -DSEQS=4 -DPASSES=2 -DCRASHES=1 -DSTOPS=1
 	right position -DTXS=3 -DSEQS=4 -DRELAYS=2 -DPASSES=0 -DSTOPS=1
 	right wakeup -DWRITERS=5
+	right heads -DTIMED=2 -DACTS=2
+	right heads -DTIMED=6 -DBLOCKS=0 -DACTS=2
 }
 run_all
 echo "1..$n"

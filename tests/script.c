@@ -180,6 +180,15 @@ int act_open(struct fixture *fx, struct act *a, enum trouble trouble, uint32_t f
            OK(outbox_relay_new(fx->dsn, fx->conf, a->publisher, &hooks, &a->relay, &fx->err));
 }
 
+int act_swap(struct fixture *fx, struct act *a, outbox_publisher *publisher)
+{
+    outbox_relay_free(a->relay);
+    outbox_publisher_free(a->publisher);
+    a->relay = NULL;
+    a->publisher = publisher;
+    return OK(outbox_relay_new(fx->dsn, fx->conf, a->publisher, NULL, &a->relay, &fx->err));
+}
+
 void act_close(struct fixture *fx, struct act *a)
 {
     outbox_relay_free(a->relay);

@@ -43,6 +43,8 @@ void script_set(struct script *s, enum trouble trouble);
 
 /* Quick settings, so that a test does not wait for the defaults. */
 int act_open(struct fixture *fx, struct act *a, enum trouble trouble, uint32_t flags);
+/* A relay of another publisher, with what act_open() sets; takes the publisher. */
+int act_swap(struct fixture *fx, struct act *a, outbox_publisher *publisher);
 void act_close(struct fixture *fx, struct act *a);
 outbox_relay_stats stats_of(struct act *a);
 /* No message was seen with an attempt, but those that start with "poison". */

@@ -15,6 +15,8 @@ void suite_verdict(const struct target *target, const char *only);
 void suite_order(const struct target *target, const char *only);
 void suite_heads(const struct target *target, const char *only);
 void suite_late(const struct target *target, const char *only);
+void suite_numbers(const struct target *target, const char *only);
+void suite_keeper(const struct target *target, const char *only);
 void suite_clean(const struct target *target, const char *only);
 void suite_admin(const struct target *target, const char *only);
 void suite_schema(const struct target *target, const char *only);
@@ -22,6 +24,8 @@ void suite_relay(const struct target *target, const char *only);
 void suite_hostile(const struct target *target, const char *only);
 void suite_broker(const struct target *target, const char *only);
 void suite_hang(const struct target *target, const char *only);
+void suite_answers(const struct target *target, const char *only);
+void suite_builtin(const struct target *target, const char *only);
 
 /* Steps of suite_order.c. Answers the first message of a batch, everything else there stays without a verdict; drains and
  * compares what came of a key; enqueues for a later time. */

@@ -221,6 +221,82 @@ static void test_dead_before_retry(struct fixture *fx)
     drained_of(fx, consumer, "k", "5 6");
 }
 
+static void discard_one(struct fixture *fx, outbox_conn *admin, outbox_state state)
+{
+    outbox_filter filter = OUTBOX_FILTER_INIT;
+    int64_t count = 0;
+
+    filter.state = state;
+    filter.limit = 1;
+    OK(outbox_discard(admin, &filter, &count, &fx->err));
+    CHECK_INT(count, 1);
+}
+
+/* The relay lets dead messages pass, and whoever discards does not know: 3 does not wait behind the dead 1. */
+static void test_discard_among_passing(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+
+    fixture_set(fx, "ordering.dead", "continue");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    send_words(fx, "t", "k", "1 2 3");
+    answer_head(fx, consumer, OUTBOX_REJECT);
+    answer_head(fx, consumer, OUTBOX_RETRY);
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 1);
+    discard_one(fx, fx->conn, OUTBOX_RETRYING);
+    drained_of(fx, consumer, "k", "3");
+    CHECK_INT(count_waiting(fx), 1);
+}
+
+/* The other way round: what is let go behind the dead 2 is held again, and so is what comes after it. */
+static void test_discard_among_blocking(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    outbox_conn *admin = NULL;
+
+    fixture_set(fx, "ordering.dead", "continue");
+    REQUIRE((admin = fixture_connect(fx)) != NULL, "no connection");
+    send_words(fx, "t", "k", "1 2 3");
+    answer_head(fx, consumer, OUTBOX_REJECT);
+    drained_of(fx, consumer, "k", "");
+    CHECK_INT(db_exec(&fx->db, "UPDATE %sdeferred SET state = 5 WHERE seq = 2", fx->prefix), 0);
+    discard_one(fx, admin, OUTBOX_DEAD);
+    send_words(fx, "t", "k", "4");
+    drained_of(fx, consumer, "k", "");
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 2);
+    discard_one(fx, admin, OUTBOX_DEAD);
+    drained_of(fx, consumer, "k", "3 4");
+    CHECK_INT(count_waiting(fx), 0);
+}
+
+/* More waits than a batch holds, behind a message to retry or a dead one: without order all of it goes. */
+static void order_ends(struct fixture *fx, outbox_verdict verdict, const char *words)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+
+    send_words(fx, "t", "k", "1");
+    answer_head(fx, consumer, verdict);
+    send_words(fx, "t", "k", "2 3 4 5 6 7 8 9");
+    drained_of(fx, consumer, "k", "");
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 8);
+    make_due(fx);
+    fixture_set(fx, "ordering", "none");
+    fixture_set(fx, "relay.batch_size", "3");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    drained_of(fx, consumer, "k", words);
+    CHECK_INT(count_state(fx, OUTBOX_HELD), 0);
+}
+
+static void test_order_ends(struct fixture *fx)
+{
+    order_ends(fx, OUTBOX_RETRY, "1 2 3 4 5 6 7 8 9");
+}
+
+static void test_order_ends_dead(struct fixture *fx)
+{
+    order_ends(fx, OUTBOX_REJECT, "2 3 4 5 6 7 8 9");
+}
+
 /* Once its relay is told to stop, a consumer reads no further, and takes no lane. */
 static void test_stopped(struct fixture *fx)
 {
@@ -261,6 +337,10 @@ void suite_heads(const struct target *target, const char *only)
         {"order: the first of several heads is discarded", test_discard_first_head, 0},
         {"order: what is held when its head goes", test_parked_without_head, 0},
         {"order: the first of several heads dies", test_dead_before_retry, 0},
+        {"order: a discard that does not know that dead ones pass", test_discard_among_passing, 0},
+        {"order: a discard that does not know that dead ones block", test_discard_among_blocking, 0},
+        {"order: it ends behind a message to retry", test_order_ends, 0},
+        {"order: it ends behind a dead message", test_order_ends_dead, 0},
         {"order: a stop in the middle of what is held", test_stopped, 1},
     };
 

@@ -381,36 +381,11 @@ static void test_future(struct fixture *fx)
     tx_close(&a);
 }
 
-/* Numbers that began again lie behind the position, where all counts as published. */
-static void test_numbers_again(struct fixture *fx)
-{
-    outbox_consumer *consumer = NULL;
-
-    if (skip_on_sqlite(fx) || strcmp(fx->target->settle, "position") != 0) {
-        tap_skip("only positions have xids");
-        return;
-    }
-    fixture_set(fx, "schema.lanes", "2");
-    REQUIRE(fixture_migrate(fx) == 0 && (consumer = fixture_consumer(fx, NULL)) != NULL, "no outbox");
-    send_words(fx, "t", "k", "1 2 3 4 5");
-    expect(fx, consumer, "1 2 3 4 5");
-    OK(outbox_clean(fx->conn, fx->conf, NULL, &fx->err));
-    CHECK_INT(db_exec(&fx->db, "TRUNCATE %smessages RESTART IDENTITY", fx->prefix), 0);
-    send_words(fx, "t", "k", "6 7 8");
-    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
-    send_words(fx, "t", "k", "9");
-    expect(fx, consumer, "6 7 8 9");
-    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
-    expect(fx, consumer, "");
-    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %sstatus WHERE state <> 'published'", fx->prefix), 0);
-}
-
 void suite_late(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
         {"late: delivered the moment it commits", test_late, 0},
         {"late: with everything kept", test_late_kept, 0},
-        {"late: numbers that began again", test_numbers_again, 1},
         {"late: more than a batch", test_late_bulk, 0},
         {"late: between read and settle", test_between, 0},
         {"late: savepoints", test_savepoints, 0},

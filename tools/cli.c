@@ -208,31 +208,50 @@ void cli_print_safe(FILE *to, const char *text, size_t size)
     }
 }
 
-bool cli_duration(const char *text, int64_t *us)
+struct unit {
+    const char *name;
+    int64_t factor;
+};
+
+/* A number and a unit; 0 needs none. */
+static bool scaled(const char *text, const struct unit *units, size_t count, int64_t *out)
 {
-    static const struct {
-        const char *name;
-        int64_t us;
-    } units[] = { { "us", 1 },          { "ms", 1000 },           { "s", 1000000 },
-                  { "m", 60 * 1000000 }, { "h", INT64_C(3600000000) }, { "d", INT64_C(86400000000) } };
     size_t digits = strspn(text, "0123456789");
+    const char *unit = text + digits + strspn(text + digits, " ");
     long long number;
 
-    if (digits == 0 || digits > 9)
+    if (digits == 0 || digits > 12)
         return false;
     number = strtoll(text, NULL, 10);
-    *us = 0;
-    if (number == 0 && text[digits] == '\0')
+    *out = 0;
+    if (number == 0 && *unit == '\0')
         return true;
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-        if (strcmp(units[i].name, text + digits) != 0)
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(units[i].name, unit) != 0)
             continue;
-        if (number > INT64_MAX / 2 / units[i].us)
+        if (number > INT64_MAX / 2 / units[i].factor)
             return false;
-        *us = number * units[i].us;
+        *out = number * units[i].factor;
         return true;
     }
     return false;
+}
+
+bool cli_duration(const char *text, int64_t *us)
+{
+    static const struct unit units[] = { { "us", 1 },           { "ms", 1000 },
+                                         { "s", 1000000 },      { "m", 60 * 1000000 },
+                                         { "h", INT64_C(3600000000) }, { "d", INT64_C(86400000000) } };
+
+    return scaled(text, units, sizeof(units) / sizeof(units[0]), us);
+}
+
+bool cli_size(const char *text, int64_t *bytes)
+{
+    static const struct unit units[] = { { "", 1 }, { "B", 1 }, { "KiB", 1 << 10 }, { "MiB", 1 << 20 }, { "GiB", 1 << 30 },
+                                         { "k", 1 << 10 }, { "M", 1 << 20 }, { "G", 1 << 30 } };
+
+    return scaled(text, units, sizeof(units) / sizeof(units[0]), bytes);
 }
 
 void cli_format_duration(int64_t us, char *text, size_t size)

@@ -75,6 +75,8 @@ void cli_print_safe(FILE *to, const char *text, size_t size);
 
 /* "500ms", "30s", "5m", "12h", "7d", "0", in microseconds. Returns false when it is none. */
 bool cli_duration(const char *text, int64_t *us);
+/* "100", "64KiB", "1 GiB", as settings have sizes, in bytes. */
+bool cli_size(const char *text, int64_t *bytes);
 /* Writes a duration as people say it: "1.2 s", "3 m 20 s", "4 d 2 h". */
 void cli_format_duration(int64_t us, char *text, size_t size);
 /* A number from low to high; says what is wrong otherwise. */

@@ -18,6 +18,10 @@
 #define BATCH_MAX 100000
 /* A transaction also ends here, so that memory is bounded, whatever the payloads. */
 #define BATCH_BYTES ((size_t)64 << 20)
+/* What a line may have beside its payload: headers, at most 1 MiB of them, and texts, each letter of which may be written
+ * as an escape of six; a payload as well. */
+#define ESCAPE 6
+#define LINE_MORE ((int64_t)ESCAPE * ((1 << 20) + (64 << 10)))
 /* How often a transaction is tried that ran into others. */
 #define TRIES_MAX 8
 
@@ -29,6 +33,8 @@ struct lines {
     outbox_id *ids;
     size_t *numbers; /* the line that each came from */
     size_t count, bytes;
+    char *text;       /* a line */
+    size_t room, most; /* of it: bytes that it has, and that it may take */
     size_t number;    /* of the line read last */
     size_t committed; /* the last line up to which everything is committed */
     uint64_t total;
@@ -213,31 +219,73 @@ static int take_line(struct lines *l, const char *text, size_t length)
     return l->count == l->batch || l->bytes >= BATCH_BYTES ? commit_batch(l) : CLI_OK;
 }
 
+enum line { LINE_READ, LINE_NONE, LINE_TOO_LONG, LINE_NO_MEMORY };
+
+/* The next line, with its end. No more is read, and kept, than any line may be long. */
+static enum line read_line(struct lines *l, size_t *length)
+{
+    int c;
+
+    *length = 0;
+    flockfile(stdin);
+    while ((c = getc_unlocked(stdin)) != EOF) {
+        if (*length == l->most)
+            break;
+        if (*length == l->room) {
+            size_t wider = l->room * 2 + 4096;
+            char *grown = realloc(l->text, wider < l->most ? wider : l->most);
+
+            if (grown == NULL)
+                break;
+            l->text = grown;
+            l->room = wider < l->most ? wider : l->most;
+        }
+        l->text[(*length)++] = (char)c;
+        if (c == '\n')
+            break;
+    }
+    funlockfile(stdin);
+    if (c == EOF)
+        return *length > 0 && !ferror(stdin) ? LINE_READ : LINE_NONE;
+    if (*length > 0 && l->text[*length - 1] == '\n')
+        return LINE_READ;
+    return *length == l->most ? LINE_TOO_LONG : LINE_NO_MEMORY;
+}
+
+static int bad_line(struct lines *l, enum line what)
+{
+    clear_progress(l);
+    if (what == LINE_TOO_LONG)
+        cli_fail(&l->ctl->cli, "line %zu is too long: a message of at most enqueue.max_payload=%s takes no more than %zu bytes",
+                 l->number + 1, outbox_conf_get(l->ctl->settings.conf, "enqueue.max_payload"), l->most);
+    else if (what == LINE_NO_MEMORY)
+        cli_fail(&l->ctl->cli, "line %zu is too long: there is no memory for it", l->number + 1);
+    else
+        cli_fail(&l->ctl->cli, "cannot read line %zu from the standard input: %s", l->number + 1, strerror(errno));
+    say_committed(l);
+    return CLI_FAILED;
+}
+
 static int read_lines(struct lines *l)
 {
-    char *text = NULL;
-    size_t room = 0;
-    ssize_t length;
+    enum line what;
+    size_t length;
     int status = CLI_OK;
 
-    while (status == CLI_OK && (errno = 0, length = getline(&text, &room, stdin)) >= 0) {
+    while (status == CLI_OK && (errno = 0, what = read_line(l, &length)) == LINE_READ) {
         l->number++;
-        status = take_line(l, text, (size_t)length);
+        status = take_line(l, l->text, length);
     }
-    if (status == CLI_OK && !feof(stdin)) {
-        clear_progress(l);
-        status = cli_fail(&l->ctl->cli, "cannot read line %zu from the standard input: %s", l->number + 1,
-                          strerror(errno));
-        say_committed(l);
-    }
-    free(text);
-    return status == CLI_OK ? commit_batch(l) : status;
+    if (status != CLI_OK)
+        return status;
+    return what != LINE_NONE || !feof(stdin) ? bad_line(l, what) : commit_batch(l);
 }
 
 static int lines_open(struct lines *l)
 {
     const char *batch = cli_value(&l->ctl->cli, CTL_BATCH);
     long long number = BATCH_DEFAULT;
+    int64_t payload;
 
     if (batch != NULL) {
         int status = cli_number(&l->ctl->cli, "--batch", batch, 1, BATCH_MAX, &number);
@@ -245,6 +293,10 @@ static int lines_open(struct lines *l)
             return status;
     }
     l->batch = (size_t)number;
+    if (!cli_size(outbox_conf_get(l->ctl->settings.conf, "enqueue.max_payload"), &payload))
+        return cli_fail(&l->ctl->cli, "enqueue.max_payload is not known");
+    payload = payload * ESCAPE + LINE_MORE;
+    l->most = (uint64_t)payload < SIZE_MAX / 2 ? (size_t)payload : SIZE_MAX / 2;
     l->quiet = cli_has(&l->ctl->cli, CTL_QUIET);
     /* Ids on the same terminal show enough. */
     l->progress = !l->quiet && isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
@@ -270,6 +322,7 @@ int ctl_enqueue_lines(struct ctl *ctl)
         fprintf(stderr, "%" PRIu64 " messages enqueued.\n", l.total);
     if (l.parsed != NULL)
         forget_batch(&l);
+    free(l.text);
     free(l.parsed);
     free(l.messages);
     free(l.ids);

@@ -186,7 +186,8 @@ int outbox_broker_url__parse(const char *text, int with_query, struct outbox_bro
 
     memset(url, 0, sizeof(*url));
     *reason = "";
-    if (scheme == 0 || strspn(text, SCHEME_CHARACTERS) != scheme || strncmp(text + scheme, "://", 3) != 0 || strlen(text) > OUTBOX_URL_MAX) {
+    if (scheme == 0 || strspn(text, SCHEME_CHARACTERS) != scheme || strncmp(text + scheme, "://", 3) != 0 ||
+        strlen(text) > OUTBOX_URL_MAX) {
         *reason = "it must look like SCHEME://HOST:PORT/PATH";
         return OUTBOX_ERR_INVALID;
     }

@@ -156,7 +156,8 @@ static const struct {
     int unfit; /* another connection may do better */
 } errors[] = {
     { "OOM ", OUTBOX_UNAVAILABLE, 0 },        { "READONLY ", OUTBOX_UNAVAILABLE, 1 }, { "LOADING ", OUTBOX_UNAVAILABLE, 0 },
-    { "MASTERDOWN ", OUTBOX_UNAVAILABLE, 1 }, { "MISCONF ", OUTBOX_UNAVAILABLE, 0 },  { "NOREPLICAS ", OUTBOX_UNAVAILABLE, 0 },
+    { "MASTERDOWN ", OUTBOX_UNAVAILABLE, 1 }, { "MISCONF ", OUTBOX_UNAVAILABLE, 0 },
+    { "NOREPLICAS ", OUTBOX_UNAVAILABLE, 0 },
     { "CLUSTERDOWN ", OUTBOX_UNAVAILABLE, 1 }, { "MOVED ", OUTBOX_UNAVAILABLE, 1 },   { "ASK ", OUTBOX_UNAVAILABLE, 1 },
     { "NOAUTH ", OUTBOX_UNAVAILABLE, 1 },     { "BUSY ", OUTBOX_UNAVAILABLE, 0 },     { "TRYAGAIN ", OUTBOX_RETRY, 0 },
     { "UNBLOCKED ", OUTBOX_RETRY, 0 },
@@ -460,13 +461,14 @@ static void redis_close(void *self)
 
 static const outbox_setting settings[] = {
     { "mode", OUTBOX_SETTING_CHOICE, "stream", 0, 0, "stream|pubsub",
-      "stream: each message is an entry of the stream that is named like its topic. pubsub: it is published to the channel, "
-      "without its headers, and lost where nobody listens." },
-    { "user", OUTBOX_SETTING_TEXT, "", 0, 255, NULL, "User of the server's ACL; empty: that of the URL, or the default one." },
+      "stream: each message is an entry of the stream that is named like its topic. pubsub: it is published to the "
+      "channel, without its headers, and lost where nobody listens." },
+    { "user", OUTBOX_SETTING_TEXT, "", 0, 255, NULL,
+      "User of the server's ACL; empty: that of the URL, or the default one." },
     { "password", OUTBOX_SETTING_SECRET, "", 0, 4096, NULL, "Password." },
     { "stream_id", OUTBOX_SETTING_CHOICE, "auto", 0, 0, "auto|seq",
-      "Ids of entries. auto: the server's. seq: the message's number, so that a message that is sent twice is there once; for "
-      "streams that get the messages of one lane only, in order." },
+      "Ids of entries. auto: the server's. seq: the message's number, so that a message that is sent twice is there once; "
+      "for streams that get the messages of one lane only, in order." },
     { "stream_maxlen", OUTBOX_SETTING_INTEGER, "0", 0, INT64_C(1000000000000), NULL,
       "About how many entries a stream keeps; 0: all." },
     { "max_message", OUTBOX_SETTING_SIZE, "512MiB", 1, INT64_C(1) << 40, NULL,
@@ -489,8 +491,8 @@ static int check(const outbox_target *target, outbox_error **err)
                                 "the path of a redis: URL is the number of a database, such as redis://host/0");
     if (outbox_target_secret(target, "user") != NULL && outbox_target_secret(target, "password") == NULL)
         return outbox_error_new(err, OUTBOX_ERR_CONF, "publisher.redis_user",
-                                "a user of Redis needs a password: set redis.password_file, or OUTBOX_REDIS_PASSWORD in the "
-                                "environment");
+                                "a user of Redis needs a password: set redis.password_file, or OUTBOX_REDIS_PASSWORD in "
+                                "the environment");
     return OUTBOX_OK;
 }
 

@@ -219,7 +219,9 @@ enum redis_step redis_link_step(struct redis_link *link, int64_t timeout_ms)
         fds[0].events |= POLLOUT;
     if (link->ssl != NULL && SSL_pending(link->ssl) > 0)
         timeout_ms = 0;
-    if (poll(fds, 2, wrote > 0 && link->from < link->to ? 0 : (int)(timeout_ms > 0 ? timeout_ms : 0)) < 0 && errno != EINTR) {
+    if (timeout_ms < 0 || (wrote > 0 && link->from < link->to))
+        timeout_ms = 0;
+    if (poll(fds, 2, (int)timeout_ms) < 0 && errno != EINTR) {
         snprintf(link->why, sizeof(link->why), "poll: %s", strerror(errno));
         return REDIS_LOST;
     }

@@ -434,7 +434,8 @@ static void test_tls(struct broker *b)
         return;
     }
     REQUIRE_INT(b->kind->make(b, "tls", 0), 0);
-    REQUIRE(parcel_make(&p, "tls", 0, 1000, KEYS) == 0 && broker_open(&p, b, BROKER_BY_TLS, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "tls", 0, 1000, KEYS) == 0 && broker_open(&p, b, BROKER_BY_TLS, NULL, NULL) == 0,
+            "not prepared");
     CHECK_INT(parcel_send(&p, 0, 1000, 60000), DELIVERY_DONE);
     CHECK(parcel_count(&p, FATE_PUBLISHED) == 1000, "%s", p.why);
     ledger_read(&l, b, "tls", 1000, KEYS);

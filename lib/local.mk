@@ -27,6 +27,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/base64.c \
 	%D%/batch.c \
 	%D%/breaker.c \
+	%D%/broker_url.c \
 	%D%/claim.c \
 	%D%/clean.c \
 	%D%/codec.c \
@@ -40,6 +41,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/dsn.c \
 	%D%/enqueue.c %D%/enqueue_internal.h \
 	%D%/enqueue_arrays.c \
+	%D%/envelope.c \
 	%D%/error.c \
 	%D%/json.c \
 	%D%/json_parse.c \
@@ -59,8 +61,10 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/secrets.c \
 	%D%/settle.c \
 	%D%/sqltext.c \
+	%D%/target.c \
 	%D%/text.c \
 	%D%/timetext.c \
+	%D%/topic_map.c \
 	%D%/uuid.c \
 	%D%/version.c
 # drivers/, publishers/ and migrations/ add theirs in their own local.mk.
@@ -72,6 +76,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/admin_internal.h \
 	%D%/batch_internal.h \
 	%D%/breaker.h \
+	%D%/broker_url.h \
 	%D%/buffer.h \
 	%D%/clean.h \
 	%D%/conn_internal.h \
@@ -85,6 +90,8 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/relay_internal.h \
 	%D%/sqltext.h \
 	%D%/sized.h \
+	%D%/target.h \
+	%D%/topic_map.h \
 	%D%/thread.h \
 	%D%/trouble.h \
 	%D%/arena.h \
@@ -140,6 +147,7 @@ nodist_outboxinclude_HEADERS = %D%/include/outbox/version.h
 # What only writers of drivers and publishers need.
 outboxsysincludedir = $(outboxincludedir)/sys
 outboxsysinclude_HEADERS = \
+	%D%/include/outbox/sys/publisher.h \
 	%D%/include/outbox/sys/wake.h
 
 pkgconfig_DATA = %D%/outbox.pc

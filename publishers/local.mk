@@ -17,7 +17,7 @@ lib_liboutbox_core_la_SOURCES += \
 	%D%/sigpipe.h
 
 # A broker's publisher is a loadable module, so that only its users install the broker's
-# client library. Three lines each, with OUTBOX_WITH([name], [auto], [modules]) in configure.ac:
+# client library. OUTBOX_WITH([name], [auto], [pkg-config modules]) in configure.ac, and:
 #
 #   if WITH_KAFKA
 #   outboxmodule_LTLIBRARIES += %D%/outbox-publisher-kafka.la
@@ -26,3 +26,15 @@ lib_liboutbox_core_la_SOURCES += \
 #   %C%_outbox_publisher_kafka_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 #   %C%_outbox_publisher_kafka_la_LIBADD = lib/liboutbox.la $(KAFKA_LIBS)
 #   endif
+
+if WITH_REDIS
+outboxmodule_LTLIBRARIES += %D%/outbox-publisher-redis.la
+%C%_outbox_publisher_redis_la_SOURCES = \
+	%D%/redis.c \
+	%D%/redis_link.c %D%/redis_link.h \
+	%D%/resolve.c %D%/resolve.h \
+	%D%/sigpipe.c
+%C%_outbox_publisher_redis_la_CPPFLAGS = $(AM_CPPFLAGS) $(REDIS_CFLAGS)
+%C%_outbox_publisher_redis_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+%C%_outbox_publisher_redis_la_LIBADD = lib/liboutbox.la $(REDIS_LIBS)
+endif

@@ -47,6 +47,18 @@ typedef void (*outbox_log_fn)(void *user, outbox_log_level level, const char *me
  */
 typedef int64_t (*outbox_backoff_fn)(void *user, int attempt);
 
+/**
+ * Names the topic that a broker gets a message under. Since 0.1.
+ *
+ * @param[in]  user    what outbox_conf_set_topic_map() was given
+ * @param[in]  record  the message
+ * @param[out] topic   receives UTF-8 and a NUL
+ * @param[in]  size    room for it, at least 1024 bytes
+ * @return OUTBOX_OK; OUTBOX_NONE: as the setting topic.map says; negative: the message is rejected
+ * @threads Called on threads of the publisher, several at once.
+ */
+typedef int (*outbox_topic_fn)(void *user, const outbox_record *record, char *topic, size_t size);
+
 /** What one setting is; see outbox_conf_describe(). Since 0.1. */
 typedef struct outbox_conf_info {
     const char *key;           /**< "relay.batch_size" */
@@ -115,6 +127,16 @@ OUTBOX_API void outbox_conf_set_log(outbox_conf *conf, outbox_log_fn fn, void *u
  * @param[in]     user  handed to fn; must outlive whatever was made from this conf. Since 0.1.
  */
 OUTBOX_API void outbox_conf_set_backoff(outbox_conf *conf, outbox_backoff_fn fn, void *user);
+
+/**
+ * Names topics for brokers by a function; goes before the setting topic.map. The publishers null, stdout, file and exec
+ * show topics as they are.
+ *
+ * @param[in,out] conf   a conf
+ * @param[in]     fn     the callback, or NULL
+ * @param[in]     user   handed to fn; must outlive whatever was made from this conf. Since 0.1.
+ */
+OUTBOX_API void outbox_conf_set_topic_map(outbox_conf *conf, outbox_topic_fn fn, void *user);
 
 OUTBOX_END_DECLS
 

@@ -71,14 +71,15 @@ OUTBOX_API int outbox_publisher_new(const outbox_publisher_ops *ops, void *self,
                                     outbox_error **err);
 
 /**
- * Opens a publisher by URL: "null:", "stdout:", "file:PATH", "exec:COMMAND".
+ * Opens a publisher by URL: "null:", "stdout:", "file:PATH", "exec:COMMAND"; a broker by a loadable module, such as
+ * "redis://HOST"; or what outbox_publisher_register() was told.
  *
  * @param[in]  url        where to publish
  * @param[in]  conf       settings, or NULL; copied
  * @param[out] publisher  free it with outbox_publisher_free() after the relays that use it
  * @param[out] err        why not, or NULL
- * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_UNSUPPORTED (no publisher for that scheme), OUTBOX_ERR_SYSTEM,
- *         OUTBOX_ERR_NOMEM. Since 0.1.
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_UNSUPPORTED (no publisher for that scheme, or its module is not
+ *         installed), OUTBOX_ERR_CONF (a setting of the module), OUTBOX_ERR_SYSTEM, OUTBOX_ERR_NOMEM. Since 0.1.
  */
 OUTBOX_API int outbox_publisher_open(const char *url, const outbox_conf *conf, outbox_publisher **publisher,
                                      outbox_error **err);
@@ -147,6 +148,29 @@ OUTBOX_API const outbox_record *outbox_delivery_message(const outbox_delivery *d
  *         Since 0.1.
  */
 OUTBOX_API const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index);
+
+/**
+ * For publishers that have many messages on their way at once: the next message to send. Gives each message once, in an
+ * order in which at most one message of a topic and key is given and not answered; skips like outbox_delivery_next().
+ * Ask again after an answer: it may have made another one ready. Only inside publish(), by one thread.
+ *
+ * @param[in]  d      a delivery
+ * @param[out] index  for outbox_delivery_answer()
+ * @return the record, valid as long as the delivery; NULL when there is none to send now, or when cancel was called.
+ *         Since 0.1.
+ */
+OUTBOX_API const outbox_record *outbox_delivery_ready(outbox_delivery *d, size_t *index);
+
+/**
+ * Waits for other threads' answers: until outbox_delivery_ready() has a message, or there is nothing to wait for. Only
+ * inside publish(), by one thread; a cancel wakes it up.
+ *
+ * @param[in] d           a delivery
+ * @param[in] timeout_ms  how long at most; -1: as long as it takes
+ * @return OUTBOX_OK: look what is ready, or the time passed; OUTBOX_NONE: all that was given is answered and there is
+ *         nothing more, or cancel was called: publish() should return soon. Since 0.1.
+ */
+OUTBOX_API int outbox_delivery_wait(outbox_delivery *d, int timeout_ms);
 
 /**
  * Answers a message. The first answer counts; later ones and those after a cancel are ignored. When the last

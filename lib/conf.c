@@ -2,6 +2,7 @@
 /* Settings: parsed, checked and described from one table (conf_table.h). */
 #include "conf_internal.h"
 #include "error_internal.h"
+#include "secrets.h"
 #include "text.h"
 
 #include <errno.h>
@@ -202,6 +203,68 @@ static int parse(const struct conf_row *row, const char *value, int64_t *out)
     return *out >= row->min && *out <= row->max;
 }
 
+/* "redis.mode" belongs to a publisher; which keys it takes is checked when it is opened. */
+static int is_extra(const outbox_conf *conf, const char *key)
+{
+    const char *dot = strchr(key, '.');
+    size_t i, size = dot != NULL ? (size_t)(dot - key) : 0;
+
+    if (size == 0 || dot[1] == '\0' || strlen(key) > CONF_EXTRA_KEY_MAX)
+        return 0;
+    for (i = 0; i < conf->scheme_count; i++)
+        if (strncmp(conf->schemes[i].module->name, key, size) == 0 && conf->schemes[i].module->name[size] == '\0')
+            return 1;
+    return outbox_publisher__module(key, size, NULL) != NULL;
+}
+
+static struct outbox_extra *find_extra(const outbox_conf *conf, const char *key)
+{
+    size_t i;
+
+    for (i = 0; i < conf->extra_count; i++)
+        if (strcmp(conf->extras[i].key, key) == 0)
+            return &conf->extras[i];
+    return NULL;
+}
+
+static int add_extra(outbox_conf *conf, const char *key, char *value, outbox_error **err)
+{
+    struct outbox_extra *more = realloc(conf->extras, (conf->extra_count + 1) * sizeof(*more));
+    char *name = more != NULL ? strdup(key) : NULL;
+
+    if (more != NULL)
+        conf->extras = more;
+    if (name == NULL)
+        return outbox_error__nomem(err);
+    more[conf->extra_count++] = (struct outbox_extra){ name, value };
+    return OUTBOX_OK;
+}
+
+/* Its value may be a password: no error shows it. */
+static int set_extra(outbox_conf *conf, const char *key, const char *value, outbox_error **err)
+{
+    static const struct conf_row any = { "", TEXT, "", 0, CONF_EXTRA_MAX, NULL, "" };
+    struct outbox_extra *extra = find_extra(conf, key);
+    int64_t number;
+    char *copy;
+    int rc = OUTBOX_OK;
+
+    if (!parse(&any, value, &number))
+        return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.bad_value",
+                                 "%.100s cannot be that: allowed are up to %d bytes of UTF-8 without control characters",
+                                 key, CONF_EXTRA_MAX);
+    copy = strdup(value);
+    if (copy == NULL)
+        return outbox_error__nomem(err);
+    if (extra == NULL)
+        rc = add_extra(conf, key, copy, err);
+    else
+        free(extra->value), extra->value = copy;
+    if (rc != OUTBOX_OK)
+        free(copy);
+    return rc;
+}
+
 int outbox_conf_set(outbox_conf *conf, const char *key, const char *value, outbox_error **err)
 {
     int row = row_of(key);
@@ -211,6 +274,8 @@ int outbox_conf_set(outbox_conf *conf, const char *key, const char *value, outbo
 
     if (conf == NULL || key == NULL || value == NULL)
         return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.null", "a setting needs a conf, a key and a value");
+    if (row < 0 && is_extra(conf, key))
+        return set_extra(conf, key, value, err);
     if (row < 0)
         return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.unknown_key",
                                  "there is no setting \"%.100s\"; outbox.conf(5) and `outboxctl settings` list them",
@@ -231,7 +296,10 @@ int outbox_conf_set(outbox_conf *conf, const char *key, const char *value, outbo
 const char *outbox_conf_get(const outbox_conf *conf, const char *key)
 {
     int row = row_of(key);
+    const struct outbox_extra *extra = row < 0 && key != NULL ? find_extra(conf, key) : NULL;
 
+    if (extra != NULL)
+        return extra->value;
     return row < 0 ? NULL : outbox_conf__text(conf, (enum outbox_conf_key)row);
 }
 
@@ -273,7 +341,32 @@ void outbox_conf_free(outbox_conf *conf)
         return;
     for (i = 0; i < CONF__COUNT; i++)
         free(conf->text[i]);
+    while (conf->extra_count > 0) {
+        struct outbox_extra *extra = &conf->extras[--conf->extra_count];
+
+        outbox_secrets__free(extra->value);
+        free(extra->key);
+    }
+    free(conf->extras);
+    free(conf->schemes);
     free(conf);
+}
+
+static int copy_extras(outbox_conf *copy, const outbox_conf *conf)
+{
+    size_t i, size = conf->scheme_count * sizeof(*conf->schemes);
+
+    if (size > 0) {
+        copy->schemes = malloc(size);
+        if (copy->schemes == NULL)
+            return OUTBOX_ERR_NOMEM;
+        memcpy(copy->schemes, conf->schemes, size);
+        copy->scheme_count = conf->scheme_count;
+    }
+    for (i = 0; i < conf->extra_count; i++)
+        if (set_extra(copy, conf->extras[i].key, conf->extras[i].value, NULL) != OUTBOX_OK)
+            return OUTBOX_ERR_NOMEM;
+    return OUTBOX_OK;
 }
 
 int outbox_conf__copy(const outbox_conf *conf, outbox_conf **copy, outbox_error **err)
@@ -284,17 +377,33 @@ int outbox_conf__copy(const outbox_conf *conf, outbox_conf **copy, outbox_error 
         return rc;
     **copy = *conf;
     memset((*copy)->text, 0, sizeof((*copy)->text));
-    for (i = 0; i < CONF__COUNT; i++) {
+    (*copy)->extras = NULL;
+    (*copy)->schemes = NULL;
+    (*copy)->extra_count = (*copy)->scheme_count = 0;
+    for (i = 0; i < CONF__COUNT && rc == OUTBOX_OK; i++) {
         if (conf->text[i] == NULL)
             continue;
         (*copy)->text[i] = strdup(conf->text[i]);
-        if ((*copy)->text[i] == NULL) {
-            outbox_conf_free(*copy);
-            *copy = NULL;
-            return outbox_error__nomem(err);
-        }
+        if ((*copy)->text[i] == NULL)
+            rc = OUTBOX_ERR_NOMEM;
     }
-    return OUTBOX_OK;
+    if (rc == OUTBOX_OK)
+        rc = copy_extras(*copy, conf);
+    if (rc == OUTBOX_OK)
+        return rc;
+    outbox_conf_free(*copy);
+    *copy = NULL;
+    return outbox_error__nomem(err);
+}
+
+int outbox_conf__parse(const outbox_setting *setting, const char *value, int64_t *number, char *range, size_t size)
+{
+    static const enum conf_type types[] = { INTEGER, SIZE, DURATION, CHOICE, TEXT, SECRET };
+    const struct conf_row row = { setting->key, types[setting->type], setting->def, setting->min, setting->max,
+                                  setting->choices, setting->help };
+
+    range_text(&row, range, size);
+    return parse(&row, value, number);
 }
 
 int64_t outbox_conf__number(const outbox_conf *conf, enum outbox_conf_key key)
@@ -317,4 +426,10 @@ void outbox_conf_set_backoff(outbox_conf *conf, outbox_backoff_fn fn, void *user
 {
     conf->backoff = fn;
     conf->backoff_user = user;
+}
+
+void outbox_conf_set_topic_map(outbox_conf *conf, outbox_topic_fn fn, void *user)
+{
+    conf->topic_map = fn;
+    conf->topic_map_user = user;
 }

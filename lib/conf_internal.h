@@ -6,6 +6,7 @@
 #include "conf_table.h"
 
 #include <outbox/conf.h>
+#include <outbox/sys/publisher.h>
 
 enum outbox_conf_key {
 #define CONF_ENUM_(symbol, key, type, def, min, max, choices, help) CONF_##symbol,
@@ -26,6 +27,20 @@ enum { DEAD_BLOCK, DEAD_CONTINUE };
 /* A duration that was given as "forever". */
 #define CONF_FOREVER INT64_MAX
 
+/* What publishers take has their prefix and no row in the table. */
+#define CONF_EXTRA_KEY_MAX 120
+#define CONF_EXTRA_MAX 8192
+
+struct outbox_extra {
+    char *key, *value;
+};
+
+/* A scheme that the program opens by itself. */
+struct outbox_scheme {
+    const char *scheme;
+    const outbox_publisher_module *module;
+};
+
 struct outbox_conf {
     char *text[CONF__COUNT];      /* as given; NULL: the default */
     int64_t number[CONF__COUNT];  /* microseconds, bytes, index of a choice */
@@ -33,10 +48,22 @@ struct outbox_conf {
     void *log_user;
     outbox_backoff_fn backoff;
     void *backoff_user;
+    outbox_topic_fn topic_map;
+    void *topic_map_user;
+    struct outbox_extra *extras;
+    size_t extra_count;
+    struct outbox_scheme *schemes;
+    size_t scheme_count;
 };
 
 int64_t outbox_conf__number(const outbox_conf *conf, enum outbox_conf_key key);
 const char *outbox_conf__text(const outbox_conf *conf, enum outbox_conf_key key);
+
+/* A value of a publisher's setting, as the table's are parsed: 0 when it is not in the range, which is told. */
+int outbox_conf__parse(const outbox_setting *setting, const char *value, int64_t *number, char *range, size_t size);
+
+/* Name of the loadable module with that name; with a scheme, of the one that opens it. NULL: none. */
+const char *outbox_publisher__module(const char *name, size_t size, const char *scheme);
 
 /* A copy, or a conf of defaults when there is none. */
 int outbox_conf__copy(const outbox_conf *conf, outbox_conf **copy, outbox_error **err);

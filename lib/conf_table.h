@@ -86,6 +86,14 @@
       "key: messages of one topic and key are delivered in order; none: a failing message holds nothing back.")         \
     X(ORDERING_DEAD, "ordering.dead", CHOICE, "block", 0, 0, "block|continue",                                          \
       "Whether a dead message holds back the later ones of its key until it is redriven or discarded.")                 \
+    X(TOPIC_MAP, "topic.map", TEXT, "", 0, 4096, NULL,                                                                  \
+      "Names that brokers get for topics: FROM=TO, separated by commas; the first that fits counts, others stay as they " \
+      "are. FROM may end in \"*\"; TO may have {topic}, {rest} (what the \"*\" stood for), {key} and {type}.")        \
+    X(CLOUDEVENTS, "cloudevents", CHOICE, "off", 0, 0, "off|binary|structured",                                         \
+      "Whether brokers get CloudEvents 1.0: binary adds attributes beside the payload, which stays as it is; structured " \
+      "puts both into one JSON object.")                                                                                \
+    X(CLOUDEVENTS_SOURCE, "cloudevents.source", TEXT, "/outbox", 1, 1000, NULL,                                         \
+      "The attribute \"source\", a URI reference: what makes ids unique among all that send events.")                   \
     X(CLEAN_INTERVAL, "clean.interval", DURATION, "10s", 0, 86400 * CONF_US_, NULL,                                     \
       "Pause between two passes of the cleaner; 0: no cleaner.")                                                        \
     X(CLEAN_RETENTION, "clean.retention", DURATION, "0", 0, 3650 * 86400 * CONF_US_, "forever",                         \

@@ -3,6 +3,7 @@
 #include "error_internal.h"
 #include "log.h"
 #include "keys.h"
+#include "target.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,14 @@ struct answer {
     char *reason;
 };
 
+/* Which messages may go: the first of each key, and each next one once that before it was published. */
+struct queue {
+    size_t from, to, out; /* of ready; how many were given and not answered */
+    size_t *ready;        /* indexes, in the order in which they became ready */
+    size_t *follower;     /* per message: the next of its key; 0: none, as the first follows nobody */
+    char *given;          /* per message: 1: on its way */
+};
+
 struct outbox_delivery {
     outbox_publisher *publisher;
     pthread_mutex_t lock;
@@ -32,6 +41,7 @@ struct outbox_delivery {
     struct answer *answers;
     struct outbox_keys failed; /* keys of what was answered with something else than published, or passed over */
     size_t count, done, next;
+    struct queue *queue; /* once outbox_delivery_ready() was asked */
     int publishing; /* publish() has not returned */
     int64_t moved;  /* when it last took or answered a message; monotonic µs */
     int warned;     /* the publisher's cancel was called, or must not be any more */
@@ -43,6 +53,16 @@ struct outbox_delivery {
     outbox_delivery *next_abandoned;
 };
 
+static void queue_free(struct queue *q)
+{
+    if (q == NULL)
+        return;
+    free(q->ready);
+    free(q->follower);
+    free(q->given);
+    free(q);
+}
+
 static void delivery_free(outbox_delivery *d)
 {
     size_t i;
@@ -52,6 +72,7 @@ static void delivery_free(outbox_delivery *d)
     free(d->answers);
     outbox_keys__free(&d->failed);
     free(d->items);
+    queue_free(d->queue);
     outbox_batch_free(d->keep);
     pthread_cond_destroy(&d->changed);
     pthread_mutex_destroy(&d->lock);
@@ -133,6 +154,110 @@ const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t *index)
     return record;
 }
 
+/* In slices, so that a hurried stop is seen; an answer ends a slice at once. */
+static void wait_until(outbox_delivery *d, int64_t deadline)
+{
+    int64_t until = monotonic_us() + 100000;
+    struct timespec ts;
+
+    if (until > deadline)
+        until = deadline;
+    ts.tv_sec = (time_t)(until / 1000000);
+    ts.tv_nsec = (long)(until % 1000000) * 1000;
+    pthread_cond_timedwait(&d->changed, &d->lock, &ts);
+}
+
+/* Which is the first of its key, and who comes behind whom. NULL: out of memory. */
+static struct queue *queue_new(const outbox_delivery *d)
+{
+    struct queue *q = calloc(1, sizeof(*q));
+    struct outbox_keys last = { NULL, 0 };
+    size_t i;
+
+    if (q == NULL)
+        return NULL;
+    q->ready = malloc(d->count * sizeof(*q->ready));
+    q->follower = calloc(d->count, sizeof(*q->follower));
+    q->given = calloc(d->count, 1);
+    if (q->ready == NULL || q->follower == NULL || q->given == NULL || !outbox_keys__make(&last, d->count)) {
+        queue_free(q);
+        return NULL;
+    }
+    /* From behind, so that the smallest place met so far is that of the follower. */
+    for (i = d->count; i-- > 0;) {
+        int64_t next = outbox_keys__first(&last, d->items[i]->key_hash);
+
+        q->follower[i] = next < 0 ? 0 : (size_t)next;
+        outbox_keys__add(&last, d->items[i]->key_hash, (int64_t)i);
+    }
+    for (i = 0; i < d->count; i++)
+        if (d->items[i]->key_hash == 0 || outbox_keys__first(&last, d->items[i]->key_hash) == (int64_t)i)
+            q->ready[q->to++] = i;
+    outbox_keys__free(&last);
+    return q;
+}
+
+/* A message is answered: the next of its key is ready, or all that follow are passed over. */
+static void queue_follow(outbox_delivery *d, size_t index, int published)
+{
+    struct queue *q = d->queue;
+    size_t i = q->follower[index];
+
+    if (q->given[index])
+        q->out--;
+    q->given[index] = 0;
+    if (published && i != 0) {
+        q->ready[q->to++] = i;
+        return;
+    }
+    for (; i != 0; i = q->follower[i])
+        if (!d->answers[i].done)
+            note_done(d, i, 0);
+}
+
+const outbox_record *outbox_delivery_ready(outbox_delivery *d, size_t *index)
+{
+    const outbox_record *record = NULL;
+    struct queue *q;
+
+    pthread_mutex_lock(&d->lock);
+    if (d->queue == NULL)
+        d->queue = queue_new(d);
+    q = d->queue;
+    while (q != NULL && record == NULL && q->from < q->to && !d->warned) {
+        size_t i = q->ready[q->from++];
+
+        d->moved = monotonic_us();
+        if (d->answers[i].done)
+            continue;
+        if (d->unavailable) {
+            note_done(d, i, 0);
+            queue_follow(d, i, 0);
+            continue;
+        }
+        q->given[i] = 1;
+        q->out++;
+        *index = i;
+        record = &d->items[i]->record;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return record;
+}
+
+int outbox_delivery_wait(outbox_delivery *d, int timeout_ms)
+{
+    int64_t deadline = timeout_ms < 0 ? INT64_MAX : monotonic_us() + timeout_ms * INT64_C(1000);
+    int idle;
+
+    pthread_mutex_lock(&d->lock);
+    while (d->queue != NULL && !d->warned && d->queue->from == d->queue->to && d->queue->out > 0 &&
+           monotonic_us() < deadline)
+        wait_until(d, deadline);
+    idle = d->queue == NULL || d->warned || (d->queue->from == d->queue->to && d->queue->out == 0);
+    pthread_mutex_unlock(&d->lock);
+    return idle ? OUTBOX_NONE : OUTBOX_OK;
+}
+
 /* The last answer to a delivery that was given up frees it. Called with its lock held, which it lets go. */
 static void forget_if_done(outbox_delivery *d)
 {
@@ -167,6 +292,8 @@ int outbox_delivery_answer(outbox_delivery *d, size_t index, outbox_verdict verd
     }
     counts = !d->cancelled;
     note_done(d, index, counts ? (int)verdict : 0);
+    if (d->queue != NULL)
+        queue_follow(d, index, verdict == OUTBOX_PUBLISHED);
     d->moved = monotonic_us();
     if (counts) {
         d->unavailable |= verdict == OUTBOX_UNAVAILABLE;
@@ -174,7 +301,7 @@ int outbox_delivery_answer(outbox_delivery *d, size_t index, outbox_verdict verd
         if (reason != NULL && verdict != OUTBOX_PUBLISHED)
             d->answers[index].reason = strdup(reason);
     }
-    if (d->done == d->count)
+    if (d->done == d->count || d->queue != NULL)
         pthread_cond_broadcast(&d->changed);
     forget_if_done(d);
     return counts ? OUTBOX_OK : OUTBOX_NONE;
@@ -188,6 +315,7 @@ void outbox_delivery__warn(outbox_delivery *d)
     /* The publisher may have forgotten one that is answered. */
     first = !d->warned && (d->publishing || d->done < d->count);
     d->warned = 1;
+    pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->lock);
     if (first && d->publisher->ops.cancel != NULL)
         d->publisher->ops.cancel(d->publisher->self, d);
@@ -217,20 +345,12 @@ int64_t outbox_delivery__stuck_since(outbox_delivery *d)
     return since;
 }
 
-/* In slices, so that a hurried stop is seen; an answer ends a slice at once. */
 static void wait_for_answers(outbox_delivery *d, int64_t deadline, atomic_int *hurry)
 {
     while (d->done < d->count && !d->cancelled && !*hurry && monotonic_us() < deadline) {
-        int64_t until = monotonic_us() + 100000;
-        struct timespec ts;
-
         if (d->patience != 0 && d->patience < deadline)
             deadline = d->patience;
-        if (until > deadline)
-            until = deadline;
-        ts.tv_sec = (time_t)(until / 1000000);
-        ts.tv_nsec = (long)(until % 1000000) * 1000;
-        pthread_cond_timedwait(&d->changed, &d->lock, &ts);
+        wait_until(d, deadline);
     }
 }
 
@@ -346,6 +466,7 @@ void outbox_publisher_free(outbox_publisher *publisher)
         publisher->abandoned = d->next_abandoned;
         delivery_free(d);
     }
+    outbox_target__free(publisher->target);
     pthread_mutex_destroy(&publisher->lock);
     free(publisher);
 }

@@ -21,6 +21,7 @@
 struct outbox_publisher {
     outbox_publisher_ops ops;
     void *self;
+    outbox_target *target; /* of a module, or NULL */
     pthread_mutex_t lock; /* guards the abandoned */
     outbox_delivery *abandoned;
     size_t abandoned_count;

@@ -57,6 +57,11 @@ int outbox_keys__has(const struct outbox_keys *keys, int64_t key)
     return key != 0 && keys->slots != NULL && find(keys, key)->key == key;
 }
 
+int64_t outbox_keys__first(const struct outbox_keys *keys, int64_t key)
+{
+    return outbox_keys__has(keys, key) ? find(keys, key)->first : -1;
+}
+
 int outbox_keys__before(const struct outbox_keys *keys, int64_t key, int64_t place)
 {
     return outbox_keys__has(keys, key) && find(keys, key)->first < place;

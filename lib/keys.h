@@ -26,6 +26,9 @@ void outbox_keys__free(struct outbox_keys *keys);
 int outbox_keys__add(struct outbox_keys *keys, int64_t key, int64_t place);
 int outbox_keys__has(const struct outbox_keys *keys, int64_t key);
 
+/* The smallest place where it was met; -1 when it was not. */
+int64_t outbox_keys__first(const struct outbox_keys *keys, int64_t key);
+
 /* Whether it was met before that place. */
 int outbox_keys__before(const struct outbox_keys *keys, int64_t key, int64_t place);
 

@@ -27,6 +27,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/base64.c \
 	%D%/batch.c \
 	%D%/breaker.c \
+	%D%/broker_url.c \
 	%D%/claim.c \
 	%D%/clean.c \
 	%D%/codec.c \
@@ -36,6 +37,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/delivery.c \
 	%D%/dsn.c \
 	%D%/enqueue.c \
+	%D%/envelope.c \
 	%D%/error.c \
 	%D%/json.c \
 	%D%/json_parse.c \
@@ -52,8 +54,10 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/secrets.c \
 	%D%/settle.c \
 	%D%/sqltext.c \
+	%D%/target.c \
 	%D%/text.c \
 	%D%/timetext.c \
+	%D%/topic_map.c \
 	%D%/uuid.c \
 	%D%/version.c
 # drivers/, publishers/ and migrations/ add theirs in their own local.mk.
@@ -65,6 +69,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/admin_internal.h \
 	%D%/batch_internal.h \
 	%D%/breaker.h \
+	%D%/broker_url.h \
 	%D%/buffer.h \
 	%D%/clean.h \
 	%D%/conn_internal.h \
@@ -77,6 +82,8 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/relay_internal.h \
 	%D%/sqltext.h \
 	%D%/sized.h \
+	%D%/target.h \
+	%D%/topic_map.h \
 	%D%/thread.h \
 	%D%/trouble.h \
 	%D%/arena.h \
@@ -131,6 +138,7 @@ nodist_outboxinclude_HEADERS = %D%/include/outbox/version.h
 # What only writers of drivers and publishers need.
 outboxsysincludedir = $(outboxincludedir)/sys
 outboxsysinclude_HEADERS = \
+	%D%/include/outbox/sys/publisher.h \
 	%D%/include/outbox/sys/wake.h
 
 pkgconfig_DATA = %D%/outbox.pc

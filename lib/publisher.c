@@ -3,11 +3,15 @@
 #include "publishers/builtin.h"
 #include "delivery.h"
 #include "error_internal.h"
+#include "module.h"
 #include "sized.h"
+#include "target.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define SCHEME_MAX 32
 
 static const struct {
     const char *scheme;
@@ -19,17 +23,99 @@ static const struct {
     { "exec:", outbox_publisher__exec_open },
 };
 
+/* Which loadable module opens which scheme. */
+static const struct {
+    const char *scheme, *module;
+} modules[] = {
+    { "kafka", "kafka" }, { "amqp", "amqp" },   { "amqps", "amqp" },  { "nats", "nats" },
+    { "tls", "nats" },    { "redis", "redis" }, { "rediss", "redis" }, { "http", "http" },
+    { "https", "http" },  { "mqtt", "mqtt" },   { "mqtts", "mqtt" },  { "amqp1", "amqp1" },
+    { "amqp1s", "amqp1" },
+};
+
+const char *outbox_publisher__module(const char *name, size_t size, const char *scheme)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
+        const char *known = scheme != NULL ? modules[i].scheme : modules[i].module;
+
+        if (strncmp(known, name, size) == 0 && known[size] == '\0')
+            return modules[i].module;
+    }
+    return NULL;
+}
+
 /* The scheme as far as it may be one: what is none may be a connection string, with a password in it. */
-static int scheme_size(const char *url)
+static size_t scheme_size(const char *url)
 {
     size_t size = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
 
-    return url[size] == ':' && size <= 32 ? (int)size : 0;
+    return url[size] == ':' && size <= SCHEME_MAX ? size : 0;
+}
+
+/* What the program brought itself goes before what is installed. */
+static int find_module(const char *url, const outbox_conf *conf, const outbox_publisher_module **module,
+                       outbox_error **err)
+{
+    size_t i, size = scheme_size(url);
+    outbox_publisher_entry entry;
+    const char *name;
+    void *symbol;
+    int rc;
+
+    for (i = 0; conf != NULL && i < conf->scheme_count; i++) {
+        *module = conf->schemes[i].module;
+        if (strncmp(conf->schemes[i].scheme, url, size) == 0 && conf->schemes[i].scheme[size] == '\0')
+            return OUTBOX_OK;
+    }
+    name = outbox_publisher__module(url, size, url);
+    if (name == NULL)
+        return OUTBOX_NONE;
+    rc = outbox_module__find("publisher", name, &symbol, err);
+    if (rc != OUTBOX_OK)
+        return rc;
+    memcpy(&entry, &symbol, sizeof(entry));
+    *module = entry();
+    if (*module == NULL || (*module)->abi != OUTBOX_PUBLISHER_MODULE_ABI ||
+        (*module)->size < OUTBOX_SIZE_TO(outbox_publisher_module, open))
+        return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "module.version",
+                                 "the publisher module %s is of another version than the library: install both from the "
+                                 "same release", name);
+    return OUTBOX_OK;
+}
+
+static int open_module(const outbox_publisher_module *module, const char *url, const outbox_conf *conf,
+                       outbox_publisher **publisher, outbox_error **err)
+{
+    const outbox_publisher_ops *ops = NULL;
+    outbox_target *target;
+    void *self = NULL;
+    int rc = outbox_target__new(module, url, conf, &target, err);
+
+    if (rc != OUTBOX_OK)
+        return rc;
+    rc = module->open(target, &ops, &self, err);
+    if (rc != OUTBOX_OK) {
+        outbox_target__free(target);
+        return outbox_error__set(err, rc, "publisher.open", "the publisher %s could not be opened", module->name);
+    }
+    rc = outbox_publisher_new(ops, self, publisher, err);
+    if (rc == OUTBOX_OK) {
+        (*publisher)->target = target;
+        return rc;
+    }
+    if (ops != NULL && ops->close != NULL)
+        ops->close(self);
+    outbox_target__free(target);
+    return rc;
 }
 
 int outbox_publisher_open(const char *url, const outbox_conf *conf, outbox_publisher **publisher, outbox_error **err)
 {
+    const outbox_publisher_module *module;
     size_t i;
+    int rc;
 
     if (url == NULL || publisher == NULL)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "publisher.no_url", "no publisher was named: give a URL");
@@ -41,9 +127,34 @@ int outbox_publisher_open(const char *url, const outbox_conf *conf, outbox_publi
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme",
                                  "a publisher is named by a URL, and this is none; null:, stdout:, file:PATH and "
                                  "exec:COMMAND are there");
-    return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme",
-                             "there is no publisher \"%.*s:\"; null:, stdout:, file:PATH and exec:COMMAND are there",
-                             scheme_size(url), url);
+    rc = find_module(url, conf, &module, err);
+    if (rc == OUTBOX_NONE)
+        return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme",
+                                 "there is no publisher \"%.*s:\"; null:, stdout:, file:PATH and exec:COMMAND are there",
+                                 (int)scheme_size(url), url);
+    return rc == OUTBOX_OK ? open_module(module, url, conf, publisher, err) : rc;
+}
+
+int outbox_publisher_register(outbox_conf *conf, const char *scheme, const outbox_publisher_module *module,
+                              outbox_error **err)
+{
+    struct outbox_scheme *more;
+    size_t size = scheme != NULL ? strlen(scheme) : 0;
+
+    if (conf == NULL || size == 0 || size > SCHEME_MAX || strspn(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != size)
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "publisher.bad_scheme",
+                                 "a scheme has lower case letters, digits, \"+\", \"-\" and \".\", up to %d of them",
+                                 SCHEME_MAX);
+    if (module == NULL || module->abi != OUTBOX_PUBLISHER_MODULE_ABI ||
+        module->size < OUTBOX_SIZE_TO(outbox_publisher_module, open) || module->name == NULL || module->open == NULL)
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "publisher.bad_module",
+                                 "a publisher module needs size, abi, a name and an open function");
+    more = realloc(conf->schemes, (conf->scheme_count + 1) * sizeof(*more));
+    if (more == NULL)
+        return outbox_error__nomem(err);
+    conf->schemes = more;
+    more[conf->scheme_count++] = (struct outbox_scheme){ scheme, module };
+    return OUTBOX_OK;
 }
 
 int outbox_publisher_new(const outbox_publisher_ops *ops, void *self, outbox_publisher **publisher, outbox_error **err)

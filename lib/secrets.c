@@ -120,3 +120,19 @@ void outbox_secrets__hide_known(char *text, const char *connection_string)
     }
     outbox_secrets__hide(text);
 }
+
+void outbox_secrets__free(char *text)
+{
+    size_t size = text != NULL ? strlen(text) : 0;
+
+#ifdef HAVE_EXPLICIT_BZERO
+    if (size > 0)
+        explicit_bzero(text, size);
+#else
+    volatile char *p = text;
+
+    while (size-- > 0)
+        *p++ = '\0';
+#endif
+    free(text);
+}

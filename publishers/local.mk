@@ -17,7 +17,7 @@ lib_liboutbox_core_la_SOURCES += \
 	%D%/sigpipe.h
 
 # A broker's publisher is a loadable module, so that only its users install the broker's
-# client library. Three lines each, with OUTBOX_WITH([name], [auto], [modules]) in configure.ac:
+# client library. OUTBOX_WITH([name], [auto], [pkg-config modules]) in configure.ac, and:
 #
 #   if WITH_KAFKA
 #   outboxmodule_LTLIBRARIES += %D%/outbox-publisher-kafka.la

@@ -152,14 +152,25 @@ OUTBOX_API const outbox_record *outbox_delivery_next(outbox_delivery *d, size_t 
 /**
  * For publishers that have many messages on their way at once: the next message to send. Gives each message once, in an
  * order in which at most one message of a topic and key is given and not answered; skips like outbox_delivery_next().
- * Ask again after an answer: it may have made others ready.
+ * Ask again after an answer: it may have made another one ready. Only inside publish(), by one thread.
  *
  * @param[in]  d      a delivery
  * @param[out] index  for outbox_delivery_answer()
- * @return the record, valid as long as the delivery; NULL when there is none to send now, or the delivery was cancelled.
- *         The delivery may be gone after the last answer: several threads must agree who asks. Since 0.1.
+ * @return the record, valid as long as the delivery; NULL when there is none to send now, or when cancel was called.
+ *         Since 0.1.
  */
 OUTBOX_API const outbox_record *outbox_delivery_ready(outbox_delivery *d, size_t *index);
+
+/**
+ * Waits for other threads' answers: until outbox_delivery_ready() has a message, or there is nothing to wait for. Only
+ * inside publish(), by one thread; a cancel wakes it up.
+ *
+ * @param[in] d           a delivery
+ * @param[in] timeout_ms  how long at most; -1: as long as it takes
+ * @return OUTBOX_OK: look what is ready, or the time passed; OUTBOX_NONE: all that was given is answered and there is
+ *         nothing more, or cancel was called: publish() should return soon. Since 0.1.
+ */
+OUTBOX_API int outbox_delivery_wait(outbox_delivery *d, int timeout_ms);
 
 /**
  * Answers a message. The first answer counts; later ones and those after a cancel are ignored. When the last

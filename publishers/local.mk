@@ -26,3 +26,14 @@ lib_liboutbox_core_la_SOURCES += \
 #   %C%_outbox_publisher_kafka_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 #   %C%_outbox_publisher_kafka_la_LIBADD = lib/liboutbox.la $(KAFKA_LIBS)
 #   endif
+
+# What modules with a connection a call share, compiled into each.
+EXTRA_DIST += %D%/flight.h %D%/nats_link.h
+
+if WITH_LIBNATS
+outboxmodule_LTLIBRARIES += %D%/outbox-publisher-nats.la
+%C%_outbox_publisher_nats_la_SOURCES = %D%/nats.c %D%/nats_link.c %D%/flight.c
+%C%_outbox_publisher_nats_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNATS_CFLAGS)
+%C%_outbox_publisher_nats_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+%C%_outbox_publisher_nats_la_LIBADD = lib/liboutbox.la $(LIBNATS_LIBS) $(JANSSON_LIBS)
+endif

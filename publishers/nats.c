@@ -17,12 +17,9 @@
  * Threads: publish() sends and takes the acknowledgements, from a subscription that it asks. Those of libnats only fill
  * that subscription, and report violations of permissions, which come on the connection and not as an answer: `report`
  * takes them, and outlives the link, as libnats may still call it when the connection was destroyed. */
-#include "flight.h"
-
-#include <outbox/sys/publisher.h>
+#include "nats_link.h"
 
 #include <jansson.h>
-#include <nats/nats.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,293 +27,48 @@
 
 /* How soon a call notices that it was cancelled. */
 #define CHECK_MS 50
-/* A write that the network does not take for so long is an end of the connection. */
-#define WRITE_MS 2000
-#define PING_MS 20000
-#define CLOSE_MS 5000
 /* Acknowledgements are looked at after so many messages, so that none waits for all to be sent. */
 #define BURST 64
 
-enum mode { JETSTREAM, CORE };
-
-/* What the server said on the connection; owned by the link and by libnats, whoever goes last. */
-struct report {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int users, closed;
-    char *refused[64];
-    size_t count;
-};
-
-struct link {
-    struct outbox_link base;
-    natsConnection *nc;
-    natsSubscription *sub;
-    char inbox[300];
-    struct report *report;
-    outbox_envelope *envelope;
-    uint64_t serial; /* of the call */
-};
-
 struct publisher {
-    const outbox_target *target;
+    struct outbox_nats_login login;
     struct outbox_pool pool;
-    enum mode mode;
+    const char *stream;
     size_t window;
-    int64_t ack_ms, connect_ms;
-    char *user, *password, *token; /* as they stand in JSON */
-    atomic_uint endpoint;          /* which to try next */
+    int64_t ack_ms;
+    atomic_uint endpoint; /* which to try next */
 };
+
+enum course { GO_ON, DONE, BROKEN };
 
 /* A call of publish(). */
 struct call {
     struct outbox_flight flight;
     struct publisher *p;
-    struct link *link;
+    struct outbox_nats_link *link;
     int64_t moved_ms; /* when the last acknowledgement came */
     char why[400];
 };
 
-static void say(struct call *c, const char *what, natsStatus s)
-{
-    const char *last = nats_GetLastError(NULL);
-
-    snprintf(c->why, sizeof(c->why), "%s: %s%s%s", what, natsStatus_GetText(s), last != NULL && last[0] != '\0' ? ", " : "",
-             last != NULL ? last : "");
-    outbox_flight__clean(c->why);
-}
-
-/* ---- What the server says on the connection ---- */
-
-static struct report *report_new(void)
-{
-    struct report *r = calloc(1, sizeof(*r));
-    pthread_condattr_t attributes;
-
-    if (r == NULL)
-        return NULL;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&r->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
-    pthread_mutex_init(&r->lock, NULL);
-    r->users = 1;
-    return r;
-}
-
-static void report_leave(struct report *r)
-{
-    size_t i;
-    int last;
-
-    pthread_mutex_lock(&r->lock);
-    last = --r->users == 0;
-    pthread_mutex_unlock(&r->lock);
-    if (!last)
-        return;
-    for (i = 0; i < r->count; i++)
-        free(r->refused[i]);
-    pthread_cond_destroy(&r->changed);
-    pthread_mutex_destroy(&r->lock);
-    free(r);
-}
-
-static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, void *closure)
-{
-    struct report *r = closure;
-    const char *text = NULL;
-
-    (void)sub;
-    if (s != NATS_NOT_PERMITTED)
-        return;
-    natsConnection_GetLastError(nc, &text);
-    pthread_mutex_lock(&r->lock);
-    if (text != NULL && r->count < sizeof(r->refused) / sizeof(r->refused[0]))
-        r->refused[r->count] = strdup(text), r->count += r->refused[r->count] != NULL;
-    pthread_mutex_unlock(&r->lock);
-}
-
-/* libnats calls this last, for a connection that once was there. */
-static void on_closed(natsConnection *nc, void *closure)
-{
-    struct report *r = closure;
-
-    (void)nc;
-    pthread_mutex_lock(&r->lock);
-    r->closed = 1;
-    pthread_cond_broadcast(&r->changed);
-    pthread_mutex_unlock(&r->lock);
-    report_leave(r);
-}
-
-/* All that the server said before the connection was closed is in the report afterwards; 0 when it takes too long. */
-static int report_complete(struct report *r)
-{
-    int64_t end = outbox_flight__now_ms() + CLOSE_MS;
-    const struct timespec until = { (time_t)(end / 1000), (long)(end % 1000) * 1000000 };
-    int closed;
-
-    pthread_mutex_lock(&r->lock);
-    while (!r->closed && pthread_cond_timedwait(&r->changed, &r->lock, &until) == 0)
-        continue;
-    closed = r->closed;
-    pthread_mutex_unlock(&r->lock);
-    return closed;
-}
-
-/* ---- Links ---- */
-
-static void link_free(struct link *link)
-{
-    if (link == NULL)
-        return;
-    natsSubscription_Destroy(link->sub);
-    if (link->nc != NULL) {
-        natsConnection_Close(link->nc);
-        natsConnection_Destroy(link->nc);
-        report_complete(link->report);
-    }
-    if (link->report != NULL)
-        report_leave(link->report);
-    outbox_envelope_free(link->envelope);
-    free(link);
-}
-
-static natsStatus set_tls(const struct publisher *p, natsOptions *o, const char *host)
-{
-    const char *name = outbox_target_text(p->target, "tls.server_name"), *ca = outbox_target_text(p->target, "tls.ca_file");
-    const char *cert = outbox_target_text(p->target, "tls.cert_file"), *key = outbox_target_text(p->target, "tls.key_file");
-    natsStatus s = natsOptions_SetSecure(o, outbox_target_is(p->target, "tls"));
-
-    if (s == NATS_OK && ca[0] != '\0')
-        s = natsOptions_LoadCATrustedCertificates(o, ca);
-    if (s == NATS_OK && cert[0] != '\0')
-        s = natsOptions_LoadCertificatesChain(o, cert, key[0] != '\0' ? key : cert);
-    /* libnats compares the name only when it is told to. */
-    if (s == NATS_OK && outbox_target_number(p->target, "tls.verify") == 0)
-        s = natsOptions_SetExpectedHostname(o, name[0] != '\0' ? name : host);
-    else if (s == NATS_OK)
-        s = natsOptions_SkipServerVerification(o, true);
-    return s;
-}
-
-static natsStatus set_login(const struct publisher *p, natsOptions *o)
-{
-    const char *creds = outbox_target_text(p->target, "credentials_file");
-
-    if (creds[0] != '\0')
-        return natsOptions_SetUserCredentialsFromFiles(o, creds, NULL);
-    if (p->token != NULL)
-        return natsOptions_SetToken(o, p->token);
-    if (p->user != NULL)
-        return natsOptions_SetUserInfo(o, p->user, p->password != NULL ? p->password : "");
-    return NATS_OK;
-}
-
-static natsStatus set_options(const struct publisher *p, natsOptions *o, const outbox_endpoint *at, struct report *report)
-{
-    const char *host = at->host[0] != '\0' ? at->host : "localhost";
-    char url[400];
-    natsStatus s;
-
-    snprintf(url, sizeof(url), strchr(host, ':') != NULL ? "nats://[%s]:%d" : "nats://%s:%d", host,
-             at->port != 0 ? at->port : 4222);
-    if ((s = natsOptions_SetURL(o, url)) != NATS_OK || (s = set_tls(p, o, host)) != NATS_OK ||
-        (s = set_login(p, o)) != NATS_OK)
-        return s;
-    if ((s = natsOptions_SetAllowReconnect(o, false)) != NATS_OK ||
-        (s = natsOptions_SetIgnoreDiscoveredServers(o, true)) != NATS_OK ||
-        (s = natsOptions_SetTimeout(o, p->connect_ms)) != NATS_OK ||
-        (s = natsOptions_SetWriteDeadline(o, WRITE_MS)) != NATS_OK ||
-        (s = natsOptions_SetPingInterval(o, PING_MS)) != NATS_OK || (s = natsOptions_SetMaxPingsOut(o, 2)) != NATS_OK)
-        return s;
-    if ((s = natsOptions_SetErrorHandler(o, on_error, report)) != NATS_OK)
-        return s;
-    return natsOptions_SetClosedCB(o, on_closed, report);
-}
-
-/* What comes behind the inbox's name tells messages apart: the call and the index. */
-static natsStatus link_subscribe(const struct publisher *p, struct link *link)
-{
-    const char *prefix = outbox_target_text(p->target, "inbox_prefix");
-    char subject[sizeof(link->inbox) + 2];
-    natsInbox *inbox = NULL;
-    natsStatus s = natsInbox_Create(&inbox);
-
-    if (s != NATS_OK)
-        return s;
-    /* It has libnats's prefix, whatever the connection's is; what is behind the dot is unique. */
-    snprintf(link->inbox, sizeof(link->inbox), "%s.%s", prefix, strchr(inbox, '.') != NULL ? strchr(inbox, '.') + 1 : inbox);
-    natsInbox_Destroy(inbox);
-    snprintf(subject, sizeof(subject), "%s.*", link->inbox);
-    s = natsConnection_SubscribeSync(&link->sub, link->nc, subject);
-    return s == NATS_OK ? natsSubscription_SetPendingLimits(link->sub, -1, -1) : s;
-}
-
-static natsStatus link_connect(const struct publisher *p, struct link *link, const outbox_endpoint *at)
-{
-    natsOptions *options = NULL;
-    natsStatus s = natsOptions_Create(&options);
-
-    if (s == NATS_OK)
-        s = set_options(p, options, at, link->report);
-    if (s == NATS_OK) {
-        link->report->users++; /* on_closed() lets go of it, but only when a connection was made */
-        s = natsConnection_Connect(&link->nc, options);
-        if (s != NATS_OK)
-            link->report->users--;
-    }
-    natsOptions_Destroy(options);
-    if (s == NATS_OK)
-        s = p->mode == JETSTREAM ? link_subscribe(p, link) : NATS_OK;
-    return s;
-}
-
-static const outbox_envelope_style style = {
-    .size = sizeof(style),
-    .flags = OUTBOX_STYLE_HTTP, /* names and values travel as those of HTTP do */
-    .cloudevents = "ce-",
-};
-
-static struct link *link_new(struct call *c, outbox_error **err)
-{
-    struct publisher *p = c->p;
-    struct link *link = calloc(1, sizeof(*link));
-    size_t count;
-    const outbox_endpoint *all = outbox_target_endpoints(p->target, &count), *at = &all[p->endpoint % count];
-    natsStatus s = NATS_NO_MEMORY;
-    int rc = OUTBOX_ERR_CONNECT;
-
-    if (link != NULL && (rc = outbox_envelope_new(p->target, &style, &link->envelope, err)) == OUTBOX_OK &&
-        (link->report = report_new()) != NULL)
-        s = link_connect(p, link, at);
-    if (s == NATS_OK)
-        return link;
-    if (rc == OUTBOX_OK || link == NULL) {
-        say(c, at->host, s);
-        rc = outbox_error_format(err, OUTBOX_ERR_CONNECT, "publisher.nats", "cannot connect to %s (%s)",
-                                 outbox_target_shown(p->target), c->why);
-    }
-    p->endpoint++;
-    link_free(link);
-    return NULL;
-}
-
 /* One that waits and is still connected, or a new one. */
 static int link_get(struct call *c, outbox_error **err)
 {
+    const outbox_endpoint *all;
     struct outbox_link *idle;
+    size_t count;
 
     while ((idle = outbox_pool__take(&c->p->pool)) != NULL) {
-        c->link = (struct link *)idle;
+        c->link = (struct outbox_nats_link *)idle;
         if (!natsConnection_IsClosed(c->link->nc))
             return OUTBOX_OK;
-        link_free(c->link);
+        outbox_nats_link__free(c->link);
     }
     c->link = NULL;
     if (!outbox_pool__wait(&c->p->pool, &c->flight))
         return outbox_error_new(err, OUTBOX_ERR_CONNECT, "publisher.nats", "the call was cancelled before NATS was there");
-    c->link = link_new(c, err);
+    all = outbox_target_endpoints(c->p->login.target, &count);
+    c->link = outbox_nats_link__new(&c->p->login, &all[c->p->endpoint % count], err);
+    c->p->endpoint += c->link == NULL;
     outbox_pool__tried(&c->p->pool, c->link != NULL);
     return c->link != NULL ? OUTBOX_OK : OUTBOX_ERR_CONNECT;
 }
@@ -353,7 +105,6 @@ static int is_command(const outbox_meta *meta)
 static natsStatus make_message(struct call *c, const outbox_record *r, size_t index, natsMsg **m, const char **fault)
 {
     outbox_envelope *e = c->link->envelope;
-    const char *stream = outbox_target_text(c->p->target, "stream");
     char reply[sizeof(c->link->inbox) + 48];
     size_t size, count, i;
     const void *payload = outbox_envelope_payload(e, &size);
@@ -369,13 +120,13 @@ static natsStatus make_message(struct call *c, const outbox_record *r, size_t in
     if (*fault != NULL)
         return NATS_INVALID_ARG;
     snprintf(reply, sizeof(reply), "%s.%llu-%zu", c->link->inbox, (unsigned long long)c->link->serial, index);
-    s = natsMsg_Create(m, outbox_envelope_topic(e), c->p->mode == JETSTREAM ? reply : NULL, payload, (int)size);
+    s = natsMsg_Create(m, outbox_envelope_topic(e), c->p->login.mode == JETSTREAM ? reply : NULL, payload, (int)size);
     for (i = 0; i < count && s == NATS_OK; i++)
         s = natsMsgHeader_Set(*m, metas[i].name, metas[i].value);
-    if (s == NATS_OK && c->p->mode == JETSTREAM)
+    if (s == NATS_OK && c->p->login.mode == JETSTREAM)
         s = natsMsgHeader_Set(*m, "Nats-Msg-Id", outbox_record_id(r));
-    if (s == NATS_OK && stream[0] != '\0' && c->p->mode == JETSTREAM)
-        s = natsMsgHeader_Set(*m, "Nats-Expected-Stream", stream);
+    if (s == NATS_OK && c->p->stream[0] != '\0' && c->p->login.mode == JETSTREAM)
+        s = natsMsgHeader_Set(*m, "Nats-Expected-Stream", c->p->stream);
     return s;
 }
 
@@ -398,7 +149,7 @@ static int send_one(struct call *c, const outbox_record *r, size_t index)
     natsMsg_Destroy(m);
     if (s == NATS_OK)
         return 1;
-    say(c, "cannot send", s);
+    outbox_nats__say(c->why, sizeof(c->why), "cannot send", s);
     if (s != NATS_MAX_PAYLOAD && s != NATS_INVALID_SUBJECT)
         return 0;
     if (s == NATS_MAX_PAYLOAD)
@@ -469,7 +220,7 @@ static int take_messages(struct call *c, int64_t wait_ms)
         if (s == NATS_TIMEOUT)
             return 1;
         if (s != NATS_OK) {
-            say(c, "the connection ended", s);
+            outbox_nats__say(c->why, sizeof(c->why), "the connection ended", s);
             return 0;
         }
         take_message(c, m);
@@ -494,33 +245,24 @@ static int names_subject(struct call *c, const char *text, size_t index)
 /* Violations of permissions are told on the connection, with the subject. Returns 0 when the inbox was refused. */
 static int take_refusals(struct call *c)
 {
-    struct report *r = c->link->report;
-    char *text[sizeof(r->refused) / sizeof(r->refused[0])];
-    size_t count, i, k;
+    char *text;
+    size_t i;
     int fit = 1;
 
-    pthread_mutex_lock(&r->lock);
-    count = r->count;
-    memcpy(text, r->refused, count * sizeof(text[0]));
-    r->count = 0;
-    pthread_mutex_unlock(&r->lock);
-    for (k = 0; k < count; k++) {
-        outbox_flight__clean(text[k]);
-        if (strstr(text[k], "Subscription") != NULL) {
-            snprintf(c->why, sizeof(c->why), "%s: acknowledgements could not come", text[k]);
+    while ((text = outbox_nats_link__refusal(c->link)) != NULL) {
+        if (strstr(text, "Subscription") != NULL) {
+            snprintf(c->why, sizeof(c->why), "%.300s: acknowledgements could not come", text);
             fit = 0;
         }
         for (i = 0; i < c->flight.count; i++)
-            if (outbox_flight__is_away(&c->flight, i) && names_subject(c, text[k], i))
-                outbox_flight__answer(&c->flight, i, OUTBOX_REJECT, -1, text[k]);
-        free(text[k]);
+            if (outbox_flight__is_away(&c->flight, i) && names_subject(c, text, i))
+                outbox_flight__answer(&c->flight, i, OUTBOX_REJECT, -1, text);
+        free(text);
     }
     return fit;
 }
 
 /* ---- A call ---- */
-
-enum course { GO_ON, DONE, BROKEN };
 
 /* Sends what may go; acknowledgements make more ready meanwhile. Returns 0 when the link broke. */
 static int send_ready(struct call *c)
@@ -533,7 +275,7 @@ static int send_ready(struct call *c)
             c->moved_ms = outbox_flight__now_ms();
         if (!send_one(c, r, index))
             return 0;
-        if (++sent % BURST == 0 && c->p->mode == JETSTREAM) {
+        if (++sent % BURST == 0 && c->p->login.mode == JETSTREAM) {
             int queued = 0;
             natsSubscription_GetPending(c->link->sub, &queued, NULL);
             if (queued > 0 && !take_messages(c, 1))
@@ -541,7 +283,7 @@ static int send_ready(struct call *c)
         }
     }
     /* What is left in libnats's buffer would wait there for a millisecond. The PONG need not be awaited. */
-    return sent == 0 || c->p->mode == CORE || natsConnection_FlushTimeout(c->link->nc, 1) != NATS_CONNECTION_CLOSED;
+    return sent == 0 || c->p->login.mode == CORE || natsConnection_FlushTimeout(c->link->nc, 1) != NATS_CONNECTION_CLOSED;
 }
 
 /* Without JetStream: the PONG comes after all that was sent before was read, and after what the server said to it. */
@@ -553,15 +295,14 @@ static int flush_core(struct call *c)
     if (s == NATS_TIMEOUT)
         return 1;
     if (s != NATS_OK) {
-        say(c, "the connection ended", s);
+        outbox_nats__say(c->why, sizeof(c->why), "the connection ended", s);
         return 0;
     }
     c->moved_ms = outbox_flight__now_ms();
     if (natsConnection_GetLastError(c->link->nc, &last) != NATS_OK) {
         /* It reports on another thread, and may still do so. Only its end says that this was all. */
-        say(c, "the server refused something", NATS_NOT_PERMITTED);
-        natsConnection_Close(c->link->nc);
-        if (!report_complete(c->link->report))
+        outbox_nats__say(c->why, sizeof(c->why), "the server refused something", NATS_NOT_PERMITTED);
+        if (!outbox_nats_link__end(c->link))
             return 0;
         take_refusals(c);
     }
@@ -575,7 +316,7 @@ static enum course step(struct call *c)
         return BROKEN;
     if (c->flight.in_flight == 0)
         return DONE;
-    if (!(c->p->mode == CORE ? flush_core(c) : take_messages(c, CHECK_MS)) || !take_refusals(c))
+    if (!(c->p->login.mode == CORE ? flush_core(c) : take_messages(c, CHECK_MS)) || !take_refusals(c))
         return BROKEN;
     if (c->flight.in_flight > 0 && outbox_flight__now_ms() - c->moved_ms > c->p->ack_ms) {
         snprintf(c->why, sizeof(c->why), "no acknowledgement came for %lld ms (nats.ack_timeout)",
@@ -595,13 +336,13 @@ static int run(struct call *c, outbox_error **err)
         outbox_pool__give(&c->p->pool, &c->link->base);
         return OUTBOX_OK;
     }
-    link_free(c->link);
+    outbox_nats_link__free(c->link);
     if (course == GO_ON || c->flight.cancelled) /* what is left is not answered: the relay knows best what that means */
         return outbox_error_new(err, OUTBOX_ERR_LOST, "publisher.nats",
                                 "NATS did not acknowledge all messages before the call was cancelled");
     outbox_flight__answer_all(&c->flight, OUTBOX_UNKNOWN, c->why);
     return outbox_error_format(err, OUTBOX_ERR_LOST, "publisher.nats", "lost the connection to %s (%s)",
-                               outbox_target_shown(c->p->target), c->why);
+                               outbox_target_shown(c->p->login.target), c->why);
 }
 
 static int nats_publish(void *self, outbox_delivery *delivery, outbox_error **err)
@@ -643,11 +384,11 @@ static void nats_close(void *self)
     struct outbox_link *link;
 
     while ((link = outbox_pool__take(&p->pool)) != NULL)
-        link_free((struct link *)link);
+        outbox_nats_link__free((struct outbox_nats_link *)link);
     outbox_pool__destroy(&p->pool);
-    wipe(p->user);
-    wipe(p->password);
-    wipe(p->token);
+    wipe(p->login.user);
+    wipe(p->login.password);
+    wipe(p->login.token);
     free(p);
 }
 
@@ -687,14 +428,15 @@ static int nats_open(const outbox_target *target, const outbox_publisher_ops **o
         free(p);
         return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory", "out of memory while a publisher was opened");
     }
-    p->target = target;
-    p->mode = (enum mode)outbox_target_number(target, "mode");
+    p->login.target = target;
+    p->stream = outbox_target_text(target, "stream");
+    p->login.mode = (enum outbox_nats_mode)outbox_target_number(target, "mode");
     p->window = (size_t)outbox_target_number(target, "window");
     p->ack_ms = outbox_target_number(target, "ack_timeout") / 1000;
-    p->connect_ms = outbox_target_number(target, "connect_timeout") / 1000;
-    if (!as_json(outbox_target_secret(target, "user"), &p->user) ||
-        !as_json(outbox_target_secret(target, "password"), &p->password) ||
-        !as_json(outbox_target_secret(target, "token"), &p->token)) {
+    p->login.connect_ms = outbox_target_number(target, "connect_timeout") / 1000;
+    if (!as_json(outbox_target_secret(target, "user"), &p->login.user) ||
+        !as_json(outbox_target_secret(target, "password"), &p->login.password) ||
+        !as_json(outbox_target_secret(target, "token"), &p->login.token)) {
         nats_close(p);
         return outbox_error_new(err, OUTBOX_ERR_CONF, "publisher.nats_settings",
                                 "nats.user, nats.password or nats.token is not UTF-8, or there is no memory");

@@ -3,8 +3,8 @@
 
 bench_programs = \
 	%D%/flat
-EXTRA_PROGRAMS += $(bench_programs) %D%/wake
-CLEANFILES += $(bench_programs) %D%/wake
+EXTRA_PROGRAMS += $(bench_programs) %D%/wake %D%/nats
+CLEANFILES += $(bench_programs) %D%/wake %D%/nats
 
 # Its writers use libpq.
 if WITH_LIBPQ
@@ -21,8 +21,15 @@ endif
 %C%_wake_CPPFLAGS = $(AM_CPPFLAGS) $(LIBPQ_CFLAGS)
 %C%_wake_LDADD = $(LDADD) $(LIBPQ_LIBS) -lm
 
+if WITH_LIBNATS
+bench_programs += %D%/nats
+endif
+%C%_nats_SOURCES = %D%/bench.c %D%/bench.h %D%/parcel.c %D%/parcel.h %D%/nats.c
+%C%_nats_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNATS_CFLAGS)
+%C%_nats_LDADD = $(LDADD) $(LIBNATS_LIBS)
+
 bench: $(bench_programs)
-	@OUTBOX_MODULE_PATH='$(abs_top_builddir)/drivers/.libs'; export OUTBOX_MODULE_PATH; \
+	@OUTBOX_MODULE_PATH='$(abs_top_builddir)/drivers/.libs:$(abs_top_builddir)/publishers/.libs'; export OUTBOX_MODULE_PATH; \
 	for b in $(bench_programs); do \
 	  $(srcdir)/tests/with-postgres "./$$b" || exit 1; \
 	done

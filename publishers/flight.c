@@ -104,7 +104,8 @@ void outbox_pool__cancel(struct outbox_pool *pool, outbox_delivery *delivery)
     pthread_mutex_unlock(&pool->lock);
 }
 
-int outbox_flight__enter(struct outbox_flight *f, struct outbox_pool *pool, outbox_delivery *delivery, outbox_error **err)
+int outbox_flight__enter(struct outbox_flight *f, struct outbox_pool *pool, outbox_delivery *delivery,
+                         outbox_error **err)
 {
     memset(f, 0, sizeof(*f));
     f->pool = pool;
@@ -113,6 +114,7 @@ int outbox_flight__enter(struct outbox_flight *f, struct outbox_pool *pool, outb
     f->away = calloc(f->count, 1);
     if (f->away == NULL)
         return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory", "out of memory while messages were sent");
+    outbox_sigpipe__hold(&f->signals);
     pthread_mutex_lock(&pool->lock);
     f->next = pool->flights;
     pool->flights = f;
@@ -129,6 +131,7 @@ void outbox_flight__leave(struct outbox_flight *f)
         continue;
     *at = f->next;
     pthread_mutex_unlock(&f->pool->lock);
+    outbox_sigpipe__release(&f->signals);
     free(f->away);
 }
 
@@ -177,7 +180,7 @@ void outbox_flight__answer_all(struct outbox_flight *f, outbox_verdict verdict, 
 /* How many bytes the character there has; 0 when it is none that may be shown. */
 static size_t character(const unsigned char *p)
 {
-    size_t size = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : (p[0] & 0xf8) == 0xf0 ? 4 : 0, i;
+    size_t size = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4, i;
 
     if (p[0] < 0x20 || p[0] == 0x7f || p[0] > 0xf4 || (p[0] == 0xc2 && p[1] < 0xa0))
         return 0;

@@ -14,6 +14,8 @@
 #ifndef OUTBOX_PUBLISHERS_FLIGHT_H
 #define OUTBOX_PUBLISHERS_FLIGHT_H
 
+#include "sigpipe.h"
+
 #include <outbox/error.h>
 #include <outbox/publisher.h>
 
@@ -44,6 +46,7 @@ struct outbox_flight {
     atomic_int cancelled;
     void (*wake)(void *arg);       /* called with the pool's lock held: makes publish() look at `cancelled`; or NULL */
     void *wake_arg;
+    struct outbox_sigpipe signals; /* client libraries write to sockets that may be closed */
 };
 
 /* Returns 0, or -1 when there is no memory. */
@@ -60,7 +63,8 @@ void outbox_pool__tried(struct outbox_pool *pool, int worked);
 void outbox_pool__cancel(struct outbox_pool *pool, outbox_delivery *delivery);
 
 /* Returns OUTBOX_OK, or OUTBOX_ERR_NOMEM without having entered. */
-int outbox_flight__enter(struct outbox_flight *f, struct outbox_pool *pool, outbox_delivery *delivery, outbox_error **err);
+int outbox_flight__enter(struct outbox_flight *f, struct outbox_pool *pool, outbox_delivery *delivery,
+                         outbox_error **err);
 void outbox_flight__leave(struct outbox_flight *f);
 /* How this flight is woken; NULL, NULL before what is woken goes. */
 void outbox_flight__wake_by(struct outbox_flight *f, void (*wake)(void *), void *arg);

@@ -32,8 +32,16 @@ EXTRA_DIST += %D%/flight.h %D%/nats_link.h
 
 if WITH_LIBNATS
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-nats.la
-%C%_outbox_publisher_nats_la_SOURCES = %D%/nats.c %D%/nats_link.c %D%/flight.c
+%C%_outbox_publisher_nats_la_SOURCES = %D%/nats.c %D%/nats_link.c %D%/flight.c %D%/sigpipe.c
 %C%_outbox_publisher_nats_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNATS_CFLAGS)
 %C%_outbox_publisher_nats_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_nats_la_LIBADD = lib/liboutbox.la $(LIBNATS_LIBS) $(JANSSON_LIBS)
+endif
+
+if WITH_LIBCURL
+outboxmodule_LTLIBRARIES += %D%/outbox-publisher-http.la
+%C%_outbox_publisher_http_la_SOURCES = %D%/http.c %D%/flight.c %D%/sigpipe.c
+%C%_outbox_publisher_http_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBCURL_CFLAGS)
+%C%_outbox_publisher_http_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+%C%_outbox_publisher_http_la_LIBADD = lib/liboutbox.la $(LIBCURL_LIBS)
 endif

@@ -167,7 +167,7 @@ static outbox_verdict verdict_of(int64_t code, int64_t err_code)
     return code == 400 || err_code == JSStreamMessageExceedsMaximumErr ? OUTBOX_REJECT : OUTBOX_RETRY;
 }
 
-static void take_answer(struct call *c, size_t index, const char *data, size_t size)
+static void take_other_answer(struct call *c, size_t index, const char *data, size_t size)
 {
     json_t *ack = json_loadb(data, size, 0, NULL), *error = json_object_get(ack, "error");
     const char *text = json_string_value(json_object_get(error, "description"));
@@ -188,6 +188,23 @@ static void take_answer(struct call *c, size_t index, const char *data, size_t s
         outbox_flight__answer(&c->flight, index, OUTBOX_UNKNOWN, -1, why);
     }
     json_decref(ack);
+}
+
+/* What nearly all acknowledgements look like: {"stream":"ORDERS", "seq":17}. Parsing each costs a tenth of the speed. */
+static int is_plain_ack(const char *data, size_t size)
+{
+    static const char begin[] = "{\"stream\":\"";
+
+    return size > sizeof(begin) && memcmp(data, begin, sizeof(begin) - 1) == 0 &&
+           memmem(data, size, "\"seq\":", 6) != NULL && memmem(data, size, "\"error\"", 7) == NULL && data[size - 1] == '}';
+}
+
+static void take_answer(struct call *c, size_t index, const char *data, size_t size)
+{
+    if (is_plain_ack(data, size))
+        outbox_flight__answer(&c->flight, index, OUTBOX_PUBLISHED, -1, NULL);
+    else
+        take_other_answer(c, index, data, size);
 }
 
 static void take_message(struct call *c, natsMsg *m)

@@ -24,7 +24,7 @@ endif
 if WITH_LIBNATS
 bench_programs += %D%/nats
 endif
-%C%_nats_SOURCES = %D%/bench.c %D%/bench.h %D%/parcel.c %D%/parcel.h %D%/nats.c
+%C%_nats_SOURCES = %D%/bench.c %D%/bench.h %D%/load.c %D%/load.h %D%/nats.c
 %C%_nats_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNATS_CFLAGS)
 %C%_nats_LDADD = $(LDADD) $(LIBNATS_LIBS)
 

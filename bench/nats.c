@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The NATS module beside the smallest program that does the same on the same library: JetStream, asynchronous publishing
- * with an acknowledgement a message, `Nats-Msg-Id` and the same headers, the server syncing each message to the disk.
+ * with an acknowledgement a message, `Nats-Msg-Id` and the same headers.
  *
  *     bench/nats [messages] [rounds]
  */
-#include "parcel.h"
-#include "server.h"
+#include "broker.h"
+#include "load.h"
 
 #include <nats/nats.h>
 #include <stdio.h>
@@ -16,9 +16,9 @@
 #define PAYLOAD 512
 
 struct world {
-    struct server server;
+    struct broker server;
     outbox_publisher *publisher;
-    struct parcel *parcel;
+    struct load *load;
     size_t count, batch;
     natsConnection *nc;
     jsCtx *js;
@@ -29,8 +29,8 @@ static long by_module(void *arg)
 {
     struct world *w = arg;
 
-    parcel_renew(w->parcel);
-    return parcel_publish(w->parcel, w->publisher, w->batch);
+    load_renew(w->load);
+    return load_publish(w->load, w->publisher, w->batch);
 }
 
 static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void *closure)
@@ -49,11 +49,11 @@ static long by_library(void *arg)
     struct world *w = arg;
     size_t from, i;
 
-    parcel_renew(w->parcel);
+    load_renew(w->load);
     w->acked = w->failed = 0;
     for (from = 0; from < w->count; from += w->batch) {
         for (i = from; i < w->count && i < from + w->batch; i++) {
-            const outbox_record *r = parcel_record(w->parcel, i);
+            const outbox_record *r = load_record(w->load, i);
             size_t size;
             const void *payload = outbox_record_payload(r, &size);
             natsMsg *m = NULL;
@@ -100,26 +100,21 @@ int main(int argc, char **argv)
     struct world w = { .count = argc > 1 ? strtoul(argv[1], NULL, 10) : 20000, .batch = 1000 };
     int rounds = argc > 2 ? atoi(argv[2]) : 5;
 
-    if (server_prepare(&w.server) != 0)
-        return 1;
-    server_write(&w.server, "conf",
-                 "listen: \"127.0.0.1:%d\"\njetstream { store_dir: \"%s\" }\n", w.server.port, server_file(&w.server, "store"));
-    w.server.argv[0] = "nats-server";
-    w.server.argv[1] = "-c";
-    w.server.argv[2] = strdup(server_file(&w.server, "conf"));
-    if (server_start(&w.server) != 0 || prepare(&w) != 0) {
+    broker_begin(&w.server);
+    broker_write(&w.server, "conf", "listen: \"127.0.0.1:%d\"\njetstream { store_dir: \"store\" }\n", w.server.port);
+    if (broker_run(&w.server, (const char *const[]){ "nats-server", "-c", "conf", NULL }) != 0 ||
+        broker_wait_port(w.server.port) != 0 || prepare(&w) != 0) {
         fprintf(stderr, "NATS cannot be prepared\n");
-        server_free(&w.server);
+        broker_end(&w.server);
         return 1;
     }
-    w.parcel = parcel_new("bench.orders", w.count, PAYLOAD, 0);
-    parcel_compare("nats, batches of 1000", rounds, "module", by_module, "libnats", by_library, &w);
+    w.load = load_new("bench.orders", w.count, PAYLOAD, 0);
+    load_compare("nats, batches of 1000", rounds, "module", by_module, "libnats", by_library, &w);
     w.batch = 100;
-    parcel_compare("nats, batches of 100", rounds, "module", by_module, "libnats", by_library, &w);
-    w.batch = 1;
+    load_compare("nats, batches of 100", rounds, "module", by_module, "libnats", by_library, &w);
     outbox_publisher_free(w.publisher);
     jsCtx_Destroy(w.js);
     natsConnection_Destroy(w.nc);
-    server_free(&w.server);
+    broker_end(&w.server);
     return 0;
 }

@@ -3,6 +3,7 @@
 #include "flight.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -175,6 +176,20 @@ void outbox_flight__answer_all(struct outbox_flight *f, outbox_verdict verdict, 
 
     for (i = 0; i < f->count; i++)
         outbox_flight__answer(f, i, verdict, -1, reason);
+}
+
+int outbox_flight__too_large(struct outbox_flight *f, size_t index, const outbox_envelope *e, int64_t limit,
+                             const char *setting)
+{
+    char why[120];
+    size_t size;
+
+    outbox_envelope_payload(e, &size);
+    if (size <= (size_t)limit)
+        return 0;
+    snprintf(why, sizeof(why), "the payload has %zu bytes, and %s is %lld", size, setting, (long long)limit);
+    outbox_flight__answer(f, index, OUTBOX_REJECT, -1, why);
+    return 1;
 }
 
 /* How many bytes the character there has; 0 when it is none that may be shown. */

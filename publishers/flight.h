@@ -18,6 +18,7 @@
 
 #include <outbox/error.h>
 #include <outbox/publisher.h>
+#include <outbox/sys/publisher.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -76,6 +77,10 @@ void outbox_flight__answer(struct outbox_flight *f, size_t index, outbox_verdict
                            const char *reason);
 /* The same for all that are on their way. */
 void outbox_flight__answer_all(struct outbox_flight *f, outbox_verdict verdict, const char *reason);
+
+/* Rejects a message with a payload of more than `limit` bytes, naming the setting; 1 when it did. */
+int outbox_flight__too_large(struct outbox_flight *f, size_t index, const outbox_envelope *e, int64_t limit,
+                             const char *setting);
 
 int64_t outbox_flight__now_ms(void);
 /* Makes a text of a server's fit for last_error: control characters and what is no UTF-8 become "?". */

@@ -60,12 +60,16 @@ struct publisher {
     struct curl_slist *connect_to; /* where the name of the URL is not that of the host */
     const char *user, *password, *token;
     size_t slots;
+    int64_t max_message;
 };
 
 struct call {
     struct outbox_flight flight;
     struct publisher *p;
     struct link *link;
+    size_t busy;   /* requests on their way */
+    int down;      /* the receiver cannot be reached, whatever the message */
+    char why[BODY_KEPT + 100];
 };
 
 /* ---- Links ---- */
@@ -331,6 +335,8 @@ static void start(struct call *c, struct slot *slot, const outbox_record *r, siz
     const char *why = NULL;
     int rc = outbox_envelope_fill(slot->envelope, r, &why);
 
+    if (rc == OUTBOX_OK && outbox_flight__too_large(&c->flight, index, slot->envelope, c->p->max_message, "http.max_message"))
+        return;
     if (rc == OUTBOX_OK && !prepare(c, slot, r, &why))
         rc = why != NULL ? OUTBOX_ERR_INVALID : OUTBOX_ERR_NOMEM;
     slot->index = index;
@@ -338,6 +344,7 @@ static void start(struct call *c, struct slot *slot, const outbox_record *r, siz
     slot->body[0] = slot->error[0] = '\0';
     if (rc == OUTBOX_OK && curl_multi_add_handle(c->link->multi, slot->easy) == CURLM_OK) {
         slot->busy = 1;
+        c->busy++;
         return;
     }
     outbox_flight__answer(&c->flight, index, rc == OUTBOX_ERR_INVALID ? OUTBOX_REJECT : OUTBOX_RETRY, -1,
@@ -364,6 +371,14 @@ static outbox_verdict verdict_of(long status)
     return OUTBOX_UNKNOWN;
 }
 
+/* Nothing more is sent, and the message is left to the relay as not sent. */
+static void give_up(struct call *c, const char *why)
+{
+    c->down = 1;
+    snprintf(c->why, sizeof(c->why), "%s", why);
+    outbox_pool__tried(&c->p->pool, 0);
+}
+
 static void settle_status(struct call *c, struct slot *slot, long status)
 {
     outbox_verdict verdict = verdict_of(status);
@@ -378,6 +393,10 @@ static void settle_status(struct call *c, struct slot *slot, long status)
     outbox_flight__hide(why, c->p->token);
     outbox_flight__hide(why, c->p->password);
     outbox_flight__clean(why);
+    if (verdict == OUTBOX_UNAVAILABLE) {
+        give_up(c, why);
+        return;
+    }
     outbox_pool__tried(&c->p->pool, 1);
     outbox_flight__answer(&c->flight, slot->index, verdict, wait > 0 ? (int64_t)wait * 1000 : -1, why);
 }
@@ -392,8 +411,9 @@ static void settle_failure(struct call *c, struct slot *slot, CURLcode code)
     snprintf(why, sizeof(why), "%s%s%s", curl_easy_strerror(code), slot->error[0] != '\0' ? ": " : "", slot->error);
     outbox_flight__clean(why);
     if (sent == 0)
-        outbox_pool__tried(&c->p->pool, 0);
-    outbox_flight__answer(&c->flight, slot->index, sent > 0 ? OUTBOX_UNKNOWN : OUTBOX_UNAVAILABLE, -1, why);
+        give_up(c, why);
+    else
+        outbox_flight__answer(&c->flight, slot->index, OUTBOX_UNKNOWN, -1, why);
 }
 
 static void settle(struct call *c, const CURLMsg *message)
@@ -409,6 +429,7 @@ static void settle(struct call *c, const CURLMsg *message)
     else
         settle_failure(c, slot, code);
     slot->busy = 0;
+    c->busy--;
     curl_multi_remove_handle(c->link->multi, slot->easy);
 }
 
@@ -419,7 +440,7 @@ static void fill_slots(struct call *c)
     const outbox_record *r;
     size_t i, index;
 
-    for (i = 0; i < c->link->count; i++)
+    for (i = 0; i < c->link->count && !c->down; i++)
         while (!c->link->slots[i].busy) {
             if ((r = outbox_flight__next(&c->flight, &index)) == NULL)
                 return;
@@ -434,7 +455,7 @@ static int run(struct call *c)
         int running, left, answers = 0;
 
         fill_slots(c);
-        if (c->flight.in_flight == 0)
+        if (c->busy == 0)
             return 1;
         if (curl_multi_perform(c->link->multi, &running) != CURLM_OK)
             return 0;
@@ -472,7 +493,9 @@ static int send_all(struct call *c, outbox_error **err)
     outbox_flight__wake_by(&c->flight, NULL, NULL);
     if (done) {
         outbox_pool__give(&c->p->pool, &c->link->base);
-        return OUTBOX_OK;
+        return !c->down ? OUTBOX_OK
+                        : outbox_error_format(err, OUTBOX_ERR_CONNECT, "publisher.http", "%s takes no messages: %s",
+                                              outbox_target_shown(c->p->target), c->why);
     }
     link_free(c->link); /* ends the requests */
     return outbox_error_new(err, OUTBOX_ERR_LOST, "publisher.http", "not all requests were answered before the call was cancelled");
@@ -582,6 +605,7 @@ static int http_open(const outbox_target *target, const outbox_publisher_ops **o
     }
     p->target = target;
     p->slots = (size_t)outbox_target_number(target, "connections");
+    p->max_message = outbox_target_number(target, "max_message");
     p->user = outbox_target_secret(target, "user");
     p->password = outbox_target_secret(target, "password");
     p->token = outbox_target_secret(target, "token");
@@ -599,6 +623,8 @@ static int http_open(const outbox_target *target, const outbox_publisher_ops **o
 static const outbox_setting settings[] = {
     { "connections", OUTBOX_SETTING_INTEGER, "16", 1, 1000, NULL,
       "Requests that a worker may have on their way, each on a connection of its own unless HTTP/2 shares one." },
+    { "max_message", OUTBOX_SETTING_SIZE, "64MiB", 1, INT64_C(1) << 31, NULL,
+      "Largest payload that is sent; a message with a larger one is rejected." },
     { "timeout", OUTBOX_SETTING_DURATION, "30s", 10000, INT64_C(3600) * 1000000, NULL,
       "How long a request may take in all; then its outcome is unknown." },
     { "connect_timeout", OUTBOX_SETTING_DURATION, "5s", 10000, INT64_C(300) * 1000000, NULL,
@@ -607,6 +633,7 @@ static const outbox_setting settings[] = {
     { "proxy", OUTBOX_SETTING_TEXT, "", 0, 2000, NULL,
       "URL of a proxy; empty: none, whatever http_proxy and its like say in the environment." },
     { "token", OUTBOX_SETTING_SECRET, "", 0, 16384, NULL, "Sent as Authorization: Bearer." },
+    { "user", OUTBOX_SETTING_TEXT, "", 0, 4096, NULL, "User; empty: that of the URL, or none." },
     { "password", OUTBOX_SETTING_SECRET, "", 0, 4096, NULL, "Password for Basic authentication, if the URL has none." },
     OUTBOX_SETTINGS_TLS,
     { NULL, OUTBOX_SETTING_INTEGER, NULL, 0, 0, NULL, NULL },

@@ -53,3 +53,11 @@ outboxmodule_LTLIBRARIES += %D%/outbox-publisher-http.la
 %C%_outbox_publisher_http_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_http_la_LIBADD = lib/liboutbox.la $(LIBCURL_LIBS)
 endif
+
+if WITH_LIBMOSQUITTO
+outboxmodule_LTLIBRARIES += %D%/outbox-publisher-mqtt.la
+%C%_outbox_publisher_mqtt_la_SOURCES = %D%/mqtt.c %D%/flight.c %D%/sigpipe.c
+%C%_outbox_publisher_mqtt_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBMOSQUITTO_CFLAGS)
+%C%_outbox_publisher_mqtt_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+%C%_outbox_publisher_mqtt_la_LIBADD = lib/liboutbox.la $(LIBMOSQUITTO_LIBS)
+endif

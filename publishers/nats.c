@@ -35,7 +35,7 @@ struct publisher {
     struct outbox_pool pool;
     const char *stream;
     size_t window;
-    int64_t ack_ms;
+    int64_t ack_ms, max_message;
     atomic_uint endpoint; /* which to try next */
 };
 
@@ -112,8 +112,6 @@ static natsStatus make_message(struct call *c, const outbox_record *r, size_t in
     natsStatus s;
 
     *fault = subject_fault(outbox_envelope_topic(e));
-    if (*fault == NULL && size > INT32_MAX)
-        *fault = "the payload is larger than NATS can take";
     for (i = 0; i < count && *fault == NULL; i++)
         if (is_command(&metas[i]))
             *fault = "headers whose names begin with \"Nats-\" belong to NATS";
@@ -136,8 +134,11 @@ static int send_one(struct call *c, const outbox_record *r, size_t index)
     const char *why = NULL;
     natsMsg *m = NULL;
     int rc = outbox_envelope_fill(c->link->envelope, r, &why);
-    natsStatus s = rc == OUTBOX_OK ? make_message(c, r, index, &m, &why) : NATS_ERR;
+    natsStatus s;
 
+    if (rc == OUTBOX_OK && outbox_flight__too_large(&c->flight, index, c->link->envelope, c->p->max_message, "nats.max_message"))
+        return 1;
+    s = rc == OUTBOX_OK ? make_message(c, r, index, &m, &why) : NATS_ERR;
     if (rc != OUTBOX_OK || why != NULL || s != NATS_OK) {
         int forever = rc == OUTBOX_ERR_INVALID || (rc == OUTBOX_OK && why != NULL);
         outbox_flight__answer(&c->flight, index, forever ? OUTBOX_REJECT : OUTBOX_RETRY, -1,
@@ -449,6 +450,7 @@ static int nats_open(const outbox_target *target, const outbox_publisher_ops **o
     p->stream = outbox_target_text(target, "stream");
     p->login.mode = (enum outbox_nats_mode)outbox_target_number(target, "mode");
     p->window = (size_t)outbox_target_number(target, "window");
+    p->max_message = outbox_target_number(target, "max_message");
     p->ack_ms = outbox_target_number(target, "ack_timeout") / 1000;
     p->login.connect_ms = outbox_target_number(target, "connect_timeout") / 1000;
     if (!as_json(outbox_target_secret(target, "user"), &p->login.user) ||
@@ -468,6 +470,8 @@ static const outbox_setting settings[] = {
       "jetstream: a stream acknowledges each message; core: the server has read it, and nobody need have stored it." },
     { "stream", OUTBOX_SETTING_TEXT, "", 0, 255, NULL,
       "Stream that must take the messages; empty: whichever takes the subject." },
+    { "max_message", OUTBOX_SETTING_SIZE, "64MiB", 1, INT64_C(1) << 30, NULL,
+      "Largest payload that is sent; a message with a larger one is rejected." },
     { "window", OUTBOX_SETTING_INTEGER, "4096", 1, 1000000, NULL,
       "Messages that may be on their way on a connection without an acknowledgement." },
     { "ack_timeout", OUTBOX_SETTING_DURATION, "30s", 100000, INT64_C(3600) * 1000000, NULL,
@@ -477,6 +481,7 @@ static const outbox_setting settings[] = {
     { "inbox_prefix", OUTBOX_SETTING_TEXT, "_INBOX", 1, 200, NULL,
       "What the subjects of acknowledgements begin with, for users that may not subscribe to all of _INBOX." },
     { "token", OUTBOX_SETTING_SECRET, "", 0, 4096, NULL, "Token to log in with, instead of a user and password." },
+    { "user", OUTBOX_SETTING_TEXT, "", 0, 4096, NULL, "User; empty: that of the URL, or none." },
     { "password", OUTBOX_SETTING_SECRET, "", 0, 4096, NULL, "Password, if the URL has none." },
     { "credentials_file", OUTBOX_SETTING_TEXT, "", 0, 4096, NULL,
       "File with a user's JWT and seed, as NATS's tools write it." },

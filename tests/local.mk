@@ -133,7 +133,6 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/proxy.c %D%/proxy.h \
 	%D%/script.c %D%/script.h \
 	%D%/seen.c \
-	%D%/server.c %D%/server.h \
 	%D%/suite.c %D%/suite.h \
 	%D%/suite_admin.c \
 	%D%/suite_broker.c \

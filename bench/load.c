@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Messages handed to a publisher without a database. */
-#include "parcel.h"
+#include "load.h"
 #include "bench.h"
+#include "broker.h"
 #include "delivery.h"
 #include "uuid.h"
 
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-struct parcel {
+struct load {
     size_t count, keys;
     struct outbox_item *items;
     struct outbox_item **list;
@@ -18,9 +19,9 @@ struct parcel {
     char *payload;
 };
 
-struct parcel *parcel_new(const char *topic, size_t count, size_t payload_size, size_t keys)
+struct load *load_new(const char *topic, size_t count, size_t payload_size, size_t keys)
 {
-    struct parcel *p = calloc(1, sizeof(*p));
+    struct load *p = calloc(1, sizeof(*p));
     size_t i;
 
     p->count = count;
@@ -48,11 +49,11 @@ struct parcel *parcel_new(const char *topic, size_t count, size_t payload_size, 
             p->items[i].key_hash = (int64_t)(i % keys) + 1;
         }
     }
-    parcel_renew(p);
+    load_renew(p);
     return p;
 }
 
-void parcel_free(struct parcel *p)
+void load_free(struct load *p)
 {
     free(p->items);
     free(p->list);
@@ -61,12 +62,12 @@ void parcel_free(struct parcel *p)
     free(p);
 }
 
-const outbox_record *parcel_record(const struct parcel *p, size_t i)
+const outbox_record *load_record(const struct load *p, size_t i)
 {
     return &p->items[i].record;
 }
 
-void parcel_renew(struct parcel *p)
+void load_renew(struct load *p)
 {
     size_t i;
 
@@ -75,7 +76,7 @@ void parcel_renew(struct parcel *p)
             abort();
 }
 
-long parcel_publish(struct parcel *p, outbox_publisher *publisher, size_t batch)
+long load_publish(struct load *p, outbox_publisher *publisher, size_t batch)
 {
     long published = 0;
     size_t from, i;
@@ -110,7 +111,26 @@ long parcel_publish(struct parcel *p, outbox_publisher *publisher, size_t batch)
     return published;
 }
 
-double parcel_clock(void)
+void broker_begin(struct broker *b)
+{
+    memset(b, 0, sizeof(*b));
+    snprintf(b->directory, sizeof(b->directory), "/tmp/outbox-bench-XXXXXX");
+    if (mkdtemp(b->directory) == NULL)
+        abort();
+    b->port = broker_port();
+}
+
+void broker_end(struct broker *b)
+{
+    char command[100];
+
+    broker_kill(b);
+    snprintf(command, sizeof(command), "rm -rf -- '%s'", b->directory);
+    if (system(command) != 0)
+        fprintf(stderr, "%s is left behind\n", b->directory);
+}
+
+double load_clock(void)
 {
     struct timespec now;
 
@@ -120,15 +140,15 @@ double parcel_clock(void)
 
 static double rate_of(long (*way)(void *), void *arg)
 {
-    double start = parcel_clock();
+    double start = load_clock();
     long sent = way(arg);
 
     if (sent <= 0)
         exit(1);
-    return (double)sent / (parcel_clock() - start);
+    return (double)sent / (load_clock() - start);
 }
 
-double parcel_compare(const char *name, int rounds, const char *one, long (*first)(void *), const char *other,
+double load_compare(const char *name, int rounds, const char *one, long (*first)(void *), const char *other,
                       long (*second)(void *), void *arg)
 {
     double *a = calloc((size_t)rounds, sizeof(*a)), *b = calloc((size_t)rounds, sizeof(*b)), ratio;

@@ -14,9 +14,7 @@
  * an acknowledgement, and nobody could say which is which. One link is one connection with an inbox of its own; when it
  * ends, what was on its way is OUTBOX_UNKNOWN, and the relay sends it again, in order, with the same id.
  *
- * Threads: publish() sends and takes the acknowledgements, from a subscription that it asks. Those of libnats only fill
- * that subscription, and report violations of permissions, which come on the connection and not as an answer: `report`
- * takes them, and outlives the link, as libnats may still call it when the connection was destroyed. */
+ * Threads: publish() sends, and takes acknowledgements from where libnats's threads put them (nats_link.c). */
 #include "nats_link.h"
 
 #include <jansson.h>
@@ -25,8 +23,9 @@
 #include <string.h>
 #include <strings.h>
 
-/* How soon a call notices that it was cancelled. */
+/* How soon a call without JetStream notices that it was cancelled. */
 #define CHECK_MS 50
+#define WAIT_MS 1000
 /* Acknowledgements are looked at after so many messages, so that none waits for all to be sent. */
 #define BURST 64
 
@@ -229,23 +228,16 @@ static void take_message(struct call *c, natsMsg *m)
 /* Takes what has come; waits for the first up to wait_ms. Returns 0 when the link broke. */
 static int take_messages(struct call *c, int64_t wait_ms)
 {
-    int more = 1;
+    int closed;
+    size_t i, count = outbox_nats_link__messages(c->link, wait_ms, &closed);
 
-    while (more > 0) {
-        natsMsg *m = NULL;
-        natsStatus s = natsSubscription_NextMsg(&m, c->link->sub, wait_ms);
-
-        if (s == NATS_TIMEOUT)
-            return 1;
-        if (s != NATS_OK) {
-            outbox_nats__say(c->why, sizeof(c->why), "the connection ended", s);
-            return 0;
-        }
-        take_message(c, m);
-        natsMsg_Destroy(m);
-        natsSubscription_GetPending(c->link->sub, &more, NULL);
+    for (i = 0; i < count; i++) {
+        take_message(c, c->link->taken[i]);
+        natsMsg_Destroy(c->link->taken[i]);
     }
-    return 1;
+    if (closed && count == 0 && c->flight.in_flight > 0)
+        outbox_nats__say(c->why, sizeof(c->why), "the connection ended", NATS_CONNECTION_CLOSED);
+    return !closed || count > 0 || c->flight.in_flight == 0;
 }
 
 /* Whether the text names the subject, as the server writes it: in quotes. */
@@ -293,12 +285,8 @@ static int send_ready(struct call *c)
             c->moved_ms = outbox_flight__now_ms();
         if (!send_one(c, r, index))
             return 0;
-        if (++sent % BURST == 0 && c->p->login.mode == JETSTREAM) {
-            int queued = 0;
-            natsSubscription_GetPending(c->link->sub, &queued, NULL);
-            if (queued > 0 && !take_messages(c, 1))
-                return 0;
-        }
+        if (++sent % BURST == 0 && c->p->login.mode == JETSTREAM && !take_messages(c, 0))
+            return 0;
     }
     /* What is left in libnats's buffer would wait there for a millisecond. The PONG need not be awaited. */
     return sent == 0 || c->p->login.mode == CORE || natsConnection_FlushTimeout(c->link->nc, 1) != NATS_CONNECTION_CLOSED;
@@ -334,7 +322,7 @@ static enum course step(struct call *c)
         return BROKEN;
     if (c->flight.in_flight == 0)
         return DONE;
-    if (!(c->p->login.mode == CORE ? flush_core(c) : take_messages(c, CHECK_MS)) || !take_refusals(c))
+    if (!(c->p->login.mode == CORE ? flush_core(c) : take_messages(c, c->p->ack_ms < WAIT_MS ? c->p->ack_ms : WAIT_MS)) || !take_refusals(c))
         return BROKEN;
     if (c->flight.in_flight > 0 && outbox_flight__now_ms() - c->moved_ms > c->p->ack_ms) {
         snprintf(c->why, sizeof(c->why), "no acknowledgement came for %lld ms (nats.ack_timeout)",
@@ -350,6 +338,7 @@ static int run(struct call *c, outbox_error **err)
 
     while (course == GO_ON && !c->flight.cancelled)
         course = step(c);
+    outbox_flight__wake_by(&c->flight, NULL, NULL);
     if (course == DONE && !c->flight.cancelled) {
         outbox_pool__give(&c->p->pool, &c->link->base);
         return OUTBOX_OK;
@@ -374,6 +363,7 @@ static int nats_publish(void *self, outbox_delivery *delivery, outbox_error **er
     if (rc == OUTBOX_OK) {
         c.link->serial++;
         c.why[0] = '\0';
+        outbox_flight__wake_by(&c.flight, outbox_nats_link__wake, c.link);
         rc = run(&c, err);
     }
     outbox_flight__leave(&c.flight);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Connections to NATS.
  *
- * Threads: a link belongs to the thread in publish(). libnats has threads of its own, which fill the subscription, and
- * report violations of permissions, since those come on the connection and not as an answer: `report` takes them, and
- * outlives the link, as libnats may still call it when the connection was destroyed. */
+ * Threads: a link belongs to the thread in publish(). libnats has threads of its own, which bring acknowledgements, and
+ * violations of permissions, since those come on the connection and not as an answer: `report` takes them, and has a lock.
+ * It outlives the link, as libnats may still call it when the connection was destroyed. */
 #include "nats_link.h"
 
 #include <stdio.h>
@@ -17,13 +17,16 @@
 /* What is told beyond that is lost; those messages wait for nats.ack_timeout. */
 #define REFUSED_MAX 256
 
-/* What the server said on the connection; owned by the link and by libnats, whoever goes last. */
+/* What the server said; owned by the link and by libnats, whoever goes last. */
 struct outbox_nats_report {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int users, closed;
     char *refused[REFUSED_MAX];
     size_t count;
+    natsMsg **box;  /* acknowledgements that were not taken yet */
+    size_t boxed, room;
+    int awake;      /* nobody shall wait */
 };
 
 void outbox_nats__say(char *why, size_t size, const char *what, natsStatus s)
@@ -65,6 +68,9 @@ static void report_leave(struct outbox_nats_report *r)
         return;
     for (i = 0; i < r->count; i++)
         free(r->refused[i]);
+    for (i = 0; i < r->boxed; i++)
+        natsMsg_Destroy(r->box[i]);
+    free(r->box);
     pthread_cond_destroy(&r->changed);
     pthread_mutex_destroy(&r->lock);
     free(r);
@@ -84,7 +90,40 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, vo
         r->refused[r->count] = strdup(text);
         r->count += r->refused[r->count] != NULL;
     }
+    pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->lock);
+}
+
+/* An acknowledgement. One that finds no memory is missed, and its message waits for nats.ack_timeout. */
+static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *m, void *closure)
+{
+    struct outbox_nats_report *r = closure;
+
+    (void)nc, (void)sub;
+    pthread_mutex_lock(&r->lock);
+    if (r->boxed == r->room) {
+        size_t room = r->room > 0 ? r->room * 2 : 256;
+        natsMsg **box = realloc(r->box, room * sizeof(natsMsg *));
+
+        if (box != NULL) {
+            r->box = box;
+            r->room = room;
+        }
+    }
+    if (r->boxed < r->room) {
+        r->box[r->boxed++] = m;
+        m = NULL;
+    }
+    if (r->boxed <= 1)
+        pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&r->lock);
+    natsMsg_Destroy(m);
+}
+
+/* No more messages come. */
+static void on_complete(void *closure)
+{
+    report_leave(closure);
 }
 
 /* libnats calls this last, for a connection that once was there. */
@@ -100,11 +139,17 @@ static void on_closed(natsConnection *nc, void *closure)
     report_leave(r);
 }
 
+static struct timespec after_ms(int64_t ms)
+{
+    int64_t end = outbox_flight__now_ms() + ms;
+
+    return (struct timespec){ (time_t)(end / 1000), (long)(end % 1000) * 1000000 };
+}
+
 /* All that the server said before the connection was closed is in the report afterwards; 0 when it takes too long. */
 static int report_complete(struct outbox_nats_report *r)
 {
-    int64_t end = outbox_flight__now_ms() + CLOSE_MS;
-    const struct timespec until = { (time_t)(end / 1000), (long)(end % 1000) * 1000000 };
+    const struct timespec until = after_ms(CLOSE_MS);
     int closed;
 
     pthread_mutex_lock(&r->lock);
@@ -131,6 +176,38 @@ char *outbox_nats_link__refusal(struct outbox_nats_link *link)
     return text;
 }
 
+size_t outbox_nats_link__messages(struct outbox_nats_link *link, int64_t wait_ms, int *closed)
+{
+    struct outbox_nats_report *r = link->report;
+    const struct timespec until = after_ms(wait_ms);
+    natsMsg **taken = link->taken;
+    size_t count, room = link->room;
+
+    pthread_mutex_lock(&r->lock);
+    while (wait_ms > 0 && r->boxed == 0 && !r->closed && !r->awake && r->count == 0 &&
+           pthread_cond_timedwait(&r->changed, &r->lock, &until) == 0)
+        continue;
+    count = r->boxed;
+    *closed = r->closed;
+    link->taken = r->box;
+    link->room = r->room;
+    r->box = taken;
+    r->room = room;
+    r->boxed = 0;
+    pthread_mutex_unlock(&r->lock);
+    return count;
+}
+
+void outbox_nats_link__wake(void *arg)
+{
+    struct outbox_nats_link *link = arg;
+
+    pthread_mutex_lock(&link->report->lock);
+    link->report->awake = 1;
+    pthread_cond_broadcast(&link->report->changed);
+    pthread_mutex_unlock(&link->report->lock);
+}
+
 /* ---- Links ---- */
 
 int outbox_nats_link__end(struct outbox_nats_link *link)
@@ -151,6 +228,7 @@ void outbox_nats_link__free(struct outbox_nats_link *link)
     if (link->report != NULL)
         report_leave(link->report);
     outbox_envelope_free(link->envelope);
+    free(link->taken);
     free(link);
 }
 
@@ -221,8 +299,16 @@ static natsStatus link_subscribe(const struct outbox_nats_login *p, struct outbo
     snprintf(link->inbox, sizeof(link->inbox), "%s.%s", prefix, strchr(inbox, '.') != NULL ? strchr(inbox, '.') + 1 : inbox);
     natsInbox_Destroy(inbox);
     snprintf(subject, sizeof(subject), "%s.*", link->inbox);
-    s = natsConnection_SubscribeSync(&link->sub, link->nc, subject);
-    return s == NATS_OK ? natsSubscription_SetPendingLimits(link->sub, -1, -1) : s;
+    s = natsConnection_Subscribe(&link->sub, link->nc, subject, on_message, link->report);
+    if (s != NATS_OK)
+        return s;
+    pthread_mutex_lock(&link->report->lock);
+    link->report->users++;
+    pthread_mutex_unlock(&link->report->lock);
+    s = natsSubscription_SetOnCompleteCB(link->sub, on_complete, link->report);
+    if (s != NATS_OK)
+        return s; /* the report is never freed: it may still be called */
+    return natsSubscription_SetPendingLimits(link->sub, -1, -1);
 }
 
 static natsStatus link_connect(const struct outbox_nats_login *p, struct outbox_nats_link *link, const outbox_endpoint *at)

@@ -21,6 +21,8 @@ struct outbox_nats_link {
     struct outbox_nats_report *report;
     outbox_envelope *envelope;
     uint64_t serial; /* of the call */
+    natsMsg **taken; /* by outbox_nats_link__messages() */
+    size_t room;
 };
 
 /* What a connection is made of. */
@@ -35,6 +37,11 @@ struct outbox_nats_login {
 struct outbox_nats_link *outbox_nats_link__new(const struct outbox_nats_login *login, const outbox_endpoint *at,
                                                outbox_error **err);
 void outbox_nats_link__free(struct outbox_nats_link *link);
+/* Puts the messages that came into link->taken, to be destroyed by whoever takes them; waits for the first. Returns how many;
+ * closed: there will be no more. */
+size_t outbox_nats_link__messages(struct outbox_nats_link *link, int64_t wait_ms, int *closed);
+/* Ends the waiting, now and from then on. Any thread. */
+void outbox_nats_link__wake(void *link);
 /* Takes the next refusal that the server told on the connection; free it. NULL: there is none. */
 char *outbox_nats_link__refusal(struct outbox_nats_link *link);
 /* Ends the connection; afterwards all that the server said is among the refusals. 0: that takes too long. */

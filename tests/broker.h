@@ -42,6 +42,12 @@ struct broker {
     void *own; /* of the kind */
 };
 
+/* A test that only one kind has. */
+struct broker_test {
+    const char *name;
+    void (*run)(struct broker *b);
+};
+
 struct broker_kind {
     const char *name;        /* "redis" */
     const char *program;     /* of the server; skipped where it is not installed. NULL: none */
@@ -58,6 +64,7 @@ struct broker_kind {
     int (*make)(struct broker *b, const char *topic, int broken);
     /* Hands over all that a topic has, from its beginning, in order. How many, or -1. */
     long (*consume)(struct broker *b, const char *topic, broker_take *take, void *user);
+    const struct broker_test *own; /* run after the others; ends with one without a name. NULL: none */
 };
 
 int broker_main(const struct broker_kind *kind, int argc, char **argv);
@@ -98,6 +105,8 @@ struct parcel {
 /* count messages of a topic from number first on: binary payloads, headers, and keys many keys (0: none). */
 int parcel_make(struct parcel *p, const char *topic, long first, size_t count, int keys);
 void parcel_free(struct parcel *p);
+/* Opens a publisher by what the kind says of that way, and perhaps one more setting (key NULL: none). 0, or -1. */
+int parcel_open(struct parcel *p, struct broker *b, enum broker_way way, const char *key, const char *value);
 /* Hands messages from … from + n - 1 to the publisher at once; outcome of outbox_delivery__run(). */
 int parcel_send(struct parcel *p, size_t from, size_t n, long timeout_ms);
 /* Sends all in deliveries of n, again in order what was not published, as long as somebody is patient. 1: all are. */

@@ -26,9 +26,10 @@ static int start(struct broker *b)
             return -1;
     }
     broker_write(b, "acl", "user outbox\ntopic deny refusing\ntopic readwrite #\nuser reader\ntopic readwrite #\n");
+    /* (Without a limit, max_queued_messages 1000000, Mosquitto 2.0 closes the connection where it should refuse a message.) */
     broker_write(b, "conf",
                  "user root\npersistence false\nallow_anonymous false\npassword_file passwords\nacl_file acl\n"
-                 "max_queued_messages 0\nmax_inflight_messages 1000\nmax_packet_size 100000\n"
+                 "max_queued_messages 1000000\nmax_inflight_messages 1000\nmax_packet_size 100000\n"
                  "listener %d 127.0.0.1\n"
                  "listener %d 127.0.0.1\ncafile ca.pem\ncertfile server.pem\nkeyfile server.key\nrequire_certificate true\n",
                  b->port, b->tls_port);

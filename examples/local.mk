@@ -9,6 +9,7 @@ example_sources = \
 	%D%/first.c \
 	%D%/pull.c \
 	%D%/relay.c \
+	%D%/scheme.c \
 	%D%/shop.c
 EXTRA_DIST += $(example_sources) %D%/demo.sh
 

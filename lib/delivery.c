@@ -187,11 +187,14 @@ static struct queue *queue_new(const outbox_delivery *d)
     for (i = d->count; i-- > 0;) {
         int64_t next = outbox_keys__first(&last, d->items[i]->key_hash);
 
+        if (d->answers[i].done)
+            continue;
         q->follower[i] = next < 0 ? 0 : (size_t)next;
         outbox_keys__add(&last, d->items[i]->key_hash, (int64_t)i);
     }
     for (i = 0; i < d->count; i++)
-        if (d->items[i]->key_hash == 0 || outbox_keys__first(&last, d->items[i]->key_hash) == (int64_t)i)
+        if (!d->answers[i].done &&
+            (d->items[i]->key_hash == 0 || outbox_keys__first(&last, d->items[i]->key_hash) == (int64_t)i))
             q->ready[q->to++] = i;
     outbox_keys__free(&last);
     return q;
@@ -215,22 +218,33 @@ static void queue_follow(outbox_delivery *d, size_t index, int published)
             note_done(d, i, 0);
 }
 
+/* Without memory nothing of this delivery goes now: it costs no message anything. */
+static struct queue *queue_of(outbox_delivery *d)
+{
+    size_t i;
+
+    if (d->queue == NULL)
+        d->queue = queue_new(d);
+    for (i = 0; d->queue == NULL && i < d->count; i++)
+        if (!d->answers[i].done)
+            note_done(d, i, 0);
+    return d->queue;
+}
+
 const outbox_record *outbox_delivery_ready(outbox_delivery *d, size_t *index)
 {
     const outbox_record *record = NULL;
     struct queue *q;
 
     pthread_mutex_lock(&d->lock);
-    if (d->queue == NULL)
-        d->queue = queue_new(d);
-    q = d->queue;
+    q = queue_of(d);
     while (q != NULL && record == NULL && q->from < q->to && !d->warned) {
         size_t i = q->ready[q->from++];
 
         d->moved = monotonic_us();
         if (d->answers[i].done)
             continue;
-        if (d->unavailable) {
+        if (d->unavailable || key_failed(d, i)) {
             note_done(d, i, 0);
             queue_follow(d, i, 0);
             continue;

@@ -17,9 +17,12 @@ unit_tests = \
 	%D%/unit/arena \
 	%D%/unit/backoff \
 	%D%/unit/base64 \
+	%D%/unit/broker_url \
 	%D%/unit/buffer \
 	%D%/unit/conf \
+	%D%/unit/delivery \
 	%D%/unit/drivers \
+	%D%/unit/envelope \
 	%D%/unit/error \
 	%D%/unit/json \
 	%D%/unit/json_parse \
@@ -31,8 +34,10 @@ unit_tests = \
 	%D%/unit/publisher \
 	%D%/unit/secrets \
 	%D%/unit/sqltext \
+	%D%/unit/target \
 	%D%/unit/text \
 	%D%/unit/timetext \
+	%D%/unit/topic_map \
 	%D%/unit/uuid
 
 plain_tests = \
@@ -78,6 +83,7 @@ soak_tests = \
 
 fuzz_tests = \
 	%D%/fuzz/base64 \
+	%D%/fuzz/broker_url \
 	%D%/fuzz/conf \
 	%D%/fuzz/connection \
 	%D%/fuzz/exec_answer \

@@ -3,8 +3,8 @@
 
 bench_programs = \
 	%D%/flat
-EXTRA_PROGRAMS += $(bench_programs) %D%/wake %D%/nats
-CLEANFILES += $(bench_programs) %D%/wake %D%/nats
+EXTRA_PROGRAMS += $(bench_programs) %D%/wake %D%/nats %D%/http %D%/mqtt
+CLEANFILES += $(bench_programs) %D%/wake %D%/nats %D%/http %D%/mqtt
 
 # Its writers use libpq.
 if WITH_LIBPQ
@@ -27,6 +27,19 @@ endif
 %C%_nats_SOURCES = %D%/bench.c %D%/bench.h %D%/load.c %D%/load.h %D%/nats.c
 %C%_nats_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNATS_CFLAGS)
 %C%_nats_LDADD = $(LDADD) $(LIBNATS_LIBS)
+
+if WITH_LIBCURL
+bench_programs += %D%/http
+endif
+%C%_http_SOURCES = %D%/bench.c %D%/bench.h %D%/load.c %D%/load.h %D%/http.c
+%C%_http_CPPFLAGS = $(AM_CPPFLAGS) $(LIBCURL_CFLAGS)
+%C%_http_LDADD = $(LDADD) $(LIBCURL_LIBS)
+if WITH_LIBMOSQUITTO
+bench_programs += %D%/mqtt
+endif
+%C%_mqtt_SOURCES = %D%/bench.c %D%/bench.h %D%/load.c %D%/load.h %D%/mqtt.c
+%C%_mqtt_CPPFLAGS = $(AM_CPPFLAGS) $(LIBMOSQUITTO_CFLAGS)
+%C%_mqtt_LDADD = $(LDADD) $(LIBMOSQUITTO_LIBS)
 
 bench: $(bench_programs)
 	@OUTBOX_MODULE_PATH='$(abs_top_builddir)/drivers/.libs:$(abs_top_builddir)/publishers/.libs'; export OUTBOX_MODULE_PATH; \

@@ -115,6 +115,7 @@ int main(int argc, char **argv)
     outbox_publisher_free(w.publisher);
     jsCtx_Destroy(w.js);
     natsConnection_Destroy(w.nc);
+    load_free(w.load);
     broker_end(&w.server);
     return 0;
 }

@@ -40,6 +40,7 @@ struct slot {
     outbox_envelope *envelope; /* its own: the payload may be the envelope's */
     size_t index;
     int busy;
+    int whole; /* all headers of the answer came: libcurl takes a connection that ends among them for the end of the answer */
     size_t received;
     char body[BODY_KEPT + 1];
     char error[CURL_ERROR_SIZE];
@@ -107,6 +108,19 @@ static size_t take_body(char *data, size_t size, size_t count, void *arg)
     return slot->received <= BODY_READ ? n : 0;
 }
 
+static size_t take_header(char *data, size_t size, size_t count, void *arg)
+{
+    struct slot *slot = arg;
+    size_t n = size * count;
+
+    /* An empty line ends the headers; trailers may come behind a body, and another answer behind a 100. */
+    if (n > 5 && memcmp(data, "HTTP/", 5) == 0)
+        slot->whole = 0;
+    else if (n > 0 && (data[0] == '\r' || data[0] == '\n'))
+        slot->whole = 1;
+    return n;
+}
+
 static void set_text(CURL *easy, CURLoption option, const char *text)
 {
     if (text != NULL && text[0] != '\0')
@@ -151,6 +165,8 @@ static CURL *easy_new(const struct publisher *p, struct slot *slot)
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(outbox_target_number(p->target, "connect_timeout") / 1000));
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, slot);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, slot);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, slot->error);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, slot);
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
@@ -341,6 +357,7 @@ static void start(struct call *c, struct slot *slot, const outbox_record *r, siz
         rc = why != NULL ? OUTBOX_ERR_INVALID : OUTBOX_ERR_NOMEM;
     slot->index = index;
     slot->received = 0;
+    slot->whole = 0;
     slot->body[0] = slot->error[0] = '\0';
     if (rc == OUTBOX_OK && curl_multi_add_handle(c->link->multi, slot->easy) == CURLM_OK) {
         slot->busy = 1;
@@ -424,10 +441,10 @@ static void settle(struct call *c, const CURLMsg *message)
 
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&slot);
     curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && slot->received > BODY_READ))
+    if (slot->whole && (code == CURLE_OK || (code == CURLE_WRITE_ERROR && slot->received > BODY_READ)))
         settle_status(c, slot, status);
     else
-        settle_failure(c, slot, code);
+        settle_failure(c, slot, code == CURLE_OK ? CURLE_PARTIAL_FILE : code);
     slot->busy = 0;
     c->busy--;
     curl_multi_remove_handle(c->link->multi, slot->easy);

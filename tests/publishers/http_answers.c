@@ -393,7 +393,7 @@ static void test_bodies(void)
     answer_with("HTTP/1.1 400 No\r\nContent-Length: 34\r\n\r\nBearer s3cr3t \033[1m\xff\xc3\xbc\nis not known", 0);
     parcel_send(&p, 0, 1, 60000);
     CHECK_INT(p.items[0].fate, FATE_REJECT);
-    CHECK_STR(p.why, "HTTP status 400: Bearer ****** ?[1m?\xc3\xbc is not know");
+    CHECK_STR(p.why, "HTTP status 400: Bearer ****** ?[1m?\xc3\xbc is not known");
     strcpy(endless, "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
     memset(endless + strlen(endless), 'x', 200000);
     endless[200000] = '\0';

@@ -246,11 +246,11 @@ static void test_unheard(struct broker *b)
 {
     struct parcel p = {0};
 
-    REQUIRE(parcel_make(&p, "un/heard", 0, 10, 0) == 0 && parcel_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "un/heard", 0, 10, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
     CHECK_INT(parcel_count(&p, FATE_PUBLISHED), 10);
     outbox_publisher_free(p.publisher);
-    REQUIRE_INT(parcel_open(&p, b, BROKER_PLAIN, "mqtt.no_subscribers", "retry"), 0);
+    REQUIRE_INT(broker_open(&p, b, BROKER_PLAIN, "mqtt.no_subscribers", "retry"), 0);
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
     CHECK_INT(parcel_count(&p, FATE_RETRY), 10);
     CHECK(strstr(p.why, "(16)") != NULL, "%s", p.why);
@@ -263,7 +263,7 @@ static void test_packet_size(struct broker *b)
     struct parcel p = {0};
 
     REQUIRE_INT(make(b, "big", 0), 0);
-    REQUIRE(parcel_make(&p, "big", 0, 10, 0) == 0 && parcel_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "big", 0, 10, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
     p.items[4].record.payload = large;
     p.items[4].record.payload_size = sizeof large;
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
@@ -278,7 +278,7 @@ static void test_topics(struct broker *b)
     static const char *const topics[] = { "$SYS/x", "$CONTROL/dynamic-security/v1", "a/#", "a/+/b" };
     struct parcel p = {0};
 
-    REQUIRE(parcel_make(&p, "fine", 0, COUNT_OF(topics) + 1, 0) == 0 && parcel_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
+    REQUIRE(parcel_make(&p, "fine", 0, COUNT_OF(topics) + 1, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
             "not prepared");
     for (size_t i = 0; i < COUNT_OF(topics); i++)
         p.items[i].record.topic = topics[i];
@@ -293,7 +293,7 @@ static void test_ack_timeout(struct broker *b)
     struct parcel p = {0};
 
     REQUIRE(parcel_make(&p, "silent", 0, 20, 0) == 0 &&
-            parcel_open(&p, b, BROKER_PLAIN, "mqtt.ack_timeout", "200ms") == 0, "not prepared");
+            broker_open(&p, b, BROKER_PLAIN, "mqtt.ack_timeout", "200ms") == 0, "not prepared");
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
     broker_pause(b);
     CHECK_INT(parcel_send(&p, 10, 10, 60000), DELIVERY_DONE);
@@ -322,7 +322,7 @@ static const struct broker_kind kind = {
     .url = url,
     .make = make,
     .consume = consume,
-    .own = own,
+    .tests = own,
 };
 
 int main(int argc, char **argv)

@@ -232,7 +232,7 @@ static void test_unroutable(struct broker *b)
 {
     struct parcel p = {0};
 
-    REQUIRE(parcel_make(&p, "no.stream", 0, 10, 3) == 0 && parcel_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "no.stream", 0, 10, 3) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
     CHECK_INT(parcel_count(&p, FATE_RETRY) + parcel_count(&p, FATE_NONE), 10);
     CHECK_INT(p.items[0].fate, FATE_RETRY);
@@ -246,7 +246,7 @@ static void test_wrong_stream(struct broker *b)
 
     REQUIRE_INT(make(b, "elsewhere", 0), 0);
     REQUIRE(parcel_make(&p, "elsewhere", 0, 1, 0) == 0 &&
-            parcel_open(&p, b, BROKER_PLAIN, "nats.stream", "S_other") == 0, "not prepared");
+            broker_open(&p, b, BROKER_PLAIN, "nats.stream", "S_other") == 0, "not prepared");
     CHECK_INT(parcel_send(&p, 0, 1, 60000), DELIVERY_DONE);
     CHECK_INT(p.items[0].fate, FATE_REJECT);
     CHECK(strstr(p.why, "expected stream does not match") != NULL, "%s", p.why);
@@ -260,11 +260,11 @@ static void test_replay(struct broker *b)
     struct ledger l;
 
     REQUIRE_INT(make(b, "replayed", 0), 0);
-    REQUIRE(parcel_make(&p, "replayed", 0, 2000, 97) == 0 && parcel_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "replayed", 0, 2000, 97) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
     CHECK_INT(parcel_send(&p, 0, 2000, 60000), DELIVERY_DONE);
     outbox_publisher_free(p.publisher);
     REQUIRE_INT(broker_restart(b), 0);
-    REQUIRE_INT(parcel_open(&p, b, BROKER_PLAIN, NULL, NULL), 0);
+    REQUIRE_INT(broker_open(&p, b, BROKER_PLAIN, NULL, NULL), 0);
     CHECK_INT(parcel_send(&p, 0, 2000, 60000), DELIVERY_DONE);
     CHECK_INT(parcel_count(&p, FATE_PUBLISHED), 2000);
     ledger_read(&l, b, "replayed", 2000, 97);
@@ -326,7 +326,7 @@ static void test_subjects(struct broker *b)
     struct ledger l;
 
     REQUIRE_INT(make(b, "kept", 0), 0);
-    REQUIRE(parcel_make(&p, "kept", 0, COUNT_OF(topics) + 1, 0) == 0 && parcel_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
+    REQUIRE(parcel_make(&p, "kept", 0, COUNT_OF(topics) + 1, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
             "not prepared");
     for (size_t i = 0; i < COUNT_OF(topics); i++)
         p.items[i + 1].record.topic = topics[i];
@@ -349,7 +349,7 @@ static void test_max_payload(struct broker *b)
     struct parcel p = {0};
 
     REQUIRE_INT(make(b, "big", 0), 0);
-    REQUIRE(parcel_make(&p, "big", 0, 10, 1) == 0 && parcel_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "big", 0, 10, 1) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
     p.items[4].record.payload = large;
     p.items[4].record.payload_size = sizeof large;
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
@@ -368,7 +368,7 @@ static void test_ack_timeout(struct broker *b)
 
     REQUIRE_INT(make(b, "silent", 0), 0);
     REQUIRE(parcel_make(&p, "silent", 0, 20, 0) == 0 &&
-            parcel_open(&p, b, BROKER_PLAIN, "nats.ack_timeout", "200ms") == 0, "not prepared");
+            broker_open(&p, b, BROKER_PLAIN, "nats.ack_timeout", "200ms") == 0, "not prepared");
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
     broker_pause(b);
     CHECK_INT(parcel_send(&p, 10, 10, 60000), DELIVERY_DONE);
@@ -402,7 +402,7 @@ static const struct broker_kind kind = {
     .url = url,
     .make = make,
     .consume = consume,
-    .own = own,
+    .tests = own,
 };
 
 int main(int argc, char **argv)

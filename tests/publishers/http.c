@@ -47,6 +47,7 @@ static void url(struct broker *b, enum broker_way way, char *text, size_t size, 
     snprintf(text, size, "%s://outbox:%s@%s:%d/t/{topic}", tls ? "https" : "http",
              way == BROKER_WRONG_PASSWORD ? "s3cr3t" : "pa%3Ass%40word",
              way == BROKER_WRONG_NAME ? "127.0.0.1" : tls ? "localhost" : "127.0.0.1", tls ? b->tls_port : b->port);
+    CHECK_INT(outbox_conf_set(conf, "http.connections", "64", NULL), OUTBOX_OK);
     if (!tls)
         return;
     set_file(conf, "http.tls.ca_file", b, way == BROKER_WRONG_CA ? "other-ca.pem" : "ca.pem");

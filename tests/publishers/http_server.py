@@ -8,14 +8,12 @@ POST /t/TOPIC takes a message. POST /make/TOPIC empties a topic, POST /refuse/TO
 "requests" has, a record each: a line with the path, lines with headers, an empty line, a line with the length of the body,
 and the body with a newline. TLS asks for a client's certificate.
 """
+import asyncio
 import base64
-import http.server
 import os
 import ssl
 import sys
-import threading
 
-LOCK = threading.Lock()
 SEEN = {}
 REFUSED = set()
 LOGIN = "Basic " + base64.b64encode(b"outbox:pa:ss@word").decode()
@@ -61,59 +59,58 @@ def recover(name):
     return os.open(name, os.O_WRONLY | os.O_APPEND)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class Connection(asyncio.Protocol):
+    """HTTP/1.1 as far as the publisher speaks it: requests one after the other, each with a Content-Length."""
 
-    def answer(self, status, text):
-        body = text.encode()
-        self.send_response_only(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    def __init__(self):
+        self.data = b""
+        self.transport = None
 
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        topic = self.path.startswith("/t/")
-        if topic and self.headers.get("Authorization") != LOGIN:
-            self.answer(401, "who are you?")
-            return
-        with LOCK:
-            refused = self.path in REFUSED
-            if not refused and note(self.path, self.headers.get("Idempotency-Key", "")):
-                lines = "".join("%s: %s\n" % pair for pair in self.headers.items())
-                head = "%s\n%s\n%d\n" % (self.path, lines, len(body))
-                os.write(RECORDS, head.encode("latin-1") + body + b"\n")
-        if refused:
-            self.answer(422, "we take nothing of the kind")
-        else:
-            self.answer(200, "")
+    def connection_made(self, transport):
+        self.transport = transport
 
-    def log_message(self, *args):
-        pass
+    def data_received(self, data):
+        self.data += data
+        while True:
+            end = self.data.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            first, *lines = self.data[:end].decode("latin-1").split("\r\n")
+            headers = {}
+            for line in lines:
+                name, value = line.split(":", 1)
+                headers[name.lower()] = value.strip()
+            whole = end + 4 + int(headers.get("content-length", "0"))
+            if len(self.data) < whole:
+                return
+            body, self.data = self.data[end + 4:whole], self.data[whole:]
+            status, text = take(first.split(" ")[1], headers, body)
+            self.transport.write(b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%s" % (status, len(text), text))
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
+def take(path, headers, body):
+    """Keeps a request; the status and body of the answer."""
+    if path.startswith("/t/") and headers.get("authorization") != LOGIN:
+        return 401, b"who are you?"
+    if path in REFUSED:
+        return 422, b"we take nothing of the kind"
+    if note(path, headers.get("idempotency-key", "")):
+        lines = "".join("%s: %s\n" % pair for pair in headers.items())
+        os.write(RECORDS, ("%s\n%s\n%d\n" % (path, lines, len(body))).encode("latin-1") + body + b"\n")
+    return 200, b""
 
-    def handle_error(self, request, client_address):
-        pass
 
-
-class TlsServer(Server):
-    def finish_request(self, request, client_address):
-        """The handshake is the connection's thread's, so that one that fails or waits stops nobody."""
-        with CONTEXT.wrap_socket(request, server_side=True) as stream:
-            super().finish_request(stream, client_address)
+async def main():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain("server.pem", "server.key")
+    context.load_verify_locations("ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, what: None)
+    await loop.create_server(Connection, "127.0.0.1", int(sys.argv[2]), ssl=context, backlog=128)
+    server = await loop.create_server(Connection, "127.0.0.1", int(sys.argv[1]), backlog=128)
+    await server.serve_forever()
 
 
 RECORDS = recover("requests")
-CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-CONTEXT.load_cert_chain("server.pem", "server.key")
-CONTEXT.load_verify_locations("ca.pem")
-CONTEXT.verify_mode = ssl.CERT_REQUIRED
-PLAIN = Server(("127.0.0.1", int(sys.argv[1])), Handler)
-TLS = TlsServer(("127.0.0.1", int(sys.argv[2])), Handler)
-threading.Thread(target=TLS.serve_forever, daemon=True).start()
-PLAIN.serve_forever()
+asyncio.run(main())

@@ -31,6 +31,8 @@
 
 #define POLL_MS 1000
 #define CONNECT_MS 5
+/* PUBACKs are looked at after so many messages, so that none waits for all to be sent. */
+#define BURST 32
 /* Packet identifiers have 16 bits. */
 #define IDS 65536
 
@@ -420,12 +422,12 @@ static int send_one(struct call *c, const outbox_record *r, size_t index)
 static int send_ready(struct call *c)
 {
     const outbox_record *r;
-    size_t index;
+    size_t index, sent = 0;
 
     while (c->flight.in_flight < c->p->window && (r = outbox_flight__next(&c->flight, &index)) != NULL) {
         if (c->flight.in_flight == 1)
             c->moved_ms = outbox_flight__now_ms();
-        if (!send_one(c, r, index))
+        if (!send_one(c, r, index) || (++sent % BURST == 0 && !pump(c, 0)))
             return 0;
     }
     return 1;

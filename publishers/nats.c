@@ -339,6 +339,9 @@ static int run(struct call *c, outbox_error **err)
     while (course == GO_ON && !c->flight.cancelled)
         course = step(c);
     outbox_flight__wake_by(&c->flight, NULL, NULL);
+    /* What was acknowledged before the end is not unknown. */
+    if (course == BROKEN && c->p->login.mode == JETSTREAM)
+        take_messages(c, 0);
     if (course == DONE && !c->flight.cancelled) {
         outbox_pool__give(&c->p->pool, &c->link->base);
         return OUTBOX_OK;

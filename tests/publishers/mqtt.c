@@ -89,8 +89,9 @@ static void on_message(struct mosquitto *client, void *arg, const struct mosquit
     } else if ((k = calloc(1, sizeof *k)) != NULL) {
         k->topic = strdup(m->topic);
         k->size = (size_t)m->payloadlen;
-        k->payload = malloc(k->size + 1);
-        memcpy(k->payload, m->payload, k->size);
+        k->payload = calloc(k->size + 1, 1);
+        if (k->size > 0)
+            memcpy(k->payload, m->payload, k->size);
         mosquitto_property_copy_all(&k->properties, properties);
         *reader.end = k;
         reader.end = &k->next;

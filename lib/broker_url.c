@@ -32,6 +32,7 @@ static int decode(const char *from, size_t size, char **to, const char **reason)
             continue;
         }
         if (size - i < 3 || hex(from[i + 1]) < 0 || hex(from[i + 2]) < 0) {
+            *p = '\0'; /* whoever wipes it looks for its end */
             *reason = "a \"%\" in it is not followed by two hexadecimal digits";
             return OUTBOX_ERR_INVALID;
         }

@@ -117,7 +117,8 @@ struct parcel {
 /* count messages of a topic from number first on: binary payloads, headers, and keys many keys (0: none). */
 int parcel_make(struct parcel *p, const char *topic, long first, size_t count, int keys);
 void parcel_free(struct parcel *p);
-/* Hands messages from … from + n - 1 to the publisher at once; outcome of outbox_delivery__run(). */
+/* Hands messages from … from + n - 1 to the publisher at once; outcome of outbox_delivery__run(). -1: no thread watches
+ * over the time. */
 int parcel_send(struct parcel *p, size_t from, size_t n, long timeout_ms);
 /* Sends all in deliveries of n, again in order what was not published, as long as somebody is patient. 1: all are. */
 int parcel_send_all(struct parcel *p, size_t n);

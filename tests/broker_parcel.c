@@ -132,6 +132,8 @@ static int run_watched(outbox_delivery *d, long timeout_ms, struct parcel *p)
     pthread_t thread;
     int outcome;
 
+    if (timeout_ms < 0)
+        return outbox_delivery__run(d, HOUR_MS * 1000, &hurry, p->why, sizeof p->why);
     pthread_mutex_init(&w.lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

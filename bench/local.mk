@@ -2,7 +2,8 @@
 # Built and run on demand (`make bench`), never by `make` or `make check`. One line a program.
 
 bench_programs = \
-	%D%/flat
+	%D%/flat \
+	%D%/generic
 EXTRA_PROGRAMS += $(bench_programs) %D%/wake %D%/nats %D%/http %D%/mqtt
 CLEANFILES += $(bench_programs) %D%/wake %D%/nats %D%/http %D%/mqtt
 
@@ -11,6 +12,7 @@ if WITH_LIBPQ
 bench_programs += %D%/wake
 endif
 %C%_flat_SOURCES = %D%/bench.c %D%/bench.h %D%/flat.c
+%C%_generic_SOURCES = %D%/bench.c %D%/bench.h %D%/generic.c
 %C%_wake_SOURCES = \
 	%D%/bench.c %D%/bench.h \
 	%D%/wake.c %D%/wake.h \
@@ -44,7 +46,7 @@ endif
 bench: $(bench_programs)
 	@OUTBOX_MODULE_PATH='$(abs_top_builddir)/drivers/.libs:$(abs_top_builddir)/publishers/.libs'; export OUTBOX_MODULE_PATH; \
 	for b in $(bench_programs); do \
-	  $(srcdir)/tests/with-postgres "./$$b" || exit 1; \
+	  $(srcdir)/tests/with-postgres $(srcdir)/tests/with-mariadb --optional "./$$b" || exit 1; \
 	done
 
 # Each publisher beside the smallest program on the same client library, against the same server.

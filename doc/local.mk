@@ -56,6 +56,7 @@ library_pages = \
 	%D%/outbox_conn.3 \
 	%D%/outbox_consumer.3 \
 	%D%/outbox_delivery.3 \
+	%D%/outbox_doctor.3 \
 	%D%/outbox_envelope.3 \
 	%D%/outbox_error.3 \
 	%D%/outbox_json.3 \

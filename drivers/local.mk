@@ -7,12 +7,14 @@ lib_liboutbox_core_la_SOURCES += \
 	%D%/generic.c \
 	%D%/mariadb.c \
 	%D%/postgresql.c \
+	%D%/probes.c \
 	%D%/sqlite.c
 
 # Internal headers: only listed so that they are in the tarball.
 lib_liboutbox_core_la_SOURCES += \
 	%D%/conninfo.h \
-	%D%/driver.h
+	%D%/driver.h \
+	%D%/probes.h
 
 # Wake-up modules that need a client library of their own are loadable (module_ldflags: lib/local.mk).
 if WITH_LIBPQ

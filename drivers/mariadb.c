@@ -13,6 +13,7 @@
  *
  * What differs on MySQL stands in comments that only one of the two executes; it was not run there. */
 #include "driver.h"
+#include "probes.h"
 
 #define FREE "l.lane >= 0 AND (l.owner IS NULL OR l.lease_until < {now})"
 
@@ -118,6 +119,7 @@ const struct outbox_driver outbox_driver__mariadb = {
     .create_schema = "CREATE SCHEMA IF NOT EXISTS {schema}",
     .setup = setup,
     .errors = errors,
+    .probes = outbox_probes__mariadb,
     .sql = {
         /* A transaction that is open says so itself. (MySQL does not: it refuses the call.) */
         [Q_MARK] = "SELECT 1",

@@ -18,6 +18,7 @@
  * The probes for work are scalar subqueries with ORDER BY … LIMIT 1: as EXISTS they become a join over everything. */
 #include "conninfo.h"
 #include "driver.h"
+#include "probes.h"
 
 #define COLUMNS                                                                                                         \
     "m.lane, m.seq, m.id::text, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "       \
@@ -120,6 +121,10 @@ static const struct outbox_errclass errors[] = {
     { "58030", 0, NULL, OUTBOX_ERR_DATABASE, "database.io", "the server cannot read or write its files: see its log" },
     { "XX001", 0, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", "the server's files are damaged: restore them" },
     { "XX002", 0, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", "an index is damaged: REINDEX it" },
+    { "22P05", 0, NULL, OUTBOX_ERR_DATABASE, "database.encoding",
+      "the database does not keep text as UTF-8 and has no such letter: use one that was made with ENCODING 'UTF8'" },
+    { "22021", 0, NULL, OUTBOX_ERR_DATABASE, "database.encoding",
+      "the server took text for what it is not: see server_encoding and client_encoding" },
     { "25P02", 0, NULL, OUTBOX_ERR_STATE, "database.aborted", OUTBOX_ADVICE_ABORTED },
     { "23505", 0, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "23505", 0, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
@@ -160,9 +165,14 @@ const struct outbox_driver outbox_driver__postgresql = {
     .wake_module = "postgresql",
     .conninfo = outbox_postgresql__conninfo,
     .errors = errors,
+    .probes = outbox_probes__postgresql,
     .sql = {
         [Q_MARK] = "SELECT set_config('outbox.transaction', '1', true)",
         [Q_MARKED] = "SELECT CASE current_setting('outbox.transaction', true) WHEN '1' THEN 1 ELSE 0 END",
+        /* psqlODBC says what the program's locale has: SQL_ASCII for C, which lets the bytes through as they are. */
+        [Q_CHARSET] = "SELECT CASE WHEN current_setting('client_encoding') = 'SQL_ASCII' AND "
+                      "current_setting('server_encoding') IN ('UTF8', 'SQL_ASCII') THEN 'utf8' "
+                      "ELSE lower(current_setting('client_encoding')) END",
         [Q_CLAIM] = CLAIM(NEW ", " DUE),
         [Q_CLAIM_POSITION] = CLAIM(NEW_BEYOND ", " LATE_LISTED ", " LATE_BEYOND ", " DUE),
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, l.snap::text, l.xbound::text, l.low, l.suspect, "

@@ -2,6 +2,7 @@
 /* SQLite through libsqliteodbc. One writer at a time: seq order is commit order, so the position alone says what is
  * settled. Transactions are begun by SQL, as the driver's own are deferred and fail when a reader wants to write. */
 #include "driver.h"
+#include "probes.h"
 
 /* A text's LENGTH is in characters. */
 #define BYTES(m) "LENGTH(" m ".payload) + COALESCE(LENGTH(CAST(" m ".headers AS BLOB)), 0)"
@@ -80,6 +81,7 @@ const struct outbox_driver outbox_driver__sqlite = {
     .rollback = "ROLLBACK",
     .wake_file = 1,
     .errors = errors,
+    .probes = outbox_probes__sqlite,
     .sql = {
         [Q_WAKE] = "SELECT file, '' FROM pragma_database_list WHERE name = 'main'",
         /* A deferred transaction that has read cannot write once another one has committed; one that writes first waits

@@ -11,10 +11,16 @@ example_sources = \
 	%D%/relay.c \
 	%D%/scheme.c \
 	%D%/shop.c
-EXTRA_DIST += $(example_sources) %D%/demo.sh
+# Producers that need nothing of this library but its tables; tests/conformance/producers runs them.
+example_producers = \
+	%D%/enqueue.pl \
+	%D%/enqueue.py \
+	%D%/enqueue-mariadb.sql \
+	%D%/enqueue-postgresql.sql
+EXTRA_DIST += $(example_sources) $(example_producers) %D%/demo.sh
 
 exampledir = $(docdir)/examples
-example_DATA = $(example_sources)
+example_DATA = $(example_sources) $(example_producers)
 
 noinst_PROGRAMS = %D%/shop
 %C%_shop_SOURCES = %D%/shop.c

@@ -392,7 +392,8 @@ static int take_charset(void *ctx, const struct outbox_value *cells, outbox_erro
         return OUTBOX_OK;
     return outbox_error__set(err, OUTBOX_ERR_INVALID, "conn.charset",
                              "this connection sends text as %.40s, in which the outbox's UTF-8 would be taken for "
-                             "other letters: connect with CHARSET=utf8mb4", charset);
+                             "other letters: connect with CHARSET=utf8mb4 on MariaDB, with "
+                             "ConnSettings={SET client_encoding = 'UTF8'} on PostgreSQL", charset);
 }
 
 /* What the server and the connection are set to. */

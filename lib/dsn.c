@@ -185,9 +185,7 @@ static int find_wants(struct given *g, outbox_error **err)
     int rc = outbox_connstr__get(g->text, "DSN", &g->dsn, err);
 
     if (rc == OUTBOX_OK)
-        rc = outbox_connstr__get(g->text, "Driver", &driver, err);
-    if (rc == OUTBOX_OK && driver == NULL && g->dsn != NULL)
-        rc = outbox_odbc__profile(g->dsn, "Driver", "odbc.ini", &driver, err);
+        rc = user_says(g, "Driver", "Driver", &driver, err);
     if (rc == OUTBOX_OK && driver != NULL && strchr(driver, '/') == NULL)
         rc = outbox_odbc__profile(driver, "Driver", "odbcinst.ini", &file, err);
     if (rc == OUTBOX_OK && driver != NULL)
@@ -196,6 +194,42 @@ static int find_wants(struct given *g, outbox_error **err)
     free(driver);
     free(file);
     return rc;
+}
+
+/* unixODBC drops the braces from what stands beside a file DSN, and so breaks a password with a ';'. What the file says is
+ * put in its place, behind all else: of the same attribute the first one counts. */
+static int unfold_file(struct outbox_buffer *text, outbox_error **err)
+{
+    struct outbox_buffer out = { NULL, 0, 0 };
+    struct outbox_connstr_part part;
+    char *file, *says = NULL, *said;
+    const char *at;
+    int good = 1, rc = outbox_connstr__get(text->data, "FILEDSN", &file, err);
+
+    if (rc == OUTBOX_OK && file != NULL)
+        rc = outbox_odbc__file_dsn(file, &says, err);
+    free(file);
+    if (rc != OUTBOX_OK || says == NULL)
+        return rc;
+    for (at = text->data; good && outbox_connstr__next(&at, &part);)
+        good = outbox_connstr__is(&part, "FILEDSN") ||
+               (outbox_buffer__add(&out, part.text, part.size) && outbox_buffer__add(&out, ";", 1));
+    for (at = says; good && rc == OUTBOX_OK && outbox_connstr__next(&at, &part); free(said)) {
+        char key[64];
+
+        snprintf(key, sizeof(key), "%.*s", (int)part.key_size, part.key);
+        rc = outbox_connstr__get(text->data, key, &said, err);
+        if (rc == OUTBOX_OK && said == NULL)
+            good = outbox_buffer__add(&out, part.text, part.size) && outbox_buffer__add(&out, ";", 1);
+    }
+    free(says);
+    if (rc != OUTBOX_OK || !good) {
+        outbox_buffer__free(&out);
+        return rc != OUTBOX_OK ? rc : outbox_error__nomem(err);
+    }
+    outbox_buffer__free(text);
+    *text = out;
+    return OUTBOX_OK;
 }
 
 /* SQLite makes a file that is not there: a path that is mistyped would be an empty database. */
@@ -218,6 +252,8 @@ int outbox_dsn__expand(const char *dsn, const outbox_conf *conf, char **text, ou
     int rc = outbox_dsn__plain(dsn, &plain, err);
 
     *text = NULL;
+    if (rc == OUTBOX_OK)
+        rc = unfold_file(&plain, err);
     g.text = plain.data;
     if (rc == OUTBOX_OK)
         rc = find_wants(&g, err);

@@ -35,6 +35,9 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/conn.c \
 	%D%/connstr.c \
 	%D%/delivery.c \
+	%D%/doctor.c \
+	%D%/doctor_look.c \
+	%D%/doctor_rights.c \
 	%D%/dsn.c \
 	%D%/enqueue.c \
 	%D%/envelope.c \
@@ -74,6 +77,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/clean.h \
 	%D%/conn_internal.h \
 	%D%/delivery.h \
+	%D%/doctor.h \
 	%D%/idle.h \
 	%D%/module.h \
 	%D%/waker.h \
@@ -127,6 +131,7 @@ outboxinclude_HEADERS = \
 	%D%/include/outbox/conf.h \
 	%D%/include/outbox/conn.h \
 	%D%/include/outbox/consumer.h \
+	%D%/include/outbox/doctor.h \
 	%D%/include/outbox/error.h \
 	%D%/include/outbox/message.h \
 	%D%/include/outbox/outbox.h \

@@ -56,6 +56,8 @@ static const struct outbox_errclass fallback[] = {
       "the server has no such user: create it, or correct the DSN" },
     { "", 0, "FATAL: database \"", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
     { "3D000", 0, NULL, OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "", 1049, "Unknown database", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
+    { "", 1044, "Access denied", OUTBOX_ERR_CONNECT, "database.permission", "the user needs rights on the database" },
     { "28", 0, NULL, OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
     { "", 0, "starting up", OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
     { "", 0, "shutting down", OUTBOX_ERR_CONNECT, "database.starting", "try again once it is back" },
@@ -279,6 +281,15 @@ int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error *
     if (!SQL_SUCCEEDED(SQLGetInfo(odbc->dbc, SQL_DBMS_NAME, name, (SQLSMALLINT)size, &got)))
         return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "ask the connection which database it leads to", NULL, err);
     return OUTBOX_OK;
+}
+
+void outbox_odbc__info(outbox_odbc *odbc, enum outbox_odbc_info which, char *text, size_t size)
+{
+    static const SQLUSMALLINT types[] = { SQL_DM_VER, SQL_DRIVER_NAME, SQL_DRIVER_VER, SQL_DBMS_NAME, SQL_DBMS_VER };
+    SQLSMALLINT got = 0;
+
+    if (!SQL_SUCCEEDED(SQLGetInfo(odbc->dbc, types[which], text, (SQLSMALLINT)size, &got)))
+        text[0] = '\0';
 }
 
 int outbox_odbc__is_borrowed(const outbox_odbc *odbc)

@@ -37,12 +37,19 @@ void outbox_odbc__close(outbox_odbc *odbc);
 
 /* An entry of odbc.ini or odbcinst.ini, as the driver manager finds them; *value is NULL without one. Free it. */
 int outbox_odbc__profile(const char *section, const char *key, const char *file, char **value, outbox_error **err);
+/* All that a file DSN says, as a connection string; NULL without such a file. Free it. */
+int outbox_odbc__file_dsn(const char *file, char **text, outbox_error **err);
 
 /* The table by which diagnostics are classed from now on; ends with a status of 0. */
 void outbox_odbc__set_errors(outbox_odbc *odbc, const struct outbox_errclass *table);
 
 /* What the server calls itself. */
 int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error **err);
+
+/* What the driver manager, the ODBC driver and the server say they are; "" where they say nothing. */
+enum outbox_odbc_info { OUTBOX_INFO_MANAGER, OUTBOX_INFO_DRIVER, OUTBOX_INFO_DRIVER_VERSION, OUTBOX_INFO_SERVER,
+                        OUTBOX_INFO_SERVER_VERSION };
+void outbox_odbc__info(outbox_odbc *odbc, enum outbox_odbc_info which, char *text, size_t size);
 int outbox_odbc__is_borrowed(const outbox_odbc *odbc);
 
 /* Transactions of the library's own connections. */

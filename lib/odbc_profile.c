@@ -17,3 +17,15 @@ int outbox_odbc__profile(const char *section, const char *key, const char *file,
     *value = strdup(text);
     return *value != NULL ? OUTBOX_OK : outbox_error__nomem(err);
 }
+
+int outbox_odbc__file_dsn(const char *file, char **text, outbox_error **err)
+{
+    char all[4096] = "";
+    WORD size = 0;
+
+    *text = NULL;
+    if (!SQLReadFileDSN(file, "ODBC", NULL, all, sizeof(all) - 1, &size) || all[0] == '\0')
+        return OUTBOX_OK;
+    *text = strdup(all);
+    return *text != NULL ? OUTBOX_OK : outbox_error__nomem(err);
+}

@@ -42,6 +42,7 @@ unit_tests = \
 
 plain_tests = \
 	%D%/plain/checker \
+	%D%/plain/doctor \
 	%D%/plain/idle
 
 conformance_tests = \
@@ -126,9 +127,13 @@ endif
 
 script_tests = \
 	%D%/conformance/documents \
+	%D%/conformance/connections \
+	%D%/conformance/doctor \
 	%D%/conformance/hostile_lines \
+	%D%/conformance/text \
 	%D%/conformance/tools \
 	%D%/conformance/permissions \
+	%D%/conformance/producers \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \

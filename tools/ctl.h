@@ -41,6 +41,7 @@ enum ctl_option {
     CTL_DRY_RUN,
     CTL_RATE,
     CTL_WHO,
+    CTL_ROLE,
     CTL__COUNT
 };
 
@@ -78,6 +79,10 @@ int ctl_purge(struct ctl *ctl);
 int ctl_audit(struct ctl *ctl);
 int ctl_clean(struct ctl *ctl);
 int ctl_settings(struct ctl *ctl);
+int ctl_doctor(struct ctl *ctl);
+
+/* The DSN, unless there is one already: from --dsn, the configuration or OUTBOX_DSN. CLI_USAGE, said, without one. */
+int ctl_dsn(struct ctl *ctl, const char **dsn);
 
 /* Connects, if the command did not do so already. */
 int ctl_connect(struct ctl *ctl);

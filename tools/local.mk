@@ -10,6 +10,7 @@ bin_PROGRAMS += %D%/outboxctl
 	%D%/cli_config.c \
 	%D%/ctl_audit.c \
 	%D%/ctl_change.c \
+	%D%/ctl_doctor.c \
 	%D%/ctl_enqueue.c \
 	%D%/ctl_lines.c \
 	%D%/ctl_list.c \

@@ -42,6 +42,7 @@ static const struct cli_option options[CTL__COUNT] = {
     [CTL_DRY_RUN] = { "dry-run", 0, NULL, "Only counts the messages, and changes nothing." },
     [CTL_RATE] = { "rate", 'r', "N/s", "Spreads them, so that N come due a second." },
     [CTL_WHO] = { "who", 0, "NAME", "Who does it, for the audit. Default: the user's name and the host." },
+    [CTL_ROLE] = { "role", 0, "ROLE", "Whose rights to look at: writer, relay or admin; can be repeated. Default: all." },
 };
 
 #define B(option) CLI_BIT(CTL_##option)
@@ -69,6 +70,8 @@ static const struct ctl_command commands[] = {
       "Removes published messages before their retention ends.", ctl_purge },
     { "audit", "", 0, B(LIMIT), false, "Lists what was redriven, discarded and purged, by whom, the latest first.", ctl_audit },
     { "clean", "", 0, 0, false, "Does now what the cleaner does: removes what is past its retention.", ctl_clean },
+    { "doctor", "[DSN]", 1, B(OLDER_THAN) | B(ROLE), true,
+      "Looks for what is wrong with the database and the outbox, and says what to do. Changes nothing.", ctl_doctor },
     { "settings", "", 0, 0, true, "Lists every setting with its value, range and meaning.", ctl_settings },
     { "help", "[COMMAND]", 1, 0, true, "Tells what a command does, as its --help.", help },
 };
@@ -155,16 +158,26 @@ void ctl_wake(struct ctl *ctl)
     outbox_error_free(err);
 }
 
+int ctl_dsn(struct ctl *ctl, const char **dsn)
+{
+    if (*dsn == NULL)
+        *dsn = cli_value(&ctl->cli, CTL_DSN);
+    if (*dsn == NULL)
+        *dsn = ctl->settings.dsn != NULL ? ctl->settings.dsn : getenv("OUTBOX_DSN");
+    if (*dsn == NULL || (*dsn)[0] == '\0')
+        return cli_usage(&ctl->cli, "which database? Give --dsn or set OUTBOX_DSN, for example to sqlite:/tmp/outbox.db");
+    return CLI_OK;
+}
+
 int ctl_connect(struct ctl *ctl)
 {
-    const char *dsn = cli_value(&ctl->cli, CTL_DSN);
+    const char *dsn = NULL;
     bool creates = ctl->command->run == ctl_migrate && !cli_has(&ctl->cli, CTL_LIST);
     outbox_error *err = NULL;
+    int status = ctl_dsn(ctl, &dsn);
 
-    if (dsn == NULL)
-        dsn = ctl->settings.dsn != NULL ? ctl->settings.dsn : getenv("OUTBOX_DSN");
-    if (dsn == NULL || dsn[0] == '\0')
-        return cli_usage(&ctl->cli, "which database? Give --dsn or set OUTBOX_DSN, for example to sqlite:/tmp/outbox.db");
+    if (status != CLI_OK)
+        return status;
     if (!creates && outbox_conf_set(ctl->settings.conf, "conn.create", "off", &err) != OUTBOX_OK)
         return cli_error(&ctl->cli, NULL, err);
     if (outbox_conn_open(dsn, ctl->settings.conf, &ctl->conn, &err) != OUTBOX_OK)

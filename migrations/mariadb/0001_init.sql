@@ -95,9 +95,11 @@ CREATE TABLE IF NOT EXISTS {dedup} (
 -- statement
 CREATE PROCEDURE IF NOT EXISTS {lane_fn}(IN p_key VARCHAR(255) CHARACTER SET utf8mb4, IN p_lanes INTEGER,
                                          OUT p_lane SMALLINT) NO SQL SQL SECURITY INVOKER
-SET p_lane = CASE WHEN COALESCE(p_key, '') = '' THEN FLOOR(RAND() * p_lanes)
+SET p_lane = CASE WHEN COALESCE(CHAR_LENGTH(p_key), 0) = 0 THEN FLOOR(RAND() * p_lanes)
              ELSE MOD(CONV(LEFT(SHA2(p_key, 256), 8), 16, 10), p_lanes) END;
 -- Enqueues with plain SQL, in the caller's transaction. Without an id, the message gets one; p_available_at is in UTC.
+-- A key of blanks is a key: a comparison with '' would take it for none. An empty topic is refused as NULL is. One statement
+-- a procedure: clients that apply the migrations by hand would end a longer one at its first semicolon.
 -- statement
 CREATE PROCEDURE IF NOT EXISTS {enqueue_fn}(IN p_topic VARCHAR(255) CHARACTER SET utf8mb4, IN p_payload LONGBLOB,
     IN p_key VARCHAR(255) CHARACTER SET utf8mb4, IN p_headers LONGTEXT CHARACTER SET utf8mb4,
@@ -105,9 +107,10 @@ CREATE PROCEDURE IF NOT EXISTS {enqueue_fn}(IN p_topic VARCHAR(255) CHARACTER SE
     IN p_available_at DATETIME(6), IN p_max_attempts INTEGER, IN p_id CHAR(36)) MODIFIES SQL DATA SQL SECURITY INVOKER
 INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, message_type, max_attempts,
                         available_at)
-VALUES (CASE WHEN COALESCE(p_key, '') = '' THEN FLOOR(RAND() * {lane_count})
+VALUES (CASE WHEN COALESCE(CHAR_LENGTH(p_key), 0) = 0 THEN FLOOR(RAND() * {lane_count})
              ELSE MOD(CONV(LEFT(SHA2(p_key, 256), 8), 16, 10), {lane_count}) END,
-        COALESCE(p_id, UUID()), p_topic, NULLIF(p_key, ''), p_payload, p_headers, p_content_type, p_message_type,
+        COALESCE(p_id, UUID()), CASE WHEN CHAR_LENGTH(p_topic) > 0 THEN p_topic END,
+        CASE WHEN CHAR_LENGTH(p_key) > 0 THEN p_key END, p_payload, p_headers, p_content_type, p_message_type,
         p_max_attempts, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', p_available_at));
 -- Every message and its state, under the conditions by which relays and lists find them. Times are microseconds since
 -- 1970, UTC.

@@ -115,6 +115,35 @@ UNION ALL
 SELECT p.lane, p.seq, p.id, p.topic, p.partition_key, 'published', p.attempts, p.last_error, p.created_at,
        CAST(NULL AS BIGINT), p.published_at
 FROM {published} p;
+-- Enqueues with plain SQL, in the caller's transaction: INSERT INTO {enqueue_fn} (topic, payload, …) VALUES (…). SQLite has no
+-- SHA-256, so whoever gives a partition_key gives the lane too; outbox(7) has the formula. available_at is in microseconds
+-- since 1970, UTC.
+-- statement
+CREATE VIEW {enqueue_fn} AS
+SELECT topic, payload, partition_key, lane, headers, content_type, message_type, available_at, max_attempts, id,
+       CAST(NULL AS TEXT) AS dedup_key FROM {messages_plain} WHERE 0;
+-- statement
+CREATE TRIGGER {index}enqueue_row INSTEAD OF INSERT ON "{prefix}enqueue" BEGIN
+    SELECT CASE
+        WHEN COALESCE(NEW.topic, '') = '' THEN RAISE(ABORT, 'cannot enqueue: topic is required; nothing was written')
+        WHEN NEW.payload IS NULL THEN RAISE(ABORT, 'cannot enqueue: payload is NULL; nothing was written')
+        WHEN COALESCE(NEW.partition_key, '') <> '' AND NEW.lane IS NULL THEN
+            RAISE(ABORT, 'cannot enqueue: a message with a partition_key needs its lane, see outbox(7); nothing was written')
+        WHEN NEW.headers IS NOT NULL AND (NOT json_valid(NEW.headers) OR json_type(NEW.headers) <> 'object') THEN
+            RAISE(ABORT, 'cannot enqueue: headers must be a JSON object; nothing was written')
+    END;
+    INSERT INTO {dedup_plain} (dedup_key) SELECT 'id:' || LOWER(NEW.id) WHERE NEW.id IS NOT NULL
+        UNION ALL SELECT 'key:' || NEW.dedup_key WHERE NEW.dedup_key <> '';
+    INSERT INTO {messages_plain} (lane, id, topic, partition_key, payload, headers, content_type, message_type, max_attempts,
+                                  available_at)
+    VALUES (CASE WHEN COALESCE(NEW.partition_key, '') = '' THEN ABS(RANDOM() % {lane_count}) ELSE NEW.lane END,
+            COALESCE(LOWER(NEW.id), LOWER(printf('%08x-%04x-7',
+                CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 16,
+                CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) & 65535) || SUBSTR(HEX(RANDOMBLOB(2)), 2) || '-' ||
+                SUBSTR('89AB', 1 + ABS(RANDOM() % 4), 1) || SUBSTR(HEX(RANDOMBLOB(2)), 2) || '-' || HEX(RANDOMBLOB(6)))),
+            NEW.topic, NULLIF(NEW.partition_key, ''), CAST(NEW.payload AS BLOB), NEW.headers, NEW.content_type,
+            NEW.message_type, NEW.max_attempts, NEW.available_at);
+END;
 -- Who redrove, discarded or purged how many messages, and which.
 -- statement
 CREATE TABLE {audit} (

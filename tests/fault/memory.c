@@ -155,6 +155,21 @@ static int walk_open(struct fixture *fx, outbox_conn *conn, outbox_error **err)
     return rc;
 }
 
+static int count_wrong(void *user, const outbox_finding *f)
+{
+    *(int *)user += f->severity != OUTBOX_FACT;
+    return 0;
+}
+
+static int walk_diagnose(struct fixture *fx, outbox_conn *conn, outbox_error **err)
+{
+    int wrong = 0, rc = outbox_diagnose(fx->dsn, fx->conf, NULL, count_wrong, &wrong, err);
+
+    (void)conn;
+    CHECK(rc != OUTBOX_OK || wrong == 0, "the doctor found what is not there, or could not look, and said no word of memory");
+    return rc;
+}
+
 static int walk_enqueue(struct fixture *fx, outbox_conn *conn, outbox_error **err)
 {
     static const outbox_header headers[] = {{"a", "b"}, {"c", "with \"quotes\""}};
@@ -354,6 +369,7 @@ static const struct walk walks[] = {
     {"migrations, printed", walk_print, 0, 0},
     {"connect", walk_open, 0, 0},
     {"migrate", walk_migrate, 0, 0},
+    {"diagnose", walk_diagnose, 0, 0},
     {"enqueue", walk_enqueue, 0, 0},
     {"claim and settle", walk_consume, 20, 0},
     {"relay", walk_relay, 20, 0},

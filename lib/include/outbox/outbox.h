@@ -16,5 +16,6 @@
 #include <outbox/consumer.h>
 #include <outbox/relay.h>
 #include <outbox/admin.h>
+#include <outbox/doctor.h>
 
 #endif

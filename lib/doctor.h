@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The doctor's parts: doctor.c has the table of checks, doctor_look.c those that are more than a statement, and
+ * doctor_rights.c what each role needs. */
+#ifndef OUTBOX_DOCTOR_INTERNAL_H
+#define OUTBOX_DOCTOR_INTERNAL_H
+
+#include "conn_internal.h"
+#include "probes.h"
+
+#include <outbox/doctor.h>
+
+struct doctor {
+    const char *dsn;
+    outbox_conf *conf;
+    outbox_conn *conn;
+    outbox_doctor_options options;
+    outbox_finding_fn fn;
+    void *user;
+    int stopped;  /* the callback has seen enough */
+    int no_schema; /* what needs the tables is not asked */
+    int readonly; /* nor what needs to write */
+};
+
+/* What a check found. In its texts %s stands for the subject, %d for the number, %t for the number as a duration, and %c
+ * for the count. */
+struct found {
+    const char *subject; /* NULL: "" */
+    const char *command; /* NULL: the check's */
+    int64_t number, count;
+};
+
+struct check {
+    const char *name;
+    outbox_severity severity;
+    const char *question; /* what is asked, for when it could not be */
+    int tables;           /* it needs the outbox's tables */
+    int probe;            /* enum outbox_probe: each row is a finding. -1: look does it */
+    int (*look)(struct doctor *d, const struct check *c, outbox_error **err);
+    const char *says;
+    const char *meaning, *advice; /* or NULL */
+    const char *command;          /* with {names} of tables; or NULL */
+};
+
+/* Tells of a finding; OUTBOX_ERR_NOMEM, or OUTBOX_NONE when nobody wants to hear more. */
+int outbox_doctor__tell(struct doctor *d, const struct check *c, const struct found *found, outbox_error **err);
+/* Tells of an error as a finding of its name, and frees it. */
+int outbox_doctor__tell_error(struct doctor *d, outbox_error *why, outbox_error **err);
+
+/* Asks the dialect for the subject of its first row, "" when that is not asked or there is none; free it. */
+int outbox_doctor__ask(struct doctor *d, outbox_conn *conn, enum outbox_probe probe, char **subject, outbox_error **err);
+const char *outbox_doctor__probe(const outbox_conn *conn, enum outbox_probe probe);
+
+int outbox_doctor__library(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__manager(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__driver(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__server(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__dialect(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__schema(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__isolation(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__clock(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__skew(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__wake(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__no_wake(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__poll(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__pooler(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__readonly(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__locked(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__rights(struct doctor *d, const struct check *c, outbox_error **err);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The doctor's call, where no database is needed: what it refuses, and that no connection is a finding. */
+#include <stdio.h>
+#include <string.h>
+
+#include "lib-test.h"
+
+struct seen_findings {
+    int count, stop_at;
+    char name[64];
+    outbox_severity severity;
+};
+
+static int take(void *user, const outbox_finding *f)
+{
+    struct seen_findings *s = user;
+
+    s->count++;
+    snprintf(s->name, sizeof s->name, "%s", f->name);
+    s->severity = f->severity;
+    CHECK(f->size == sizeof *f && f->text != NULL && f->text[0] != '\0', "%s says nothing", f->name);
+    CHECK(strstr(f->text, "s3cr3t") == NULL, "a password in: %s", f->text);
+    return s->count == s->stop_at;
+}
+
+static void refused(const char *dsn, const outbox_doctor_options *options, outbox_finding_fn fn, const char *name)
+{
+    struct seen_findings seen = {0};
+    outbox_error *err = NULL;
+
+    CHECK_INT(outbox_diagnose(dsn, NULL, options, fn, &seen, &err), OUTBOX_ERR_INVALID);
+    CHECK_STR(outbox_error_name(err), name);
+    CHECK_INT(seen.count, 0);
+    outbox_error_free(err);
+}
+
+static void found(const char *dsn, const char *name)
+{
+    struct seen_findings seen = {0};
+    outbox_error *err = NULL;
+
+    CHECK_INT(outbox_diagnose(dsn, NULL, NULL, take, &seen, &err), OUTBOX_OK);
+    CHECK_STR(seen.name, name);
+    CHECK_INT(seen.severity, OUTBOX_FAILURE);
+    CHECK_INT(seen.count, 1);
+    outbox_error_free(err);
+}
+
+int main(void)
+{
+    outbox_doctor_options options = OUTBOX_DOCTOR_OPTIONS_INIT;
+
+    tap_begin("what is refused");
+    refused(NULL, NULL, take, "doctor.incomplete");
+    refused("", NULL, take, "doctor.incomplete");
+    refused("x", NULL, NULL, "doctor.incomplete");
+    options.roles = 8;
+    refused("x", &options, take, "doctor.bad_value");
+    options.roles = 0;
+    options.patience_us = -1;
+    refused("x", &options, take, "doctor.bad_value");
+    options.size = 0;
+    refused("x", &options, take, "doctor.incomplete");
+    tap_end();
+
+    tap_begin("no connection is a finding");
+    found("no_such_dsn", "database.no_dsn");
+    found("Driver={None such};PWD=s3cr3t", "database.no_driver");
+    found("postgresql://u:s3cr3t@h/d", "conn.url");
+    found("sqlite:/no/such/folder/x.db", "database.file");
+    tap_end();
+    return tap_finish();
+}

@@ -38,3 +38,30 @@ outboxmodule_LTLIBRARIES += %D%/outbox-publisher-redis.la
 %C%_outbox_publisher_redis_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_redis_la_LIBADD = lib/liboutbox.la $(REDIS_LIBS)
 endif
+
+# What modules with a connection a call share, compiled into each.
+EXTRA_DIST += %D%/flight.h %D%/nats_link.h
+
+if WITH_LIBNATS
+outboxmodule_LTLIBRARIES += %D%/outbox-publisher-nats.la
+%C%_outbox_publisher_nats_la_SOURCES = %D%/nats.c %D%/nats_link.c %D%/flight.c %D%/sigpipe.c
+%C%_outbox_publisher_nats_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNATS_CFLAGS)
+%C%_outbox_publisher_nats_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+%C%_outbox_publisher_nats_la_LIBADD = lib/liboutbox.la $(LIBNATS_LIBS) $(JANSSON_LIBS)
+endif
+
+if WITH_LIBCURL
+outboxmodule_LTLIBRARIES += %D%/outbox-publisher-http.la
+%C%_outbox_publisher_http_la_SOURCES = %D%/http.c %D%/flight.c %D%/sigpipe.c
+%C%_outbox_publisher_http_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBCURL_CFLAGS)
+%C%_outbox_publisher_http_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+%C%_outbox_publisher_http_la_LIBADD = lib/liboutbox.la $(LIBCURL_LIBS)
+endif
+
+if WITH_LIBMOSQUITTO
+outboxmodule_LTLIBRARIES += %D%/outbox-publisher-mqtt.la
+%C%_outbox_publisher_mqtt_la_SOURCES = %D%/mqtt.c %D%/flight.c %D%/sigpipe.c
+%C%_outbox_publisher_mqtt_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBMOSQUITTO_CFLAGS)
+%C%_outbox_publisher_mqtt_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+%C%_outbox_publisher_mqtt_la_LIBADD = lib/liboutbox.la $(LIBMOSQUITTO_LIBS)
+endif

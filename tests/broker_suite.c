@@ -290,17 +290,22 @@ struct assault {
     const char *topic;
     void (*act)(struct broker *b);
     int done;
+    long seen;
     pthread_t thread;
 };
 
-/* At the first message, whatever else the consumer would find: it may never catch up with the publisher. */
+/* Some are acknowledged by then, however slowly the publisher runs. */
+#define UNDER_WAY 200
+
+/* As soon as some messages are there, whatever else the consumer would find: it may never catch up with the publisher. */
 static void hit(void *user, const struct taken *t)
 {
     struct assault *a = user;
 
     (void)t;
-    if (!a->done)
-        a->act(a->b);
+    if (++a->seen < UNDER_WAY || a->done)
+        return;
+    a->act(a->b);
     a->done = 1;
 }
 
@@ -310,7 +315,7 @@ static void *assault_run(void *user)
     struct assault *a = user;
     int there;
 
-    WAIT_FOR((a->b->kind->consume(a->b, a->topic, hit, a), a->done), there);
+    WAIT_FOR((a->seen = 0, a->b->kind->consume(a->b, a->topic, hit, a), a->done), there);
     CHECK(there, "nothing came");
     return NULL;
 }
@@ -379,8 +384,8 @@ static void test_hanging(struct broker *b)
     parcel_send(&p, 1000, 1000, 300);
     CHECK_INT(parcel_count(&p, FATE_PUBLISHED), 1000);
     CHECK_INT(parcel_count(&p, FATE_REJECT) + parcel_count(&p, FATE_RETRY), 0);
-    /* Connecting hangs now, too. */
-    parcel_send(&p, 2000, 1000, 300);
+    /* Connecting hangs now, too. (The same messages: no relay would send those behind them now.) */
+    parcel_send(&p, 1000, 1000, 300);
     CHECK_INT(parcel_count(&p, FATE_PUBLISHED), 1000);
     broker_resume(b);
     check_all_there(b, &p, "hanging");

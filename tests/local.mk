@@ -120,6 +120,19 @@ publisher_tests += %D%/publishers/redis
 %C%_publishers_redis_CPPFLAGS = $(AM_CPPFLAGS) $(REDIS_CFLAGS)
 %C%_publishers_redis_LDADD = $(LDADD) $(REDIS_LIBS)
 endif
+if WITH_LIBNATS
+publisher_tests += %D%/publishers/nats
+%C%_publishers_nats_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNATS_CFLAGS)
+%C%_publishers_nats_LDADD = $(LDADD) $(LIBNATS_LIBS)
+endif
+if WITH_LIBMOSQUITTO
+publisher_tests += %D%/publishers/mqtt
+%C%_publishers_mqtt_CPPFLAGS = $(AM_CPPFLAGS) $(LIBMOSQUITTO_CFLAGS)
+%C%_publishers_mqtt_LDADD = $(LDADD) $(LIBMOSQUITTO_LIBS)
+endif
+if WITH_LIBCURL
+publisher_tests += %D%/publishers/http %D%/publishers/http_answers
+endif
 
 script_tests = \
 	%D%/conformance/documents \
@@ -235,6 +248,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
+EXTRA_DIST += %D%/publishers/http_server.py
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/versions %D%/with-firebird %D%/with-galera \
 	%D%/with-hosts %D%/with-mariadb %D%/with-odbc %D%/with-postgres %D%/with-standby \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries

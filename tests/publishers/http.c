@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The publisher for HTTP with a real server (http_server.py), which keeps what it got in a file. */
+#include "broker.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int start(struct broker *b)
+{
+    char port[8], tls_port[8], script[300];
+    const char *source = getenv("OUTBOX_SRCDIR");
+
+    if (b->port == 0) {
+        b->port = broker_port();
+        b->tls_port = broker_port();
+        if (broker_certificates(b) != 0)
+            return -1;
+    }
+    snprintf(port, sizeof port, "%d", b->port);
+    snprintf(tls_port, sizeof tls_port, "%d", b->tls_port);
+    snprintf(script, sizeof script, "%s/tests/publishers/http_server.py", source != NULL ? source : ".");
+    return broker_run(b, (const char *const[]){ "python3", script, port, tls_port, NULL });
+}
+
+static int wait(struct broker *b)
+{
+    return broker_wait_port(b->port) == 0 && broker_wait_port(b->tls_port) == 0 ? 0 : -1;
+}
+
+static void set_file(outbox_conf *conf, const char *key, const struct broker *b, const char *name)
+{
+    char path[200];
+
+    snprintf(path, sizeof path, "%s/%s", b->directory, name);
+    CHECK_INT(outbox_conf_set(conf, key, path, NULL), OUTBOX_OK);
+}
+
+static void url(struct broker *b, enum broker_way way, char *text, size_t size, outbox_conf *conf)
+{
+    int tls = way == BROKER_BY_TLS || way == BROKER_WRONG_NAME || way == BROKER_WRONG_CA;
+
+    snprintf(text, size, "%s://outbox:%s@%s:%d/t/{topic}", tls ? "https" : "http",
+             way == BROKER_WRONG_PASSWORD ? "s3cr3t" : "pa%3Ass%40word",
+             way == BROKER_WRONG_NAME ? "127.0.0.1" : tls ? "localhost" : "127.0.0.1", tls ? b->tls_port : b->port);
+    CHECK_INT(outbox_conf_set(conf, "http.connections", "64", NULL), OUTBOX_OK);
+    if (!tls)
+        return;
+    set_file(conf, "http.tls.ca_file", b, way == BROKER_WRONG_CA ? "other-ca.pem" : "ca.pem");
+    set_file(conf, "http.tls.cert_file", b, "client.pem");
+    set_file(conf, "http.tls.key_file", b, "client.key");
+}
+
+/* A request by hand; 1 when the answer is a 200. */
+static int ask(const struct broker *b, const char *path)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)b->port),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char text[300];
+    ssize_t n = -1;
+
+    snprintf(text, sizeof text, "POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", path);
+    if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0 && write(fd, text, strlen(text)) > 0)
+        n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return strncmp(text, "HTTP/1.1 200", 12) == 0;
+}
+
+static int make(struct broker *b, const char *topic, int broken)
+{
+    char path[200];
+
+    snprintf(path, sizeof path, "/%s/%s", broken ? "refuse" : "make", topic);
+    return ask(b, path) ? 0 : -1;
+}
+
+#define LINES 64
+
+/* A record of the file: lines point into text. */
+struct record {
+    char *lines[LINES];
+    size_t count, size;
+    char *body;
+};
+
+static char *read_line(FILE *file)
+{
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n = getline(&line, &room, file);
+
+    if (n > 0 && line[n - 1] == '\n') {
+        line[n - 1] = '\0';
+        return line;
+    }
+    free(line);
+    return NULL;
+}
+
+static void record_free(struct record *r)
+{
+    while (r->count > 0)
+        free(r->lines[--r->count]);
+    free(r->body);
+    r->body = NULL;
+}
+
+/* 0 at the end, also at that of a record that is being written. */
+static int record_read(FILE *file, struct record *r)
+{
+    char *line;
+
+    memset(r, 0, sizeof *r);
+    while ((line = read_line(file)) != NULL && line[0] != '\0' && r->count < LINES)
+        r->lines[r->count++] = line;
+    free(line);
+    line = line != NULL ? read_line(file) : NULL;
+    if (line == NULL)
+        return 0;
+    r->size = strtoul(line, NULL, 10);
+    free(line);
+    r->body = malloc(r->size + 1);
+    return r->body != NULL && fread(r->body, 1, r->size + 1, file) == r->size + 1 && r->body[r->size] == '\n';
+}
+
+static void hand_over(struct record *r, broker_take *take, void *user)
+{
+    struct taken taken = { .payload = r->body, .size = r->size };
+
+    for (size_t i = 1; i < r->count; i++) {
+        char *value = strstr(r->lines[i], ": ");
+
+        if (value == NULL)
+            continue;
+        *value = '\0';
+        taken_add(&taken, r->lines[i], value + 2);
+    }
+    take(user, &taken);
+}
+
+/* Where the records of a topic begin: behind the last time when it was emptied. */
+static long beginning(FILE *file, const char *topic)
+{
+    struct record r;
+    char made[200];
+    long from = 0;
+
+    snprintf(made, sizeof made, "/make/%s", topic);
+    while (record_read(file, &r)) {
+        if (r.count > 0 && strcmp(r.lines[0], made) == 0)
+            from = ftell(file);
+        record_free(&r);
+    }
+    record_free(&r);
+    return from;
+}
+
+static long consume(struct broker *b, const char *topic, broker_take *take, void *user)
+{
+    char path[200];
+    struct record r;
+    FILE *file;
+    long n = 0;
+
+    snprintf(path, sizeof path, "%s/requests", b->directory);
+    file = fopen(path, "r");
+    if (file == NULL)
+        return -1;
+    fseek(file, beginning(file, topic), SEEK_SET);
+    snprintf(path, sizeof path, "/t/%s", topic);
+    while (record_read(file, &r)) {
+        if (r.count > 0 && strcmp(r.lines[0], path) == 0) {
+            hand_over(&r, take, user);
+            n++;
+        }
+        record_free(&r);
+    }
+    record_free(&r);
+    fclose(file);
+    return n;
+}
+
+static const struct broker_kind kind = {
+    .name = "http",
+    .program = "python3",
+    .flags = BROKER_TLS | BROKER_PASSWORD | BROKER_DURABLE | BROKER_IDS,
+    .cloudevents = "ce-",
+    .limit = "http.max_message",
+    .start = start,
+    .wait = wait,
+    .url = url,
+    .make = make,
+    .consume = consume,
+};
+
+int main(int argc, char **argv)
+{
+    return broker_main(&kind, argc, argv);
+}

@@ -115,6 +115,13 @@ test_programs += $(unit_tests)
 endif
 
 check_PROGRAMS += $(test_programs)
+
+# A cluster for the tests of the publisher for Kafka.
+if WITH_RDKAFKA
+check_PROGRAMS += %D%/kafka_mock
+%C%_kafka_mock_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
+%C%_kafka_mock_LDADD = $(RDKAFKA_LIBS)
+endif
 TESTS += $(test_programs) $(script_tests)
 
 # Helpers that tests and benchmarks share, such as a TAP printer. Sources and headers here.
@@ -191,6 +198,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
+	%D%/with-kafka %D%/with-rabbitmq \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh

@@ -86,7 +86,7 @@
       "key: messages of one topic and key are delivered in order; none: a failing message holds nothing back.")         \
     X(ORDERING_DEAD, "ordering.dead", CHOICE, "block", 0, 0, "block|continue",                                          \
       "Whether a dead message holds back the later ones of its key until it is redriven or discarded.")                 \
-    X(TOPIC_MAP, "topic.map", TEXT, "", 0, 4096, NULL,                                                                  \
+    X(TOPIC_MAP, "topic.map", TEXT, "", 0, 2000, NULL,                                                                  \
       "Names that brokers get for topics: FROM=TO, separated by commas; the first that fits counts, others stay as they " \
       "are. FROM may end in \"*\"; TO may have {topic}, {rest} (what the \"*\" stood for), {key} and {type}.")        \
     X(CLOUDEVENTS, "cloudevents", CHOICE, "off", 0, 0, "off|binary|structured",                                         \

@@ -41,6 +41,7 @@ static int open_alone(struct world *w, const char *brokers)
     rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof(why));
     rd_kafka_conf_set(conf, "enable.idempotence", "true", why, sizeof(why));
     rd_kafka_conf_set(conf, "partitioner", "murmur2_random", why, sizeof(why));
+    rd_kafka_conf_set(conf, "socket.nagle.disable", "true", why, sizeof(why));
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     rd_kafka_conf_set_opaque(conf, w);
     w->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));

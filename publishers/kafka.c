@@ -117,13 +117,22 @@ static enum meaning meaning_of(rd_kafka_resp_err_t err)
     return FOR_NOW;
 }
 
-/* It failed, but was not refused. A message that never left may go again as if nothing had been. */
+/* Nothing more is sent. */
+static void give_up(struct call *c, const char *why, const char *more)
+{
+    if (!c->stopped)
+        snprintf(c->stop_why, sizeof(c->stop_why), "%s%s", why, more);
+    c->stopped = 1;
+}
+
+/* It failed, but was not refused. What never left has no answer when nothing is sent any more: the call says why. */
 static void answer_lost(struct call *c, size_t index, int maybe_sent, const char *why)
 {
+    c->progress[index] = NOT_SENT;
     if (maybe_sent)
         answer(c, index, OUTBOX_UNKNOWN, why);
-    else
-        answer(c, index, c->stopped || c->link->down_since != 0 ? OUTBOX_UNAVAILABLE : OUTBOX_RETRY, why);
+    else if (!c->stopped)
+        answer(c, index, OUTBOX_RETRY, why);
 }
 
 static void answer_failure(struct call *c, size_t index, const rd_kafka_message_t *m)
@@ -144,6 +153,8 @@ static void answer_failure(struct call *c, size_t index, const rd_kafka_message_
         answer(c, index, OUTBOX_REJECT, why);
         return;
     default:
+        if (m->err == RD_KAFKA_RESP_ERR__FATAL)
+            give_up(c, "the producer failed: ", c->link->why);
         snprintf(why, sizeof(why), "%s (%s)%s%s", words, rd_kafka_err2name(m->err), c->stopped ? ": " : "",
                  c->stopped ? c->stop_why : "");
         answer_lost(c, index, rd_kafka_message_status(m) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED, why);
@@ -179,6 +190,20 @@ static int is_topic(const char *name)
     size_t size = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
 
     return size > 0 && size <= 249 && name[size] == '\0' && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+/* What Kafka cannot take; NULL when it may. */
+static const char *misfit(const struct link *link)
+{
+    int64_t most = outbox_target_number(link->kafka->target, "max_message");
+    size_t size;
+
+    outbox_envelope_payload(link->envelope, &size);
+    if (most > 0 && size > (size_t)most)
+        return "too large: the payload is larger than kafka.max_message";
+    if (!is_topic(outbox_envelope_topic(link->envelope)))
+        return "its topic is none for Kafka, which takes up to 249 letters, digits, \".\", \"_\" and \"-\": see topic.map";
+    return NULL;
 }
 
 static rd_kafka_topic_t *topic_of(struct link *link, const char *name)
@@ -239,7 +264,7 @@ static void answer_refused(struct call *c, size_t index, rd_kafka_resp_err_t err
     if (meaning_of(err) == FOR_GOOD)
         answer(c, index, OUTBOX_REJECT, why);
     else
-        answer(c, index, c->link->fatal ? OUTBOX_UNAVAILABLE : OUTBOX_RETRY, why);
+        answer(c, index, OUTBOX_RETRY, why);
 }
 
 static void send_one(struct call *c, const outbox_record *r, size_t index)
@@ -252,9 +277,9 @@ static void send_one(struct call *c, const outbox_record *r, size_t index)
         answer(c, index, rc == OUTBOX_ERR_INVALID ? OUTBOX_REJECT : OUTBOX_RETRY, why);
         return;
     }
-    if (!is_topic(outbox_envelope_topic(c->link->envelope))) {
-        answer(c, index, OUTBOX_REJECT,
-               "its topic is none for Kafka, which takes up to 249 letters, digits, \".\", \"_\" and \"-\": see topic.map");
+    why = misfit(c->link);
+    if (why != NULL) {
+        answer(c, index, OUTBOX_REJECT, why);
         return;
     }
     err = produce(c->link, r, index);
@@ -278,11 +303,10 @@ static void send_ready(struct call *c)
 
 /* ---- waiting ---- */
 
-/* Nothing more is sent; what is under way is answered with how far it came. */
+/* What is under way is answered with how far it came. */
 static void stop(struct call *c, const char *why, const char *more)
 {
-    c->stopped = 1;
-    snprintf(c->stop_why, sizeof(c->stop_why), "%s%s", why, more);
+    give_up(c, why, more);
     rd_kafka_purge(c->link->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 }
 
@@ -331,13 +355,12 @@ static void send_doubtful(struct call *c)
     c->singly = 0;
 }
 
-/* Whatever has no answer gets one, so that the relay need not keep the delivery; those behind one of their key that
- * failed have theirs. */
+/* What a purged producer still says nothing of may be on its way. */
 static void answer_rest(struct call *c)
 {
     for (size_t i = 0; i < c->count; i++)
-        if (c->progress[i] != ANSWERED)
-            answer_lost(c, i, c->progress[i] == SENT, c->stop_why);
+        if (c->progress[i] == SENT)
+            answer_lost(c, i, 1, c->stop_why);
 }
 
 static void send_all(struct call *c)
@@ -488,7 +511,8 @@ static int kafka_publish(void *self, outbox_delivery *d, outbox_error **err)
     send_all(&c);
     call_leave(k, &c);
     link_leave(k, c.link, !c.stopped && !c.link->fatal);
-    return OUTBOX_OK;
+    return c.stopped ? outbox_error_format(err, OUTBOX_ERR_LOST, "publisher.kafka", "%s: %s",
+                                           outbox_target_shown(k->target), c.stop_why) : OUTBOX_OK;
 }
 
 static void kafka_cancel(void *self, outbox_delivery *d)

@@ -9,6 +9,8 @@
 const outbox_setting kafka_settings[] = {
     { "sasl.username", OUTBOX_SETTING_TEXT, "", 0, 1024, NULL, "User; empty: that of the URL." },
     { "password", OUTBOX_SETTING_SECRET, "", 0, 4096, NULL, "Password of the user." },
+    { "max_message", OUTBOX_SETTING_SIZE, "0", 0, INT64_C(1) << 30, NULL,
+      "Largest payload: larger ones are rejected without being sent; 0: kafka.message.max.bytes alone decides." },
     { "connect_timeout", OUTBOX_SETTING_DURATION, "5s", 100000, INT64_C(3600000000), NULL,
       "How long messages wait while no broker can be reached, before they are given back to the relay." },
     OUTBOX_SETTINGS_TLS,
@@ -127,6 +129,8 @@ int kafka_configure(rd_kafka_conf_t *conf, const outbox_target *t, outbox_error 
          * hold the others of a batch. */
         { "message.timeout.ms", "60000" },
         { "reconnect.backoff.max.ms", "2000" },
+        /* A batch is sent at once, and its last, short segment must not wait for an acknowledgement of TCP's. */
+        { "socket.nagle.disable", "true" },
         { "log.connection.close", "false" },
     };
     size_t count = 0;

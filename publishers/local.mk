@@ -41,6 +41,7 @@ outboxmodule_LTLIBRARIES += %D%/outbox-publisher-amqp.la
 %C%_outbox_publisher_amqp_la_CPPFLAGS = $(AM_CPPFLAGS) $(RABBITMQ_CFLAGS)
 %C%_outbox_publisher_amqp_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_amqp_la_LIBADD = lib/liboutbox.la $(RABBITMQ_LIBS)
+endif
 
 if WITH_REDIS
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-redis.la

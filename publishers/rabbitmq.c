@@ -78,13 +78,11 @@ static void answer(struct rabbitmq_call *c, size_t index, outbox_verdict verdict
     outbox_delivery_answer(c->delivery, index, verdict, -1, why);
 }
 
-/* Of what was not answered when nothing more can be. */
+/* Of what was sent and not answered when nothing more can be; the rest has no answer, and the call says why. */
 static void answer_lost(struct rabbitmq_call *c, size_t index)
 {
-    char progress = c->progress[index];
-
-    if (progress != ANSWERED)
-        answer(c, index, progress == NOT_SENT ? OUTBOX_UNAVAILABLE : OUTBOX_UNKNOWN, c->link->why);
+    if (c->progress[index] != ANSWERED && c->progress[index] != NOT_SENT)
+        answer(c, index, OUTBOX_UNKNOWN, c->link->why);
 }
 
 static void stop(struct rabbitmq_call *c, const char *what, int status)
@@ -247,7 +245,7 @@ static const char *misfit(const struct rabbitmq *r, const outbox_envelope *e, co
 
     outbox_envelope_payload(e, &size);
     if (size > (size_t)outbox_target_number(r->target, "max_message"))
-        return "too large: larger than amqp.max_message";
+        return "too large: the payload is larger than amqp.max_message";
     if (strlen(routing_key) > SHORT_MAX)
         return "its routing key has more than 255 bytes";
     if ((type != NULL && strlen(type) > SHORT_MAX) || (content_type != NULL && strlen(content_type) > SHORT_MAX))
@@ -467,30 +465,36 @@ static void call_leave(struct rabbitmq *r, struct rabbitmq_call *c)
     pthread_mutex_unlock(&r->lock);
 }
 
-static void run(struct rabbitmq *r, struct rabbitmq_call *c)
+static int run(struct rabbitmq *r, struct rabbitmq_call *c, outbox_error **err)
 {
+    int rc = OUTBOX_OK;
+
     call_enter(r, c);
     if (!rabbitmq_link_connect(c->link) || !rabbitmq_link_channel(c->link) || atomic_load(&c->cancelled))
         stop(c, NULL, 0);
     c->first = c->link->tag + 1;
     send_all(c);
     call_leave(r, c);
-    if (c->stopped)
+    if (c->stopped) {
         rabbitmq_link_drop(c->link);
+        rc = outbox_error_format(err, OUTBOX_ERR_LOST, "publisher.amqp", "%s: %s", outbox_target_shown(r->target),
+                                 c->link->why);
+    }
     link_leave(r, c->link);
+    return rc;
 }
 
 static int rabbitmq_publish(void *self, outbox_delivery *d, outbox_error **err)
 {
     struct rabbitmq *r = self;
     struct rabbitmq_call c = { .delivery = d, .count = outbox_delivery_count(d) };
-    int rc = OUTBOX_OK;
+    int rc;
 
     c.progress = calloc(c.count, 1);
     c.order = calloc(c.count, sizeof(*c.order));
     c.link = c.progress != NULL && c.order != NULL ? link_take(r, err) : NULL;
     if (c.link != NULL)
-        run(r, &c);
+        rc = run(r, &c, err);
     else
         rc = outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.amqp", "out of memory");
     free(c.order);

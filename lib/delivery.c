@@ -187,11 +187,14 @@ static struct queue *queue_new(const outbox_delivery *d)
     for (i = d->count; i-- > 0;) {
         int64_t next = outbox_keys__first(&last, d->items[i]->key_hash);
 
+        if (d->answers[i].done)
+            continue;
         q->follower[i] = next < 0 ? 0 : (size_t)next;
         outbox_keys__add(&last, d->items[i]->key_hash, (int64_t)i);
     }
     for (i = 0; i < d->count; i++)
-        if (d->items[i]->key_hash == 0 || outbox_keys__first(&last, d->items[i]->key_hash) == (int64_t)i)
+        if (!d->answers[i].done &&
+            (d->items[i]->key_hash == 0 || outbox_keys__first(&last, d->items[i]->key_hash) == (int64_t)i))
             q->ready[q->to++] = i;
     outbox_keys__free(&last);
     return q;
@@ -230,7 +233,7 @@ const outbox_record *outbox_delivery_ready(outbox_delivery *d, size_t *index)
         d->moved = monotonic_us();
         if (d->answers[i].done)
             continue;
-        if (d->unavailable) {
+        if (d->unavailable || key_failed(d, i)) {
             note_done(d, i, 0);
             queue_follow(d, i, 0);
             continue;

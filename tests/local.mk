@@ -6,6 +6,7 @@
 #   conformance/  programs and scripts that print TAP and get a private PostgreSQL and the
 #                 ODBC drivers, and a MariaDB where run-test says so: every driver, every publisher
 #   fault/        the same, which kill and restart their server
+#   publishers/   programs that print TAP, and start the broker's server themselves
 #   soak/         the same, only run with OUTBOX_TEST_LONG=1
 #   fuzz/         one program a parser, which replays its corpus (see tests/fuzz/fuzz.h)
 #   *             here: scripts that print TAP and look at what was built or installed
@@ -16,9 +17,12 @@ unit_tests = \
 	%D%/unit/arena \
 	%D%/unit/backoff \
 	%D%/unit/base64 \
+	%D%/unit/broker_url \
 	%D%/unit/buffer \
 	%D%/unit/conf \
+	%D%/unit/delivery \
 	%D%/unit/drivers \
+	%D%/unit/envelope \
 	%D%/unit/error \
 	%D%/unit/json \
 	%D%/unit/json_parse \
@@ -30,8 +34,10 @@ unit_tests = \
 	%D%/unit/publisher \
 	%D%/unit/secrets \
 	%D%/unit/sqltext \
+	%D%/unit/target \
 	%D%/unit/text \
 	%D%/unit/timetext \
+	%D%/unit/topic_map \
 	%D%/unit/uuid
 
 plain_tests = \
@@ -77,6 +83,7 @@ soak_tests = \
 
 fuzz_tests = \
 	%D%/fuzz/base64 \
+	%D%/fuzz/broker_url \
 	%D%/fuzz/conf \
 	%D%/fuzz/connection \
 	%D%/fuzz/exec_answer \
@@ -96,6 +103,14 @@ fuzz_tests += %D%/fuzz/config
 %C%_fuzz_config_LDADD = $(LDADD) $(TOOLS_LIBS)
 endif
 
+# Each against a real server of its broker, where its publisher is built.
+publisher_tests =
+if WITH_REDIS
+publisher_tests += %D%/publishers/redis
+%C%_publishers_redis_CPPFLAGS = $(AM_CPPFLAGS) $(REDIS_CFLAGS)
+%C%_publishers_redis_LDADD = $(LDADD) $(REDIS_LIBS)
+endif
+
 script_tests = \
 	%D%/conformance/documents \
 	%D%/conformance/hostile_lines \
@@ -109,7 +124,7 @@ script_tests = \
 	%D%/listed-files \
 	%D%/models.sh
 
-test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(fuzz_tests)
+test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(fuzz_tests) $(publisher_tests)
 if WITH_CRITERION_TESTS
 test_programs += $(unit_tests)
 endif
@@ -127,6 +142,9 @@ TESTS += $(test_programs) $(script_tests)
 # Helpers that tests and benchmarks share, such as a TAP printer. Sources and headers here.
 check_LTLIBRARIES += %D%/libtesting.la
 %C%_libtesting_la_SOURCES = \
+	%D%/broker.c %D%/broker.h \
+	%D%/broker_parcel.c \
+	%D%/broker_suite.c \
 	%D%/db.c %D%/db.h \
 	%D%/e2e.h \
 	%D%/e2e_chaos.c \

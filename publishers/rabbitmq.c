@@ -60,7 +60,7 @@ static const outbox_setting settings[] = {
     { "auth", OUTBOX_SETTING_CHOICE, "plain", 0, 0, "plain|external",
       "How to log in: by user and password, or by the client's certificate." },
     { "password", OUTBOX_SETTING_SECRET, "", 0, 4096, NULL, "Password of the user." },
-    { "max_message", OUTBOX_SETTING_SIZE, "128MiB", 1024, INT64_C(512) << 20, NULL,
+    { "max_message", OUTBOX_SETTING_SIZE, "128MiB", 1, INT64_C(512) << 20, NULL,
       "Largest payload that the server takes (its max_message_size): larger ones are rejected without being sent." },
     { "connect_timeout", OUTBOX_SETTING_DURATION, "5s", 100000, INT64_C(3600000000), NULL,
       "How long a host may take to accept a connection, and then each step of the login." },

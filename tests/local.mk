@@ -110,6 +110,21 @@ publisher_tests += %D%/publishers/redis
 %C%_publishers_redis_CPPFLAGS = $(AM_CPPFLAGS) $(REDIS_CFLAGS)
 %C%_publishers_redis_LDADD = $(LDADD) $(REDIS_LIBS)
 endif
+if WITH_RDKAFKA
+publisher_tests += %D%/publishers/kafka %D%/publishers/kafka_faults
+kafka_cluster = %D%/kafka_cluster.c %D%/kafka_cluster.h
+%C%_publishers_kafka_SOURCES = $(kafka_cluster) %D%/publishers/kafka.c
+%C%_publishers_kafka_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
+%C%_publishers_kafka_LDADD = $(LDADD) $(RDKAFKA_LIBS)
+%C%_publishers_kafka_faults_SOURCES = $(kafka_cluster) %D%/publishers/kafka_faults.c
+%C%_publishers_kafka_faults_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
+%C%_publishers_kafka_faults_LDADD = $(LDADD) $(RDKAFKA_LIBS)
+endif
+if WITH_RABBITMQ
+publisher_tests += %D%/publishers/rabbitmq
+%C%_publishers_rabbitmq_CPPFLAGS = $(AM_CPPFLAGS) $(RABBITMQ_CFLAGS)
+%C%_publishers_rabbitmq_LDADD = $(LDADD) $(RABBITMQ_LIBS)
+endif
 
 script_tests = \
 	%D%/conformance/documents \
@@ -216,7 +231,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
-	%D%/with-kafka %D%/with-rabbitmq \
+	%D%/rabbitmq-server %D%/with-kafka %D%/with-rabbitmq \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The publisher for RabbitMQ with a real server, read back by a consumer on librabbitmq. */
+#include "broker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <amqp.h>
+#include <amqp_framing.h>
+#include <amqp_tcp_socket.h>
+
+#define PASSWORD "pa:ss@word"
+
+/* Of Erlang's own, beside those of the broker. */
+struct own {
+    int distribution, names;
+};
+
+static int start(struct broker *b)
+{
+    static struct own own;
+    static char numbers[4][8], script[300];
+    const char *source = getenv("OUTBOX_SRCDIR");
+    char here[200];
+
+    if (b->port == 0) {
+        b->port = broker_port();
+        b->tls_port = broker_port();
+        own.distribution = broker_port();
+        own.names = broker_port();
+        if (broker_certificates(b) != 0)
+            return -1;
+    }
+    snprintf(script, sizeof script, "%s/tests/rabbitmq-server", source != NULL ? source : getcwd(here, sizeof here));
+    snprintf(numbers[0], sizeof numbers[0], "%d", b->port);
+    snprintf(numbers[1], sizeof numbers[1], "%d", b->tls_port);
+    snprintf(numbers[2], sizeof numbers[2], "%d", own.distribution);
+    snprintf(numbers[3], sizeof numbers[3], "%d", own.names);
+    return broker_run(b, (const char *const[]){ script, b->directory, numbers[0], numbers[1], numbers[2], numbers[3], NULL });
+}
+
+/* An own connection with a channel; NULL: none. */
+static amqp_connection_state_t reach(const struct broker *b)
+{
+    amqp_connection_state_t conn = amqp_new_connection();
+    amqp_socket_t *socket = amqp_tcp_socket_new(conn);
+
+    if (amqp_socket_open(socket, "127.0.0.1", b->port) == AMQP_STATUS_OK &&
+        amqp_login(conn, "/", 0, 131072, 0, AMQP_SASL_METHOD_PLAIN, "outbox", PASSWORD).reply_type == AMQP_RESPONSE_NORMAL &&
+        amqp_channel_open(conn, 1) != NULL)
+        return conn;
+    amqp_destroy_connection(conn);
+    return NULL;
+}
+
+static int answers(const struct broker *b)
+{
+    amqp_connection_state_t conn = reach(b);
+
+    if (conn != NULL)
+        amqp_destroy_connection(conn);
+    return conn != NULL;
+}
+
+static int wait(struct broker *b)
+{
+    int there;
+
+    WAIT_FOR(answers(b), there);
+    return there ? 0 : -1;
+}
+
+static void set_file(outbox_conf *conf, const char *key, const struct broker *b, const char *name)
+{
+    char path[200];
+
+    snprintf(path, sizeof path, "%s/%s", b->directory, name);
+    CHECK_INT(outbox_conf_set(conf, key, path, NULL), OUTBOX_OK);
+}
+
+static void url(struct broker *b, enum broker_way way, char *text, size_t size, outbox_conf *conf)
+{
+    int tls = way == BROKER_BY_TLS || way == BROKER_WRONG_NAME || way == BROKER_WRONG_CA;
+
+    if (way == BROKER_WRONG_PASSWORD)
+        snprintf(text, size, "amqp://outbox:s3cr3t@127.0.0.1:%d", b->port);
+    else
+        snprintf(text, size, "%s://outbox:pa%%3Ass%%40word@%s:%d", tls ? "amqps" : "amqp",
+                 way == BROKER_WRONG_NAME ? "127.0.0.1" : tls ? "localhost" : "127.0.0.1", tls ? b->tls_port : b->port);
+    if (!tls)
+        return;
+    set_file(conf, "amqp.tls.ca_file", b, way == BROKER_WRONG_CA ? "other-ca.pem" : "ca.pem");
+    set_file(conf, "amqp.tls.cert_file", b, "client.pem");
+    set_file(conf, "amqp.tls.key_file", b, "client.key");
+}
+
+/* A queue that is durable; a broken topic has none. */
+static int make(struct broker *b, const char *topic, int broken)
+{
+    amqp_connection_state_t conn = reach(b);
+    int good;
+
+    if (conn == NULL)
+        return -1;
+    amqp_queue_delete(conn, 1, amqp_cstring_bytes(topic), 0, 0);
+    if (!broken)
+        amqp_queue_declare(conn, 1, amqp_cstring_bytes(topic), 0, 1, 0, 0, amqp_empty_table);
+    good = amqp_get_rpc_reply(conn).reply_type == AMQP_RESPONSE_NORMAL;
+    amqp_destroy_connection(conn);
+    return good ? 0 : -1;
+}
+
+/* Texts of a message end with no NUL: copies that do. */
+struct copies {
+    char *texts[2 * TAKEN_METAS + 4];
+    size_t count;
+};
+
+static const char *copy(struct copies *copies, amqp_bytes_t bytes)
+{
+    char *text = malloc(bytes.len + 1);
+
+    memcpy(text, bytes.bytes, bytes.len);
+    text[bytes.len] = '\0';
+    return copies->texts[copies->count++] = text;
+}
+
+static void hand_over(const amqp_message_t *m, broker_take *take, void *user)
+{
+    const amqp_basic_properties_t *p = &m->properties;
+    struct taken taken = { .payload = m->body.bytes, .size = m->body.len };
+    struct copies copies = {0};
+
+    CHECK((p->_flags & AMQP_BASIC_DELIVERY_MODE_FLAG) != 0 && p->delivery_mode == 2, "it is not persistent");
+    if (p->_flags & AMQP_BASIC_MESSAGE_ID_FLAG)
+        taken_add(&taken, "outbox-id", copy(&copies, p->message_id));
+    if (p->_flags & AMQP_BASIC_CONTENT_TYPE_FLAG)
+        taken_add(&taken, "content-type", copy(&copies, p->content_type));
+    if (p->_flags & AMQP_BASIC_TYPE_FLAG)
+        taken_add(&taken, "outbox-type", copy(&copies, p->type));
+    for (int i = 0; (p->_flags & AMQP_BASIC_HEADERS_FLAG) != 0 && i < p->headers.num_entries && i < TAKEN_METAS - 4; i++)
+        if (p->headers.entries[i].value.kind == AMQP_FIELD_KIND_UTF8) {
+            const char *name = copy(&copies, p->headers.entries[i].key);
+
+            taken_add(&taken, name, copy(&copies, p->headers.entries[i].value.value.bytes));
+        }
+    take(user, &taken);
+    while (copies.count > 0)
+        free(copies.texts[--copies.count]);
+}
+
+/* Acknowledges nothing: when the connection goes, all is there again, in order. What is there is counted first. */
+static long consume(struct broker *b, const char *topic, broker_take *take, void *user)
+{
+    amqp_connection_state_t conn = reach(b);
+    amqp_queue_declare_ok_t *queue =
+        conn != NULL ? amqp_queue_declare(conn, 1, amqp_cstring_bytes(topic), 1, 0, 0, 0, amqp_empty_table) : NULL;
+    long n = 0, count = queue != NULL ? (long)queue->message_count : -1;
+    amqp_envelope_t envelope;
+
+    if (count > 0 && amqp_basic_consume(conn, 1, amqp_cstring_bytes(topic), amqp_empty_bytes, 0, 0, 0, amqp_empty_table) == NULL)
+        count = -1;
+    for (; n < count; n++) {
+        amqp_maybe_release_buffers(conn);
+        if (amqp_consume_message(conn, &envelope, NULL, 0).reply_type != AMQP_RESPONSE_NORMAL)
+            break;
+        hand_over(&envelope.message, take, user);
+        amqp_destroy_envelope(&envelope);
+    }
+    if (conn != NULL)
+        amqp_destroy_connection(conn);
+    return n == count ? n : -1;
+}
+
+static const struct broker_kind kind = {
+    .name = "rabbitmq",
+    .program = "rabbitmq-server",
+    .flags = BROKER_TLS | BROKER_PASSWORD | BROKER_DURABLE,
+    .cloudevents = "cloudEvents:",
+    .limit = "amqp.max_message",
+    .start = start,
+    .wait = wait,
+    .url = url,
+    .make = make,
+    .consume = consume,
+};
+
+int main(int argc, char **argv)
+{
+    return broker_main(&kind, argc, argv);
+}

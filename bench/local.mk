@@ -50,3 +50,10 @@ bench: $(bench_programs)
 	for b in $(bench_programs); do \
 	  $(srcdir)/tests/with-postgres "./$$b" || exit 1; \
 	done
+
+# Each publisher beside the smallest program on the same client library, against the same server.
+bench-publishers: $(publisher_tests)
+	@for t in $(publisher_tests); do \
+	  $(srcdir)/tests/run-test "./$$t" --bench || exit 1; \
+	done
+.PHONY: bench-publishers

@@ -340,7 +340,7 @@ function look_for_gaps(i,    k, j, found) {
     if (item_kind[i] != "function" && item_kind[i] != "callback")
         return
     for (k = 1; k <= arguments[i]; k++) {
-        found = 0
+        found = argument_name[i, k] == "" # "..."
         for (j = 1; j <= item_params[i]; j++)
             if (item_param[i, j] == argument_name[i, k])
                 found = j

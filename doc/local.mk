@@ -12,11 +12,16 @@ dist_man_MANS += \
 	%D%/outbox.7 \
 	%D%/outbox_errors.7
 
+# One for each publisher that is a module.
+dist_man_MANS += \
+	%D%/outbox_redis.7
+
 dist_doc_DATA = \
 	%D%/drivers.md \
 	%D%/json.md \
 	%D%/performance.md \
-	%D%/permissions.md
+	%D%/permissions.md \
+	%D%/publishers.md
 
 # Formal models, which tests/models.sh checks.
 EXTRA_DIST += \
@@ -48,6 +53,7 @@ library_pages = \
 	%D%/outbox_conn.3 \
 	%D%/outbox_consumer.3 \
 	%D%/outbox_delivery.3 \
+	%D%/outbox_envelope.3 \
 	%D%/outbox_error.3 \
 	%D%/outbox_json.3 \
 	%D%/outbox_message.3 \
@@ -55,7 +61,9 @@ library_pages = \
 	%D%/outbox_publisher.3 \
 	%D%/outbox_record.3 \
 	%D%/outbox_relay.3 \
+	%D%/outbox_sys_publisher.3 \
 	%D%/outbox_sys_wake.3 \
+	%D%/outbox_target.3 \
 	%D%/outbox_types.3 \
 	%D%/outbox_version.3
 dist_man_MANS += $(library_pages)

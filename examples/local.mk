@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The smallest correct programs. They are not built here but by tests/installed.sh, with
-# nothing but pkg-config's flags against an installed library, as a user would. Only the
-# one that the demonstration runs is built, too.
+# nothing but pkg-config's flags against an installed library, as a user would. Only those
+# that the demonstration and tests/publishers/scheme run are built, too.
 
 example_sources = \
 	%D%/borrowed.c \
@@ -9,6 +9,7 @@ example_sources = \
 	%D%/first.c \
 	%D%/pull.c \
 	%D%/relay.c \
+	%D%/scheme.c \
 	%D%/shop.c
 EXTRA_DIST += $(example_sources) %D%/demo.sh
 
@@ -18,3 +19,6 @@ example_DATA = $(example_sources)
 noinst_PROGRAMS = %D%/shop
 %C%_shop_SOURCES = %D%/shop.c
 %C%_shop_LDADD = lib/liboutbox.la $(ODBC_LIBS)
+noinst_PROGRAMS += %D%/scheme
+%C%_scheme_SOURCES = %D%/scheme.c
+%C%_scheme_LDADD = lib/liboutbox.la

@@ -218,15 +218,26 @@ static void queue_follow(outbox_delivery *d, size_t index, int published)
             note_done(d, i, 0);
 }
 
+/* Without memory nothing of this delivery goes now: it costs no message anything. */
+static struct queue *queue_of(outbox_delivery *d)
+{
+    size_t i;
+
+    if (d->queue == NULL)
+        d->queue = queue_new(d);
+    for (i = 0; d->queue == NULL && i < d->count; i++)
+        if (!d->answers[i].done)
+            note_done(d, i, 0);
+    return d->queue;
+}
+
 const outbox_record *outbox_delivery_ready(outbox_delivery *d, size_t *index)
 {
     const outbox_record *record = NULL;
     struct queue *q;
 
     pthread_mutex_lock(&d->lock);
-    if (d->queue == NULL)
-        d->queue = queue_new(d);
-    q = d->queue;
+    q = queue_of(d);
     while (q != NULL && record == NULL && q->from < q->to && !d->warned) {
         size_t i = q->ready[q->from++];
 

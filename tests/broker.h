@@ -34,12 +34,19 @@ struct taken {
 };
 typedef void broker_take(void *user, const struct taken *taken);
 
+struct parcel;
+
 struct broker {
     const struct broker_kind *kind;
     char directory[64]; /* for its files; removed at the end */
     pid_t pid;
     int port, tls_port;
     void *own; /* of the kind */
+};
+
+struct broker_test {
+    const char *name;
+    void (*run)(struct broker *b);
 };
 
 struct broker_kind {
@@ -58,8 +65,16 @@ struct broker_kind {
     int (*make)(struct broker *b, const char *topic, int broken);
     /* Hands over all that a topic has, from its beginning, in order. How many, or -1. */
     long (*consume)(struct broker *b, const char *topic, broker_take *take, void *user);
+    /* For comparison: sends the same messages by the client library alone, as fast as a small program can, with so many
+     * on their way at once, each acknowledged as the publisher wants it. 0, or -1. NULL: nothing to compare with. */
+    int (*baseline)(struct broker *b, const char *topic, const struct parcel *p, size_t window);
+    const struct broker_test *tests; /* what only this one can; ends with one without a name; NULL: none */
 };
 
+/* The message's texts, for a baseline. */
+const outbox_record *parcel_record(const struct parcel *p, size_t index);
+
+/* argv[1]: a part of the names of the tests to run; or "--bench": the publisher beside the baseline, no verdict. */
 int broker_main(const struct broker_kind *kind, int argc, char **argv);
 
 /* ---- For kinds ---- */
@@ -79,6 +94,10 @@ void taken_add(struct taken *taken, const char *name, const char *value);
 const char *taken_meta(const struct taken *taken, const char *name);
 
 /* ---- The suite's parts ---- */
+
+void broker_bench(struct broker *b);
+/* A publisher for a parcel; key, a setting, may be NULL. 0, or -1. */
+int broker_open(struct parcel *p, struct broker *b, enum broker_way way, const char *key, const char *value);
 
 void broker_kill(struct broker *b);
 int broker_restart(struct broker *b);
@@ -102,6 +121,7 @@ void parcel_free(struct parcel *p);
 int parcel_send(struct parcel *p, size_t from, size_t n, long timeout_ms);
 /* Sends all in deliveries of n, again in order what was not published, as long as somebody is patient. 1: all are. */
 int parcel_send_all(struct parcel *p, size_t n);
+/* How many have that verdict; 0: none. */
 size_t parcel_count(const struct parcel *p, int fate);
 
 /* Compares what a topic has with messages 0 … count - 1 of parcel_make(): each byte, each header, the order of each key. */

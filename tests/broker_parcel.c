@@ -92,6 +92,11 @@ void parcel_free(struct parcel *p)
     memset(p, 0, sizeof *p);
 }
 
+const outbox_record *parcel_record(const struct parcel *p, size_t index)
+{
+    return &p->items[index].record;
+}
+
 /* What a relay's watch does: tells the publisher when the time is over. */
 struct watch {
     outbox_delivery *delivery;

@@ -137,7 +137,8 @@ script_tests = \
 	%D%/exported-symbols \
 	%D%/installed.sh \
 	%D%/listed-files \
-	%D%/models.sh
+	%D%/models.sh \
+	%D%/publishers/scheme
 
 test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(fuzz_tests) $(publisher_tests)
 if WITH_CRITERION_TESTS
@@ -158,6 +159,7 @@ TESTS += $(test_programs) $(script_tests)
 check_LTLIBRARIES += %D%/libtesting.la
 %C%_libtesting_la_SOURCES = \
 	%D%/broker.c %D%/broker.h \
+	%D%/broker_bench.c \
 	%D%/broker_parcel.c \
 	%D%/broker_suite.c \
 	%D%/db.c %D%/db.h \

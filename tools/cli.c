@@ -262,6 +262,19 @@ int cli_number(const struct cli *cli, const char *what, const char *text, long l
     return CLI_OK;
 }
 
+/* Whether a setting of a publisher is one that nobody should read in the list of processes, not even at first. */
+static bool is_secret(const char *key, size_t size)
+{
+    static const char *const ends[] = { "password", "token", "secret" };
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        size_t length = strlen(ends[i]);
+        if (size >= length && strncmp(key + size - length, ends[i], length) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* --set KEY=VALUE */
 static int apply_set(const struct cli *cli, const char *text, outbox_conf *conf)
 {
@@ -272,6 +285,9 @@ static int apply_set(const struct cli *cli, const char *text, outbox_conf *conf)
 
     if (equals == NULL)
         return cli_usage(cli, "--set takes KEY=VALUE, such as relay.workers=4, and not \"%s\"", text);
+    if (is_secret(text, (size_t)(equals - text)))
+        return cli_usage(cli, "%.*s is a secret: set %.*s_file, or put it into the file that --config names",
+                         (int)(equals - text), text, (int)(equals - text), text);
     key = strndup(text, (size_t)(equals - text));
     if (key == NULL)
         return cli_fail(cli, "out of memory");

@@ -38,7 +38,7 @@ static const struct cli_option options[OPT__COUNT] = {
     [OPT_DSN] = { "dsn", 'd', "DSN",
                   "The database: a DSN's name, an ODBC connection string, or sqlite:PATH. Default: $OUTBOX_DSN." },
     [OPT_PUBLISHER] = { "publisher", 'p', "URL",
-                        "Where messages go: null:, stdout:, file:PATH or exec:COMMAND." },
+                        "Where messages go: null:, stdout:, file:PATH, exec:COMMAND, or a broker's URL." },
     [OPT_SET] = { "set", 's', "KEY=VALUE", "Changes a setting; can be repeated. See 'outboxctl settings'." },
     [OPT_CONFIG] = { "config", 'c', "FILE", "Reads dsn, publisher and settings from the section [outbox] of a file; "
                                             "what the command line says counts more." },
@@ -297,6 +297,16 @@ static int hide_secrets(struct cli *cli)
     return status;
 }
 
+/* scheme://user:password@… */
+static bool has_password(const char *url)
+{
+    const char *user = strstr(url, "://");
+    size_t size = user != NULL ? strcspn(user + 3, "/?#") : 0;
+    const char *at = size > 0 ? memchr(user + 3, '@', size) : NULL;
+
+    return at != NULL && memchr(user + 3, ':', (size_t)(at - user - 3)) != NULL && strncmp(url, "exec:", 5) != 0;
+}
+
 static int open_all(struct daemon *d)
 {
     const char *dsn = cli_value(&d->cli, OPT_DSN), *publisher = cli_value(&d->cli, OPT_PUBLISHER);
@@ -305,6 +315,9 @@ static int open_all(struct daemon *d)
 
     if (status != CLI_OK)
         return status;
+    if (publisher != NULL && has_password(publisher))
+        return cli_usage(&d->cli, "a publisher's password does not belong on the command line: put the URL into the file that "
+                                  "--config names, or the password into a file or the environment");
     if (dsn == NULL)
         dsn = d->settings.dsn != NULL ? d->settings.dsn : getenv("OUTBOX_DSN");
     if (publisher == NULL)
@@ -317,7 +330,7 @@ static int open_all(struct daemon *d)
     rc = outbox_publisher_open(publisher, d->settings.conf, &d->publisher, &err);
     if (rc != OUTBOX_OK) {
         log_error(d, err);
-        return rc == OUTBOX_ERR_INVALID || rc == OUTBOX_ERR_UNSUPPORTED ? CLI_USAGE : CLI_FAILED;
+        return rc == OUTBOX_ERR_INVALID || rc == OUTBOX_ERR_UNSUPPORTED || rc == OUTBOX_ERR_CONF ? CLI_USAGE : CLI_FAILED;
     }
     if (outbox_relay_new(dsn, d->settings.conf, d->publisher, NULL, &d->relay, &err) != OUTBOX_OK)
         return log_error(d, err);

@@ -141,6 +141,240 @@ static long consume(struct broker *b, const char *topic, broker_take *take, void
     return n;
 }
 
+/* ---- A small program that does the same ---- */
+
+#define FIELDS 40
+
+static int append(redisContext *c, const char *topic, const outbox_record *r)
+{
+    const char *argv[FIELDS] = { "XADD", topic, "*", "payload", NULL, "outbox-id", outbox_record_id(r), "content-type",
+                                 outbox_record_content_type(r), "outbox-type", outbox_record_message_type(r),
+                                 "outbox-created-at", "2026-01-01T00:00:00.000000Z", "outbox-token", "3:7",
+                                 "outbox-attempt", "1" };
+    size_t sizes[FIELDS], count, n = 17;
+    const outbox_header *headers = outbox_record_headers(r, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        argv[n++] = headers[i].name;
+        argv[n++] = headers[i].value;
+    }
+    if (outbox_record_partition_key(r) != NULL) {
+        argv[n++] = "outbox-key";
+        argv[n++] = outbox_record_partition_key(r);
+    }
+    for (size_t i = 0; i < n; i++)
+        sizes[i] = argv[i] != NULL ? strlen(argv[i]) : 0;
+    argv[4] = outbox_record_payload(r, &sizes[4]);
+    return redisAppendCommandArgv(c, (int)n, argv, sizes);
+}
+
+static int baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window)
+{
+    redisContext *c = reach(b);
+    size_t sent = 0, acked = 0;
+    int good = c != NULL;
+
+    while (good && acked < p->count) {
+        void *reply = NULL;
+
+        while (sent < p->count && sent - acked < window)
+            good &= append(c, topic, parcel_record(p, sent++)) == REDIS_OK;
+        for (size_t i = 0; good && i < window / 2 && acked < sent; i++, acked++) {
+            good = redisGetReply(c, &reply) == REDIS_OK && ((redisReply *)reply)->type == REDIS_REPLY_STRING;
+            freeReplyObject(reply);
+        }
+    }
+    if (c != NULL)
+        redisFree(c);
+    return good ? 0 : -1;
+}
+
+/* ---- What only Redis does ---- */
+
+/* One command of one word each; 1 when the server agrees. */
+static int tell(const struct broker *b, const char *command)
+{
+    redisContext *c = reach(b);
+    redisReply *reply = c != NULL ? redisCommand(c, command) : NULL;
+    int good = reply != NULL && reply->type != REDIS_REPLY_ERROR;
+
+    CHECK(good, "%s: %s", command, reply != NULL ? reply->str : "not connected");
+    freeReplyObject(reply);
+    if (c != NULL)
+        redisFree(c);
+    return good;
+}
+
+static long length_of(const struct broker *b, const char *topic)
+{
+    redisContext *c = reach(b);
+    redisReply *reply = c != NULL ? redisCommand(c, "XLEN %s", topic) : NULL;
+    long n = reply != NULL && reply->type == REDIS_REPLY_INTEGER ? (long)reply->integer : -1;
+
+    freeReplyObject(reply);
+    if (c != NULL)
+        redisFree(c);
+    return n;
+}
+
+static int prepare(struct parcel *p, struct broker *b, const char *topic, size_t count, const char *key, const char *value)
+{
+    memset(p, 0, sizeof *p);
+    return CHECK_INT(make(b, topic, 0), 0) && parcel_make(p, topic, 0, count, 5) == 0 &&
+           broker_open(p, b, BROKER_PLAIN, key, value) == 0;
+}
+
+/* The server takes nothing, says so, and takes everything later. */
+static void takes_nothing(struct broker *b, const char *begin, const char *end, const char *says)
+{
+    struct parcel p;
+
+    REQUIRE(prepare(&p, b, "nothing", 500, NULL, NULL), "not prepared");
+    parcel_send(&p, 0, 100, 60000);
+    CHECK_INT(parcel_count(&p, OUTBOX_PUBLISHED), 100);
+    if (tell(b, begin)) {
+        parcel_send(&p, 100, 400, 60000);
+        CHECK_INT(parcel_count(&p, OUTBOX_PUBLISHED), 100);
+        CHECK(parcel_count(&p, OUTBOX_UNAVAILABLE) > 0, "nothing is unavailable");
+        CHECK_INT(parcel_count(&p, OUTBOX_REJECT) + parcel_count(&p, OUTBOX_UNKNOWN), 0);
+        CHECK(strncmp(p.why, says, strlen(says)) == 0, "%s", p.why);
+    }
+    tell(b, end);
+    CHECK(parcel_send_all(&p, 100), "%s", p.why);
+    CHECK_INT(length_of(b, "nothing"), 500);
+    parcel_free(&p);
+}
+
+static void test_out_of_memory(struct broker *b)
+{
+    takes_nothing(b, "CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", "OOM ");
+}
+
+static void test_readonly(struct broker *b)
+{
+    takes_nothing(b, "REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "READONLY ");
+}
+
+static void test_user(struct broker *b)
+{
+    struct parcel p = {0};
+    outbox_conf *conf = NULL;
+    char text[100], path[200];
+
+    REQUIRE(tell(b, "ACL SETUSER writer on >wr1te ~allowed +xadd") && make(b, "allowed", 0) == 0 &&
+            broker_write(b, "writer.password", "wr1te\n") == 0 && parcel_make(&p, "allowed", 0, 100, 0) == 0 &&
+            outbox_conf_new(&conf, NULL) == OUTBOX_OK, "not prepared");
+    snprintf(path, sizeof path, "%s/writer.password", b->directory);
+    CHECK_INT(outbox_conf_set(conf, "redis.password_file", path, NULL), OUTBOX_OK);
+    /* The first host is not there. */
+    snprintf(text, sizeof text, "redis://writer@127.0.0.1:1,127.0.0.1:%d", b->port);
+    CHECK(outbox_publisher_open(text, conf, &p.publisher, &p.err) == OUTBOX_OK, "%s", outbox_error_message(p.err));
+    outbox_conf_free(conf);
+    if (p.publisher != NULL) {
+        parcel_send(&p, 0, 100, 60000);
+        CHECK(parcel_count(&p, OUTBOX_PUBLISHED) == 100, "%s", p.why);
+    }
+    CHECK_INT(length_of(b, "allowed"), 100);
+    tell(b, "ACL SETUSER writer resetkeys ~other");
+    parcel_send(&p, 0, 100, 60000);
+    CHECK_INT(parcel_count(&p, OUTBOX_REJECT), 100);
+    CHECK(strncmp(p.why, "NOPERM ", 7) == 0, "%s", p.why);
+    tell(b, "ACL DELUSER writer");
+    parcel_free(&p);
+}
+
+static void test_channel(struct broker *b)
+{
+    struct parcel p;
+    redisContext *c = reach(b);
+
+    REQUIRE(c != NULL && prepare(&p, b, "channel", 100, "redis.mode", "pubsub"), "not prepared");
+    freeReplyObject(redisCommand(c, "SUBSCRIBE channel"));
+    parcel_send(&p, 0, 100, 60000);
+    CHECK_INT(parcel_count(&p, OUTBOX_PUBLISHED), 100);
+    for (size_t i = 0; i < 100; i++) {
+        redisReply *reply = NULL;
+        size_t n = 0;
+        int known = 0;
+
+        if (redisGetReply(c, (void **)&reply) == REDIS_OK)
+            for (; n < 100 && !known; n++) {
+                size_t size;
+                const void *payload = outbox_record_payload(parcel_record(&p, n), &size);
+
+                known = size == reply->element[2]->len && memcmp(payload, reply->element[2]->str, size) == 0;
+            }
+        CHECK(known, "message %zu is none that was sent", i);
+        freeReplyObject(reply);
+    }
+    redisFree(c);
+    parcel_free(&p);
+}
+
+/* What was sent before is found to be there; what is not there, and cannot be any more, is rejected. */
+static void test_own_ids(struct broker *b)
+{
+    struct parcel p;
+    struct ledger l;
+
+    REQUIRE(prepare(&p, b, "ids", 100, "redis.stream_id", "seq"), "not prepared");
+    for (size_t i = 0; i < 100; i++)
+        CHECK_INT(i != 50 ? parcel_send(&p, i, 1, 60000) : 0, 0);
+    CHECK_INT(parcel_count(&p, OUTBOX_PUBLISHED), 99);
+    for (int again = 0; again < 2; again++) {
+        parcel_send(&p, 0, 100, 60000);
+        CHECK_INT(parcel_count(&p, OUTBOX_REJECT), 1);
+        CHECK(strstr(p.why, "redis.stream_id") != NULL, "%s", p.why);
+    }
+    ledger_read(&l, b, "ids", 100, 5);
+    CHECK_INT(l.distinct, 99);
+    CHECK_INT(l.repeated, 0);
+    CHECK(!l.has[50], "it is there");
+    ledger_free(&l);
+    parcel_free(&p);
+}
+
+static void test_length(struct broker *b)
+{
+    struct parcel p;
+    long length;
+
+    REQUIRE(prepare(&p, b, "short", 2000, "redis.stream_maxlen", "100"), "not prepared");
+    parcel_send(&p, 0, 2000, 60000);
+    CHECK_INT(parcel_count(&p, OUTBOX_PUBLISHED), 2000);
+    length = length_of(b, "short");
+    CHECK(length >= 100 && length < 400, "%ld entries", length);
+    parcel_free(&p);
+}
+
+/* Nobody cancels it: it gives the connection up by itself. */
+static void test_silence(struct broker *b)
+{
+    struct parcel p;
+
+    REQUIRE(prepare(&p, b, "silent", 200, "redis.reply_timeout", "200ms"), "not prepared");
+    parcel_send(&p, 0, 100, 60000);
+    broker_pause(b);
+    parcel_send(&p, 100, 100, 60000);
+    broker_resume(b);
+    CHECK_INT(parcel_count(&p, OUTBOX_PUBLISHED), 100);
+    CHECK(parcel_count(&p, OUTBOX_UNKNOWN) > 0, "nothing is unknown");
+    CHECK(strstr(p.why, "redis.reply_timeout") != NULL, "%s", p.why);
+    CHECK(parcel_send_all(&p, 100), "%s", p.why);
+    parcel_free(&p);
+}
+
+static const struct broker_test tests[] = {
+    { "the server is out of memory", test_out_of_memory },
+    { "the server is a replica", test_readonly },
+    { "a user with few rights, on the second host", test_user },
+    { "a channel", test_channel },
+    { "ids of entries that tell what is there", test_own_ids },
+    { "a stream that is kept short", test_length },
+    { "a server that is silent", test_silence },
+    { NULL, NULL },
+};
+
 static const struct broker_kind kind = {
     .name = "redis",
     .program = "redis-server",
@@ -152,6 +386,8 @@ static const struct broker_kind kind = {
     .url = url,
     .make = make,
     .consume = consume,
+    .baseline = baseline,
+    .tests = tests,
 };
 
 int main(int argc, char **argv)

@@ -179,7 +179,7 @@ OUTBOX_API const outbox_header *outbox_target_extra(const outbox_target *t, size
  *
  * @param[in] t       a target
  * @param[in] level   how much it matters
- * @param[in] format  as printf() takes it; control characters of the result become question marks
+ * @param[in] format  as printf() takes it; the line gets no control characters. Since 0.1.
  */
 OUTBOX_API void outbox_target_log(const outbox_target *t, outbox_log_level level, const char *format, ...);
 

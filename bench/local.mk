@@ -3,8 +3,8 @@
 
 bench_programs = \
 	%D%/flat
-EXTRA_PROGRAMS += $(bench_programs) %D%/wake %D%/kafka %D%/rabbitmq
-CLEANFILES += $(bench_programs) %D%/wake %D%/kafka %D%/rabbitmq
+EXTRA_PROGRAMS += $(bench_programs) %D%/wake
+CLEANFILES += $(bench_programs) %D%/wake
 
 # Its writers use libpq.
 if WITH_LIBPQ
@@ -20,30 +20,6 @@ endif
 	%D%/wake_latency.c
 %C%_wake_CPPFLAGS = $(AM_CPPFLAGS) $(LIBPQ_CFLAGS)
 %C%_wake_LDADD = $(LDADD) $(LIBPQ_LIBS) -lm
-
-# Publishers, each beside a minimal program on the same client library.
-broker_benches =
-if WITH_RDKAFKA
-broker_benches += %D%/kafka
-endif
-if WITH_RABBITMQ
-broker_benches += %D%/rabbitmq
-endif
-publish_bench = %D%/bench.c %D%/bench.h %D%/publish.c %D%/publish.h
-%C%_kafka_SOURCES = $(publish_bench) %D%/kafka.c
-%C%_kafka_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
-%C%_kafka_LDADD = $(LDADD) $(RDKAFKA_LIBS)
-%C%_rabbitmq_SOURCES = $(publish_bench) %D%/rabbitmq.c
-%C%_rabbitmq_CPPFLAGS = $(AM_CPPFLAGS) $(RABBITMQ_CFLAGS)
-%C%_rabbitmq_LDADD = $(LDADD) $(RABBITMQ_LIBS)
-
-.PHONY: bench-brokers
-bench-brokers: $(broker_benches) $(check_PROGRAMS)
-	@OUTBOX_MODULE_PATH='$(abs_top_builddir)/publishers/.libs'; OUTBOX_BUILDDIR='$(abs_top_builddir)'; \
-	export OUTBOX_MODULE_PATH OUTBOX_BUILDDIR; \
-	for b in $(broker_benches); do \
-	  $(srcdir)/tests/with-$${b##*/} "./$$b" || exit 1; \
-	done
 
 bench: $(bench_programs)
 	@OUTBOX_MODULE_PATH='$(abs_top_builddir)/drivers/.libs'; export OUTBOX_MODULE_PATH; \

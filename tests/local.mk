@@ -111,14 +111,14 @@ publisher_tests += %D%/publishers/redis
 %C%_publishers_redis_LDADD = $(LDADD) $(REDIS_LIBS)
 endif
 if WITH_RDKAFKA
-publisher_tests += %D%/publishers/kafka %D%/publishers/kafka_faults
-kafka_cluster = %D%/kafka_cluster.c %D%/kafka_cluster.h
-%C%_publishers_kafka_SOURCES = $(kafka_cluster) %D%/publishers/kafka.c
+publisher_tests += %D%/publishers/kafka
+%C%_publishers_kafka_SOURCES = \
+	%D%/publishers/kafka.c \
+	%D%/publishers/kafka.h \
+	%D%/publishers/kafka_cluster.c \
+	%D%/publishers/kafka_faults.c
 %C%_publishers_kafka_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
 %C%_publishers_kafka_LDADD = $(LDADD) $(RDKAFKA_LIBS)
-%C%_publishers_kafka_faults_SOURCES = $(kafka_cluster) %D%/publishers/kafka_faults.c
-%C%_publishers_kafka_faults_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
-%C%_publishers_kafka_faults_LDADD = $(LDADD) $(RDKAFKA_LIBS)
 endif
 if WITH_RABBITMQ
 publisher_tests += %D%/publishers/rabbitmq
@@ -149,9 +149,9 @@ check_PROGRAMS += $(test_programs)
 
 # A cluster for the tests of the publisher for Kafka.
 if WITH_RDKAFKA
-check_PROGRAMS += %D%/kafka_mock
-%C%_kafka_mock_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
-%C%_kafka_mock_LDADD = $(RDKAFKA_LIBS)
+check_PROGRAMS += %D%/publishers/kafka_mock
+%C%_publishers_kafka_mock_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
+%C%_publishers_kafka_mock_LDADD = $(RDKAFKA_LIBS)
 endif
 TESTS += $(test_programs) $(script_tests)
 
@@ -233,7 +233,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/with-mariadb %D%/with-odbc %D%/with-postgres \
-	%D%/rabbitmq-server %D%/with-kafka %D%/with-rabbitmq \
+	%D%/publishers/rabbitmq-server \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The publisher for Kafka with librdkafka's mock of a cluster in a process of its own, read back by a consumer. */
 #include "broker.h"
-#include "kafka_cluster.h"
+#include "kafka.h"
 
 static const struct broker_kind kind = {
     .name = "kafka",
@@ -12,6 +12,8 @@ static const struct broker_kind kind = {
     .url = kafka_url,
     .make = kafka_make,
     .consume = kafka_consume,
+    .baseline = kafka_baseline,
+    .tests = kafka_faults,
 };
 
 int main(int argc, char **argv)

@@ -4,7 +4,7 @@
  * for one message, clusters that go and come back, and where a key goes.
  */
 #include "broker.h"
-#include "kafka_cluster.h"
+#include "kafka.h"
 
 #include "batch_internal.h"
 #include "delivery.h"
@@ -19,33 +19,12 @@
 
 enum { PRODUCE = 0 };
 
-static const struct broker_kind kind = {
-    .name = "kafka", .cloudevents = "ce_", .start = kafka_start, .wait = kafka_wait, .url = kafka_url,
-    .make = kafka_make, .consume = kafka_consume,
-};
-
-/* Opens the publisher for a parcel; setting and value may be NULL. */
-static int open_for(struct parcel *p, struct broker *b, const char *setting, const char *value)
-{
-    outbox_conf *conf = NULL;
-    char url[300];
-    int rc;
-
-    outbox_conf_new(&conf, NULL);
-    kafka_url(b, BROKER_PLAIN, url, sizeof url, conf);
-    if (setting != NULL)
-        CHECK_INT(outbox_conf_set(conf, setting, value, NULL), OUTBOX_OK);
-    rc = outbox_publisher_open(url, conf, &p->publisher, &p->err);
-    outbox_conf_free(conf);
-    return CHECK(rc == OUTBOX_OK, "%s", outbox_error_message(p->err)) ? 0 : -1;
-}
-
 static int prepare(struct parcel *p, struct broker *b, const char *topic, size_t count, int keys, const char *setting,
                    const char *value)
 {
     memset(p, 0, sizeof *p);
     return kafka_make(b, topic, 0) == 0 && parcel_make(p, topic, 0, count, keys) == 0 &&
-           open_for(p, b, setting, value) == 0;
+           broker_open(p, b, BROKER_PLAIN, setting, value) == 0;
 }
 
 static void check_there(struct broker *b, struct parcel *p, const char *topic, int keys, long want, long repeated)
@@ -168,6 +147,7 @@ struct helper {
     const char *topic;
     const char *first, *then; /* what the cluster is told, as soon as messages are there */
     pthread_t thread;
+    long seen; /* messages that were there then */
 };
 
 static void count_one(void *user, const struct taken *t)
@@ -183,6 +163,7 @@ static void *help(void *user)
     int there;
 
     WAIT_FOR((n = 0, kafka_consume(h->b, h->topic, count_one, &n) > 0), there);
+    h->seen = n;
     if (there)
         kafka_tell(h->b, "%s", h->first);
     if (there && h->then != NULL)
@@ -190,17 +171,18 @@ static void *help(void *user)
     return NULL;
 }
 
-/* A cluster that crashes and comes back with what it had: the producer goes on where it was, and nothing comes twice. */
+/* A cluster that crashes and comes back with what it had: the producer goes on by itself, and nobody hears of it. */
 static void test_comes_back(struct broker *b)
 {
     struct helper h = { .b = b, .topic = "back", .first = "down -1", .then = "up -1" };
     struct parcel p;
 
-    REQUIRE(prepare(&p, b, "back", 20000, 29, "kafka.connect_timeout", "60s"), "not prepared");
-    REQUIRE_INT(kafka_tell(b, "rtt -1 10"), 0);
+    REQUIRE(prepare(&p, b, "back", 5000, 29, "kafka.connect_timeout", "60s"), "not prepared");
+    REQUIRE_INT(kafka_tell(b, "slow %d 150 20", PRODUCE), 0);
     pthread_create(&h.thread, NULL, help, &h);
     CHECK_INT(parcel_send(&p, 0, p.count, 120000), DELIVERY_DONE);
     pthread_join(h.thread, NULL);
+    CHECK(h.seen > 0 && h.seen < (long)p.count, "%ld messages were there", h.seen);
     CHECK_INT(parcel_count(&p, FATE_PUBLISHED), p.count);
     check_there(b, &p, "back", 29, (long)p.count, -1);
     parcel_free(&p);
@@ -213,8 +195,8 @@ static void test_stays_away(struct broker *b)
     struct parcel p;
     struct ledger l;
 
-    REQUIRE(prepare(&p, b, "away", 20000, 29, NULL, NULL), "not prepared");
-    REQUIRE_INT(kafka_tell(b, "rtt -1 10"), 0);
+    REQUIRE(prepare(&p, b, "away", 5000, 29, NULL, NULL), "not prepared");
+    REQUIRE_INT(kafka_tell(b, "slow %d 150 20", PRODUCE), 0);
     pthread_create(&h.thread, NULL, help, &h);
     CHECK_INT(parcel_send(&p, 0, p.count, 120000), DELIVERY_UNAVAILABLE);
     pthread_join(h.thread, NULL);
@@ -312,8 +294,9 @@ static long keys_of_partition(const char *topic, int partition, int (*check)(con
 
 static int is_javas(const char *key, int partition)
 {
-    return CHECK(key != NULL && (int)((murmur2(key) & 0x7fffffffU) % 4) == partition, "key %s is in partition %d",
-                 key != NULL ? key : "(none)", partition);
+    /* Some of the messages have none. */
+    return key == NULL ||
+           CHECK((int)((murmur2(key) & 0x7fffffffU) % 4) == partition, "key %s is in partition %d", key, partition);
 }
 
 static int has_no_key(const char *key, int partition)
@@ -328,8 +311,8 @@ static void test_places(struct broker *b)
     long n = 0, used = 0;
 
     /* Known values, of Kafka's own tests. */
-    CHECK(murmur2("21") == 0xc5fefbb1U && murmur2("foobar") == 0xd0e38efcU, "murmur2 is wrong: %x, %x",
-          (unsigned)murmur2("21"), (unsigned)murmur2("foobar"));
+    CHECK_INT((int32_t)murmur2("21"), -973932308);
+    CHECK_INT((int32_t)murmur2("foobar"), -790332482);
     REQUIRE(prepare(&p, b, "keyed", 500, 97, NULL, NULL), "not prepared");
     CHECK_INT(parcel_send(&p, 0, 500, 60000), DELIVERY_DONE);
     for (int i = 0; i < 4; i++)
@@ -374,7 +357,7 @@ static void test_settings(struct broker *b)
     expect_refusal("kafka://127.0.0.1:1", "kafka.linger.ms", "fast", "linger.ms");
     expect_refusal("kafka://127.0.0.1:1", "kafka.sasl.password", "s3cr3t", "kafka.password");
     expect_refusal("kafka://127.0.0.1:1/topic", "kafka.linger.ms", "5", "path");
-    expect_refusal("kafkas://127.0.0.1:1", "kafka.tls.ca_file", "/nonexistent.pem", "nonexistent.pem");
+    expect_refusal("kafkas://127.0.0.1:1", "kafka.tls.ca_file", "/nonexistent.pem", "ssl.ca.location");
     expect_refusal("kafka://127.0.0.1:1", "kafka.max.in.flight", "100", "max.in.flight");
 }
 
@@ -401,7 +384,7 @@ static void expect_unreachable(const char *url, const char *ca, const char *says
 /* The mock knows neither SASL nor TLS; what refuses a server is on this side. */
 static void test_security(struct broker *b)
 {
-    struct broker tls = { .kind = &kind };
+    struct broker tls = { .kind = b->kind };
     char url[200], ca[120], other[120], port[8];
 
     snprintf(url, sizeof url, "kafka://outbox:s3cr3t@127.0.0.1:%d", b->port);
@@ -424,10 +407,7 @@ static void test_security(struct broker *b)
 
 /* ---- */
 
-static const struct {
-    const char *name;
-    void (*run)(struct broker *b);
-} tests[] = {
+const struct broker_test kafka_faults[] = {
     { "a batch that is refused", test_refused_batch },
     { "a message that is refused alone", test_refused_alone },
     { "errors that pass", test_passing_errors },
@@ -440,29 +420,5 @@ static const struct {
     { "where messages go", test_places },
     { "settings that are refused", test_settings },
     { "servers that are refused, and that refuse", test_security },
+    { NULL, NULL },
 };
-
-int main(int argc, char **argv)
-{
-    struct broker b = { .kind = &kind };
-    char command[100];
-
-    snprintf(b.directory, sizeof b.directory, "/tmp/outbox-broker-XXXXXX");
-    if (mkdtemp(b.directory) == NULL || kafka_start(&b) != 0 || kafka_wait(&b) != 0) {
-        printf("not ok - the cluster does not start; see %s/log\n", b.directory);
-        broker_kill(&b);
-        return 1;
-    }
-    for (size_t i = 0; i < COUNT_OF(tests); i++) {
-        if (argc > 1 && strstr(tests[i].name, argv[1]) == NULL)
-            continue;
-        tap_begin("kafka: %s", tests[i].name);
-        tests[i].run(&b);
-        tap_end();
-    }
-    broker_kill(&b);
-    snprintf(command, sizeof command, "rm -rf -- '%s'", b.directory);
-    if (system(command) != 0)
-        tap_note("could not remove %s", b.directory);
-    return tap_finish();
-}

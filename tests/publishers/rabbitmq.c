@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include <amqp.h>
 #include <amqp_framing.h>
@@ -32,7 +34,7 @@ static int start(struct broker *b)
         if (broker_certificates(b) != 0)
             return -1;
     }
-    snprintf(script, sizeof script, "%s/tests/rabbitmq-server", source != NULL ? source : getcwd(here, sizeof here));
+    snprintf(script, sizeof script, "%s/tests/publishers/rabbitmq-server", source != NULL ? source : getcwd(here, sizeof here));
     snprintf(numbers[0], sizeof numbers[0], "%d", b->port);
     snprintf(numbers[1], sizeof numbers[1], "%d", b->tls_port);
     snprintf(numbers[2], sizeof numbers[2], "%d", own.distribution);
@@ -173,6 +175,78 @@ static long consume(struct broker *b, const char *topic, broker_take *take, void
     return n == count ? n : -1;
 }
 
+/* ---- By the client library alone ---- */
+
+static amqp_bytes_t text(const char *s)
+{
+    return amqp_cstring_bytes(s);
+}
+
+static int publish_alone(amqp_connection_state_t conn, const char *topic, const outbox_record *r)
+{
+    const char *const fixed[][2] = { { "outbox-created-at", "2026-01-01T00:00:00.000020Z" },
+                                     { "outbox-token", "3:7" }, { "outbox-attempt", "1" } };
+    amqp_table_entry_t entries[TAKEN_METAS];
+    amqp_basic_properties_t p = { ._flags = AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_TYPE_FLAG |
+                                            AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_TIMESTAMP_FLAG |
+                                            AMQP_BASIC_HEADERS_FLAG,
+                                  .delivery_mode = 2, .timestamp = 1 };
+    size_t count, size;
+    const outbox_header *own = outbox_record_headers(r, &count);
+    const void *payload = outbox_record_payload(r, &size);
+
+    p.message_id = text(outbox_record_id(r));
+    p.type = text(outbox_record_message_type(r));
+    p.content_type = text(outbox_record_content_type(r));
+    for (size_t i = 0; i < count + COUNT_OF(fixed) && i < TAKEN_METAS; i++) {
+        entries[i].key = text(i < count ? own[i].name : fixed[i - count][0]);
+        entries[i].value.kind = AMQP_FIELD_KIND_UTF8;
+        entries[i].value.value.bytes = text(i < count ? own[i].value : fixed[i - count][1]);
+        p.headers.num_entries++;
+    }
+    p.headers.entries = entries;
+    return amqp_basic_publish(conn, 1, amqp_empty_bytes, text(topic), 1, 0, &p,
+                              (amqp_bytes_t){ size, (void *)(uintptr_t)payload });
+}
+
+/* Takes confirms: what is there, or until all are. 0: no more can be had. */
+static int take_confirms(amqp_connection_state_t conn, uint64_t *confirmed, uint64_t until)
+{
+    struct timeval none = { 0, 0 };
+    amqp_frame_t frame;
+
+    for (;;) {
+        int rc = amqp_simple_wait_frame_noblock(conn, &frame, *confirmed < until ? NULL : &none);
+
+        if (rc == AMQP_STATUS_TIMEOUT)
+            return 1;
+        if (rc != AMQP_STATUS_OK || frame.payload.method.id != AMQP_BASIC_ACK_METHOD)
+            return 0;
+        amqp_basic_ack_t *ack = frame.payload.method.decoded;
+        /* Single ones may come out of order; each counts one all the same. */
+        *confirmed = ack->multiple && ack->delivery_tag > *confirmed ? ack->delivery_tag : *confirmed + 1;
+        amqp_maybe_release_buffers(conn);
+    }
+}
+
+static int baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window)
+{
+    amqp_connection_state_t conn = reach(b);
+    uint64_t confirmed = 0;
+    int good = conn != NULL && amqp_confirm_select(conn, 1) != NULL;
+
+    for (size_t i = 0; good && i < p->count; i++) {
+        int last = i + 1 == p->count || i % window == window - 1;
+
+        good = publish_alone(conn, topic, parcel_record(p, i)) == AMQP_STATUS_OK;
+        if (good && (last || i % 32 == 31))
+            good = take_confirms(conn, &confirmed, last ? i + 1 : 0);
+    }
+    if (conn != NULL)
+        amqp_destroy_connection(conn);
+    return good ? 0 : -1;
+}
+
 static const struct broker_kind kind = {
     .name = "rabbitmq",
     .program = "rabbitmq-server",
@@ -184,6 +258,7 @@ static const struct broker_kind kind = {
     .url = url,
     .make = make,
     .consume = consume,
+    .baseline = baseline,
 };
 
 int main(int argc, char **argv)

@@ -2,8 +2,8 @@
 /*
  * A Kafka cluster for tests: three brokers in one process (kafka_mock.c), and a consumer.
  */
-#ifndef OUTBOX_TESTS_KAFKA_CLUSTER_H
-#define OUTBOX_TESTS_KAFKA_CLUSTER_H
+#ifndef OUTBOX_TESTS_PUBLISHERS_KAFKA_H
+#define OUTBOX_TESTS_PUBLISHERS_KAFKA_H
 
 #include "broker.h"
 
@@ -18,5 +18,9 @@ long kafka_consume(struct broker *b, const char *topic, broker_take *take, void 
 TAP_PRINTF(2) int kafka_tell(struct broker *b, const char *format, ...);
 /* "host:port,…" */
 const char *kafka_brokers(void);
+int kafka_baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window);
+
+/* What only Kafka can (kafka_faults.c). */
+extern const struct broker_test kafka_faults[];
 
 #endif

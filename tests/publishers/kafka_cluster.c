@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "kafka_cluster.h"
+#include "kafka.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -49,7 +49,7 @@ int kafka_start(struct broker *b)
     }
     for (int i = 0; i < BROKERS; i++)
         snprintf(numbers[i], sizeof numbers[i], "%d", ports[i]);
-    snprintf(program, sizeof program, "%s/tests/kafka_mock", build != NULL ? build : getcwd(here, sizeof here));
+    snprintf(program, sizeof program, "%s/tests/publishers/kafka_mock", build != NULL ? build : getcwd(here, sizeof here));
     return broker_run(b, (const char *const[]){ program, paths[0], paths[1], numbers[0], numbers[1], numbers[2], NULL });
 }
 
@@ -100,11 +100,77 @@ void kafka_url(struct broker *b, enum broker_way way, char *url, size_t size, ou
  * is as slow as a distant one, or all would be there before. */
 int kafka_make(struct broker *b, const char *topic, int broken)
 {
-    if (kafka_tell(b, "rtt -1 %d", strcmp(topic, "killed") == 0 ? 20 : 0) != 0)
+    if (strcmp(topic, "killed") == 0 && kafka_tell(b, "slow 0 300 20") != 0)
         return -1;
     if (broken)
         return kafka_tell(b, "topic_error %s %d", topic, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
     return kafka_tell(b, "topic %s %d", topic, PARTITIONS);
+}
+
+/* ---- By the client library alone ---- */
+
+static void note_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+    (void)rk;
+    *(size_t *)opaque += m->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_t *producer(size_t *delivered)
+{
+    static const char *const settings[][2] = { { "enable.idempotence", "true" }, { "partitioner", "murmur2_random" },
+                                               { "socket.nagle.disable", "true" } };
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char why[300];
+
+    rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why);
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        rd_kafka_conf_set(conf, settings[i][0], settings[i][1], why, sizeof why);
+    rd_kafka_conf_set_dr_msg_cb(conf, note_delivered);
+    rd_kafka_conf_set_opaque(conf, delivered);
+    return rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+}
+
+/* With what the module sends. */
+static rd_kafka_headers_t *headers_of(const outbox_record *r)
+{
+    size_t count;
+    const outbox_header *own = outbox_record_headers(r, &count);
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(count + 6);
+
+    rd_kafka_header_add(headers, "outbox-id", -1, outbox_record_id(r), -1);
+    rd_kafka_header_add(headers, "content-type", -1, outbox_record_content_type(r), -1);
+    rd_kafka_header_add(headers, "outbox-type", -1, outbox_record_message_type(r), -1);
+    rd_kafka_header_add(headers, "outbox-created-at", -1, "2026-01-01T00:00:00.000020Z", -1);
+    rd_kafka_header_add(headers, "outbox-token", -1, "3:7", -1);
+    rd_kafka_header_add(headers, "outbox-attempt", -1, "1", -1);
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_header_add(headers, own[i].name, -1, own[i].value, -1);
+    return headers;
+}
+
+int kafka_baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window)
+{
+    size_t delivered = 0;
+    rd_kafka_t *rk = producer(&delivered);
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
+
+    (void)b;
+    for (size_t i = 0; i < p->count; i++) {
+        const outbox_record *r = parcel_record(p, i);
+        const char *key = outbox_record_partition_key(r);
+        size_t size, key_size = key != NULL ? strlen(key) : 0;
+        const void *payload = outbox_record_payload(r, &size);
+
+        rd_kafka_producev(rk, RD_KAFKA_V_RKT(handle), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, key_size),
+                          RD_KAFKA_V_VALUE((void *)(uintptr_t)payload, size), RD_KAFKA_V_HEADERS(headers_of(r)),
+                          RD_KAFKA_V_END);
+        if (i % window == window - 1)
+            rd_kafka_flush(rk, 60000);
+    }
+    rd_kafka_flush(rk, 60000);
+    rd_kafka_topic_destroy(handle);
+    rd_kafka_destroy(rk);
+    return delivered == p->count ? 0 : -1;
 }
 
 /* ---- A consumer ---- */

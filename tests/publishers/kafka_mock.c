@@ -4,12 +4,12 @@
  *
  *     kafka_mock COMMANDS ANSWERS PORT...      one broker a port
  *
- * COMMANDS and ANSWERS are named pipes: a line each, and a line "ok" or "error TEXT" for each. tests/with-kafka starts it.
+ * COMMANDS and ANSWERS are named pipes: a line each, and a line "ok" or "error TEXT" for each. kafka_cluster.c starts it.
  *
  *     topic NAME PARTITIONS      makes a topic; one that is not made appears when it is first used, with 4
  *     topic_error NAME CODE      metadata of that topic says so from now on
  *     errors API CODE COUNT      the next COUNT requests of that kind (0: produce) fail with CODE; -195: are cut off
- *     rtt BROKER MS              answers of a broker take so long; -1: all
+ *     slow API COUNT MS          the next COUNT answers of each broker to requests of that kind take so long
  *     down BROKER, up BROKER     a broker is not there, and there again, with what it had; -1: all
  *     leader TOPIC PARTITION BROKER
  *
@@ -65,21 +65,40 @@ static rd_kafka_resp_err_t push_errors(rd_kafka_mock_cluster_t *cluster, int api
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+/* One that is there is fine. */
+static rd_kafka_resp_err_t make_topic(rd_kafka_mock_cluster_t *cluster, const char *name, int partitions)
+{
+    rd_kafka_resp_err_t err = rd_kafka_mock_topic_create(cluster, name, partitions, 1);
+
+    return err == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS ? RD_KAFKA_RESP_ERR_NO_ERROR : err;
+}
+
+static rd_kafka_resp_err_t slow_down(rd_kafka_mock_cluster_t *cluster, int api, int count, int ms)
+{
+    rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+    for (int broker = 1; broker <= port_count; broker++)
+        for (int i = 0; i < count && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
+            err = rd_kafka_mock_broker_push_request_error_rtts(cluster, broker, (int16_t)api, 1,
+                                                               RD_KAFKA_RESP_ERR_NO_ERROR, ms);
+    return err;
+}
+
 static rd_kafka_resp_err_t obey(rd_kafka_mock_cluster_t *cluster, const char *line)
 {
     char name[300];
     int a, b, c;
 
     if (sscanf(line, "topic %299s %d", name, &a) == 2)
-        return rd_kafka_mock_topic_create(cluster, name, a, 1);
+        return make_topic(cluster, name, a);
     if (sscanf(line, "topic_error %299s %d", name, &a) == 2) {
         rd_kafka_mock_topic_set_error(cluster, name, (rd_kafka_resp_err_t)a);
         return RD_KAFKA_RESP_ERR_NO_ERROR;
     }
     if (sscanf(line, "errors %d %d %d", &a, &b, &c) == 3 && c >= 0)
         return push_errors(cluster, a, b, c);
-    if (sscanf(line, "rtt %d %d", &a, &b) == 2)
-        return rd_kafka_mock_broker_set_rtt(cluster, a, b);
+    if (sscanf(line, "slow %d %d %d", &a, &b, &c) == 3)
+        return slow_down(cluster, a, b, c);
     if (sscanf(line, "down %d", &a) == 1)
         return rd_kafka_mock_broker_set_down(cluster, a);
     if (sscanf(line, "up %d", &a) == 1)

@@ -14,6 +14,8 @@ dist_man_MANS += \
 
 # One for each publisher that is a module.
 dist_man_MANS += \
+	%D%/outbox_amqp.7 \
+	%D%/outbox_kafka.7 \
 	%D%/outbox_redis.7
 
 dist_doc_DATA = \

@@ -4,8 +4,8 @@
  * The producer is idempotent and waits for all replicas (acks=all): what is answered as published is in the log of the
  * partition's leader and of all followers that are in sync. Kafka leaves flushing it to disk to the operating system.
  *
- * Order. An idempotent producer keeps the order of what it sends to a partition, but not through a failure: a broker that
- * refuses a message (for its size, say) takes the ones behind it, which librdkafka numbers anew, and only the
+ * Order. An idempotent producer keeps the order of what it sends to a partition, but not through a failure: a broker
+ * that refuses a message (for its size, say) takes the ones behind it, which librdkafka numbers anew, and only the
  * experimental enable.gapless.guarantee would stop that, with all else that is on its way. So of one topic and key only
  * one message is on its way at a time, as outbox_delivery_ready() gives them out; the next one goes as soon as it is
  * acknowledged, in the callback that says so. Everything else travels side by side.
@@ -69,7 +69,7 @@ struct call {
     size_t doubts;         /* refused, perhaps for another's sake */
     int singly;            /* whatever is refused now was alone */
     int stopped;           /* the producer was purged; nothing more is sent */
-    int64_t sent_at;       /* when a message was last handed to the producer; monotonic µs */
+    int64_t waits_since;   /* monotonic µs */
     char stop_why[KAFKA_WHY + 64];
     atomic_int cancelled;
 };
@@ -192,6 +192,11 @@ static int is_topic(const char *name)
     return size > 0 && size <= 249 && name[size] == '\0' && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
+static int is_last_topic(const struct link *link, const char *name)
+{
+    return link->topic != NULL && strcmp(rd_kafka_topic_name(link->topic), name) == 0;
+}
+
 /* What Kafka cannot take; NULL when it may. */
 static const char *misfit(const struct link *link)
 {
@@ -201,14 +206,15 @@ static const char *misfit(const struct link *link)
     outbox_envelope_payload(link->envelope, &size);
     if (most > 0 && size > (size_t)most)
         return "too large: the payload is larger than kafka.max_message";
-    if (!is_topic(outbox_envelope_topic(link->envelope)))
-        return "its topic is none for Kafka, which takes up to 249 letters, digits, \".\", \"_\" and \"-\": see topic.map";
+    if (!is_last_topic(link, outbox_envelope_topic(link->envelope)) && !is_topic(outbox_envelope_topic(link->envelope)))
+        return "its topic is none for Kafka, which takes up to 249 letters, digits, \".\", \"_\" and \"-\": see "
+               "topic.map";
     return NULL;
 }
 
 static rd_kafka_topic_t *topic_of(struct link *link, const char *name)
 {
-    if (link->topic != NULL && strcmp(rd_kafka_topic_name(link->topic), name) == 0)
+    if (is_last_topic(link, name))
         return link->topic;
     if (link->topic != NULL)
         rd_kafka_topic_destroy(link->topic);
@@ -289,7 +295,6 @@ static void send_one(struct call *c, const outbox_record *r, size_t index)
     }
     c->progress[index] = SENT;
     c->owed++;
-    c->sent_at = monotonic_us();
 }
 
 static void send_ready(struct call *c)
@@ -313,7 +318,7 @@ static void stop(struct call *c, const char *why, const char *more)
 static void stop_if_hopeless(struct call *c)
 {
     struct link *link = c->link;
-    int64_t since = link->down_since > c->sent_at ? link->down_since : c->sent_at;
+    int64_t since = link->down_since > c->waits_since ? link->down_since : c->waits_since;
 
     if (atomic_load(&c->cancelled))
         stop(c, "Kafka did not answer in time", "");
@@ -328,6 +333,7 @@ static void wait_for_all(struct call *c)
 {
     int64_t until = INT64_MAX;
 
+    c->waits_since = monotonic_us();
     while (c->owed > 0 && monotonic_us() < until) {
         rd_kafka_flush(c->link->rk, CHECK_MS);
         if (c->stopped || c->owed == 0)
@@ -398,11 +404,10 @@ static void trouble(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 static void log_line(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     struct link *link = rd_kafka_opaque(rk);
+    outbox_log_level ours = level <= LOG_CRIT ? OUTBOX_LOG_ERROR : OUTBOX_LOG_WARNING;
 
     (void)facility;
-    outbox_target_log(link->kafka->target,
-                      level <= LOG_CRIT ? OUTBOX_LOG_ERROR : level <= LOG_WARNING ? OUTBOX_LOG_WARNING : OUTBOX_LOG_DEBUG,
-                      "librdkafka: %s", text);
+    outbox_target_log(link->kafka->target, level <= LOG_WARNING ? ours : OUTBOX_LOG_DEBUG, "librdkafka: %s", text);
 }
 
 static void link_free(struct link *link)
@@ -566,7 +571,8 @@ static int kafka_open(const outbox_target *target, const outbox_publisher_ops **
     rd_kafka_conf_set_log_cb(k->conf, log_line);
     rc = outbox_target_path(target)[0] == '\0'
              ? kafka_configure(k->conf, target, err)
-             : outbox_error_new(err, OUTBOX_ERR_INVALID, "publisher.kafka_url", "the URL of Kafka has brokers, and no path");
+             : outbox_error_new(err, OUTBOX_ERR_INVALID, "publisher.kafka_url",
+                                "the URL of Kafka has brokers, and no path");
     if (rc == OUTBOX_OK) {
         /* The first producer: settings that do not go together are found now. */
         k->idle = link_new(k, err);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 const outbox_setting kafka_settings[] = {
-    { "sasl.username", OUTBOX_SETTING_TEXT, "", 0, 1024, NULL, "User; empty: that of the URL." },
+    { "user", OUTBOX_SETTING_TEXT, "", 0, 255, NULL, "User of SASL; empty: that of the URL." },
     { "password", OUTBOX_SETTING_SECRET, "", 0, 4096, NULL, "Password of the user." },
     { "max_message", OUTBOX_SETTING_SIZE, "0", 0, INT64_C(1) << 30, NULL,
       "Largest payload: larger ones are rejected without being sent; 0: kafka.message.max.bytes alone decides." },
@@ -39,6 +39,7 @@ static int set_extra(rd_kafka_conf_t *conf, const outbox_header *extra, outbox_e
         { "acks", "messages count as published once all replicas in sync have them" },
         { "request.required.acks", "messages count as published once all replicas in sync have them" },
         { "transactional.id", "transactions are not used" },
+        { "sasl.username", "set kafka.user" },
         { "sasl.password", "set kafka.password" },
         { "ssl.key.password", "set kafka.tls.key_password" },
         { "ssl.key.pem", "set kafka.tls.key_file" },
@@ -88,16 +89,15 @@ static int set_security(rd_kafka_conf_t *conf, const outbox_target *t, outbox_er
         { "tls.cert_file", "ssl.certificate.location" },
         { "tls.key_file", "ssl.key.location" },
     };
-    const char *user = outbox_target_text(t, "sasl.username"), *password = outbox_target_secret(t, "password");
+    static const char *const protocols[2][2] = { { "plaintext", "sasl_plaintext" }, { "ssl", "sasl_ssl" } };
+    const char *user = outbox_target_secret(t, "user"), *password = outbox_target_secret(t, "password");
     const char *key_password = outbox_target_secret(t, "tls.key_password");
     int tls = outbox_target_is(t, "kafkas"), rc = OUTBOX_OK;
 
-    if (user == NULL || user[0] == '\0')
-        user = outbox_target_secret(t, "user");
     if (outbox_target_text(t, "tls.server_name")[0] != '\0')
         return outbox_error_new(err, OUTBOX_ERR_CONF, "publisher.kafka_conf",
                                 "kafka.tls.server_name cannot be set: each broker is known by the name that it tells");
-    rc = set(conf, "security.protocol", user == NULL ? tls ? "ssl" : "plaintext" : tls ? "sasl_ssl" : "sasl_plaintext", 0, err);
+    rc = set(conf, "security.protocol", protocols[tls][user != NULL], 0, err);
     if (rc == OUTBOX_OK && user != NULL) {
         rc = set(conf, "sasl.mechanism", "PLAIN", 0, err);
         rc = rc == OUTBOX_OK ? set(conf, "sasl.username", user, 0, err) : rc;
@@ -125,8 +125,8 @@ int kafka_configure(rd_kafka_conf_t *conf, const outbox_target *t, outbox_error 
         /* What is on its way is bounded by the relay's batches. */
         { "queue.buffering.max.messages", "0" },
         { "queue.buffering.max.kbytes", "2147483647" },
-        /* Longer than an election takes, and shorter than relay.publish_timeout: one partition without a leader must not
-         * hold the others of a batch. */
+        /* Longer than an election takes, and shorter than relay.publish_timeout: one partition without a leader must
+         * not hold the others of a batch. */
         { "message.timeout.ms", "60000" },
         { "reconnect.backoff.max.ms", "2000" },
         /* A batch is sent at once, and its last, short segment must not wait for an acknowledgement of TCP's. */

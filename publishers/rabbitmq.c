@@ -3,19 +3,20 @@
  *
  * Messages are persistent, and published to a channel that confirms. A confirm means that every queue that the message
  * was routed to has taken it: a durable queue has it on disk, a quorum queue on the disks of a majority. A message that
- * is routed nowhere is confirmed too; so messages are mandatory, and one that comes back before its confirm is rejected.
+ * is routed nowhere is confirmed too; so messages are mandatory, and one that comes back before its confirm is
+ * rejected.
  *
- * Order. A channel keeps the order of what it takes, but not through a failure: a message that is refused (a queue that is
- * full, say) or comes back stops none behind it. So of one topic and key only one message is on its way at a time, as
- * outbox_delivery_ready() gives them out, and all others travel side by side.
+ * Order. A channel keeps the order of what it takes, but not through a failure: a message that is refused (a queue that
+ * is full, say) or comes back stops none behind it. So of one topic and key only one message is on its way at a time,
+ * as outbox_delivery_ready() gives them out, and all others travel side by side.
  *
  * Who is to blame. RabbitMQ answers a message that it cannot bear (too large for it, say) by closing the channel, and
- * does not say which one it was. Then all that were not confirmed are sent again on a new channel, one at a time, and one
- * that closes it alone is the one.
+ * does not say which one it was. Then all that were not confirmed are sent again on a new channel, one at a time, and
+ * one that closes it alone is the one.
  *
- * Threads. publish() runs on several relay threads at once, each with a connection of its own (struct rabbitmq_link), which
- * nobody else reads or writes. Connections without work wait in `idle`. `lock` guards `idle`, `calls`, `turn` and each
- * link's `fd`: a thread that waits in librabbitmq, even to write, wakes up when cancel() shuts its socket down. */
+ * Threads. publish() runs on several relay threads at once, each with a connection of its own (struct rabbitmq_link),
+ * which nobody else reads or writes. Connections without work wait in `idle`. `lock` guards `idle`, `calls`, `turn` and
+ * each link's `fd`: a thread that waits in librabbitmq, even to write, wakes up when cancel() shuts its socket down. */
 #include "rabbitmq.h"
 
 #include <stdatomic.h>
@@ -59,6 +60,7 @@ static const outbox_setting settings[] = {
       "What the routing key is: the topic, or the message's key, as a consistent-hash exchange wants it." },
     { "auth", OUTBOX_SETTING_CHOICE, "plain", 0, 0, "plain|external",
       "How to log in: by user and password, or by the client's certificate." },
+    { "user", OUTBOX_SETTING_TEXT, "", 0, 255, NULL, "User; empty: that of the URL, or guest." },
     { "password", OUTBOX_SETTING_SECRET, "", 0, 4096, NULL, "Password of the user." },
     { "max_message", OUTBOX_SETTING_SIZE, "128MiB", 1, INT64_C(512) << 20, NULL,
       "Largest payload that the server takes (its max_message_size): larger ones are rejected without being sent." },
@@ -281,6 +283,7 @@ static void fill_properties(amqp_basic_properties_t *p, const outbox_envelope *e
 /* Returns a status of librabbitmq's. */
 static int publish_one(struct rabbitmq_link *link, const outbox_record *r, const char *routing_key)
 {
+    const char *exchange = outbox_target_text(link->owner->target, "exchange");
     const outbox_envelope *e = link->envelope;
     size_t count, size;
     const outbox_meta *metas = outbox_envelope_metas(e, &count);
@@ -299,8 +302,8 @@ static int publish_one(struct rabbitmq_link *link, const outbox_record *r, const
     fill_properties(&p, e, r);
     p.headers.num_entries = (int)count;
     p.headers.entries = headers;
-    status = amqp_basic_publish(link->conn, RABBITMQ_CHANNEL, string(outbox_target_text(link->owner->target, "exchange")),
-                                string(routing_key), 1, 0, &p, bytes(payload, size));
+    status = amqp_basic_publish(link->conn, RABBITMQ_CHANNEL, string(exchange), string(routing_key), 1, 0, &p,
+                                bytes(payload, size));
     free(headers);
     return status;
 }
@@ -394,7 +397,8 @@ static void doubt_all(struct rabbitmq_call *c)
 
 static void send_doubtful(struct rabbitmq_call *c)
 {
-    outbox_target_log(c->link->owner->target, OUTBOX_LOG_INFO, "%s: what was not confirmed goes one at a time", c->link->why);
+    outbox_target_log(c->link->owner->target, OUTBOX_LOG_INFO, "%s: what was not confirmed goes one at a time",
+                      c->link->why);
     doubt_all(c);
     for (size_t i = 0; i < c->count && reopen(c); i++) {
         if (c->progress[i] != IN_DOUBT)

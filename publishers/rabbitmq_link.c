@@ -2,8 +2,8 @@
 /* A connection to RabbitMQ: hosts in turn, TLS, login, a channel that confirms.
  *
  * Connecting is bounded by amqp.connect_timeout for each step; the system's resolver has limits of its own. There is
- * no backoff here: a link that cannot connect answers OUTBOX_UNAVAILABLE, and the relay then tries one message at a time,
- * after waits that double. */
+ * no backoff here: a link that cannot connect answers OUTBOX_UNAVAILABLE, and the relay then tries one message at a
+ * time, after waits that double. */
 #include "rabbitmq.h"
 
 #include <amqp_ssl_socket.h>
@@ -34,7 +34,7 @@ void rabbitmq_link_trouble(struct rabbitmq_link *link, const char *what, int sta
     snprintf(link->why, sizeof(link->why), "%s: %s", what, amqp_error_string2(status));
 }
 
-/* What the server said when it closed the connection or the channel, else what the library says. Returns 1 for success. */
+/* Notes what the server said when it closed connection or channel, else what the library says. 1: success. */
 static int is_fine(struct rabbitmq_link *link, const char *what, amqp_rpc_reply_t reply)
 {
     const amqp_connection_close_t *close = reply.reply.decoded;
@@ -115,10 +115,11 @@ static int set_tls(struct rabbitmq_link *link, amqp_socket_t *socket)
 
 static amqp_socket_t *make_socket(struct rabbitmq_link *link)
 {
-    amqp_socket_t *socket;
+    amqp_socket_t *socket = NULL;
 
     link->conn = amqp_new_connection();
-    socket = link->conn == NULL ? NULL : use_tls(link) ? amqp_ssl_socket_new(link->conn) : amqp_tcp_socket_new(link->conn);
+    if (link->conn != NULL)
+        socket = use_tls(link) ? amqp_ssl_socket_new(link->conn) : amqp_tcp_socket_new(link->conn);
     if (socket == NULL)
         rabbitmq_link_trouble(link, "cannot make a connection", AMQP_STATUS_NO_MEMORY);
     else if (use_tls(link) && !set_tls(link, socket))
@@ -247,8 +248,8 @@ int rabbitmq_link_channel(struct rabbitmq_link *link)
     if (!is_fine(link, "RabbitMQ opens no channel", amqp_get_rpc_reply(link->conn)))
         return 0;
     if (exchange[0] != '\0') {
-        amqp_exchange_declare(link->conn, RABBITMQ_CHANNEL, amqp_cstring_bytes(exchange), amqp_cstring_bytes("direct"), 1, 0,
-                              0, 0, amqp_empty_table);
+        amqp_exchange_declare(link->conn, RABBITMQ_CHANNEL, amqp_cstring_bytes(exchange), amqp_cstring_bytes("direct"),
+                              1, 0, 0, 0, amqp_empty_table);
         if (!is_fine(link, "the exchange of amqp.exchange", amqp_get_rpc_reply(link->conn)))
             return 0;
     }

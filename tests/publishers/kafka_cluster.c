@@ -41,7 +41,8 @@ int kafka_start(struct broker *b)
 
         for (int i = 0; i < BROKERS; i++) {
             ports[i] = broker_port();
-            used += snprintf(brokers + used, sizeof brokers - (size_t)used, "%s127.0.0.1:%d", i > 0 ? "," : "", ports[i]);
+            used += snprintf(brokers + used, sizeof brokers - (size_t)used, "%s127.0.0.1:%d", i > 0 ? "," : "",
+                             ports[i]);
         }
         b->port = ports[0];
         if (mkfifo(paths[0], 0600) != 0 || mkfifo(paths[1], 0600) != 0)
@@ -49,8 +50,11 @@ int kafka_start(struct broker *b)
     }
     for (int i = 0; i < BROKERS; i++)
         snprintf(numbers[i], sizeof numbers[i], "%d", ports[i]);
-    snprintf(program, sizeof program, "%s/tests/publishers/kafka_mock", build != NULL ? build : getcwd(here, sizeof here));
-    return broker_run(b, (const char *const[]){ program, paths[0], paths[1], numbers[0], numbers[1], numbers[2], NULL });
+    if (build == NULL)
+        build = getcwd(here, sizeof here);
+    snprintf(program, sizeof program, "%s/tests/publishers/kafka_mock", build);
+    return broker_run(b, (const char *const[]){ program, paths[0], paths[1], numbers[0], numbers[1], numbers[2],
+                                                NULL });
 }
 
 int kafka_wait(struct broker *b)
@@ -96,8 +100,8 @@ void kafka_url(struct broker *b, enum broker_way way, char *url, size_t size, ou
     CHECK_INT(outbox_conf_set(conf, "kafka.connect_timeout", "1s", NULL), OUTBOX_OK);
 }
 
-/* One that is there has what it had: no test uses a name twice. Where the cluster is hit once messages were seen in it, it
- * is as slow as a distant one, or all would be there before. */
+/* One that is there has what it had: no test uses a name twice. Where the cluster is hit once messages were seen in
+ * it, it is as slow as a distant one, or all would be there before. */
 int kafka_make(struct broker *b, const char *topic, int broken)
 {
     if (strcmp(topic, "killed") == 0 && kafka_tell(b, "slow 0 300 20") != 0)
@@ -161,8 +165,9 @@ int kafka_baseline(struct broker *b, const char *topic, const struct parcel *p, 
         size_t size, key_size = key != NULL ? strlen(key) : 0;
         const void *payload = outbox_record_payload(r, &size);
 
-        rd_kafka_producev(rk, RD_KAFKA_V_RKT(handle), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, key_size),
-                          RD_KAFKA_V_VALUE((void *)(uintptr_t)payload, size), RD_KAFKA_V_HEADERS(headers_of(r)),
+        rd_kafka_producev(rk, RD_KAFKA_V_RKT(handle), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                          RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE((void *)(uintptr_t)payload, size),
+                          RD_KAFKA_V_HEADERS(headers_of(r)),
                           RD_KAFKA_V_END);
         if (i % window == window - 1)
             rd_kafka_flush(rk, 60000);

@@ -340,8 +340,8 @@ static void expect_refusal(const char *url, const char *key, const char *value, 
     rc = outbox_conf_set(conf, key, value, &err);
     if (rc == OUTBOX_OK)
         rc = outbox_publisher_open(url, conf, &publisher, &err);
-    CHECK(rc != OUTBOX_OK && strstr(outbox_error_message(err), says) != NULL, "%s = %s: \"%s\" is not in: %s", key, value,
-          says, outbox_error_message(err));
+    CHECK(rc != OUTBOX_OK && strstr(outbox_error_message(err), says) != NULL, "%s = %s: \"%s\" is not in: %s", key,
+          value, says, outbox_error_message(err));
     CHECK(strstr(outbox_error_message(err), "s3cr3t") == NULL, "a secret: %s", outbox_error_message(err));
     outbox_error_free(err);
     outbox_conf_free(conf);

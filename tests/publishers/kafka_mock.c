@@ -4,7 +4,8 @@
  *
  *     kafka_mock COMMANDS ANSWERS PORT...      one broker a port
  *
- * COMMANDS and ANSWERS are named pipes: a line each, and a line "ok" or "error TEXT" for each. kafka_cluster.c starts it.
+ * COMMANDS and ANSWERS are named pipes: a line each, and for each a line "ok" or "error TEXT". kafka_cluster.c starts
+ * it.
  *
  *     topic NAME PARTITIONS      makes a topic; one that is not made appears when it is first used, with 4
  *     topic_error NAME CODE      metadata of that topic says so from now on
@@ -13,7 +14,8 @@
  *     down BROKER, up BROKER     a broker is not there, and there again, with what it had; -1: all
  *     leader TOPIC PARTITION BROKER
  *
- * The mock does not check sequence numbers, sizes or names, knows neither TLS nor SASL, and keeps up to 5 MB a partition.
+ * The mock does not check sequence numbers, sizes or names, knows neither TLS nor SASL, and keeps up to 5 MB a
+ * partition.
  */
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>

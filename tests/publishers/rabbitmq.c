@@ -2,6 +2,9 @@
 /* The publisher for RabbitMQ with a real server, read back by a consumer on librabbitmq. */
 #include "broker.h"
 
+#include "batch_internal.h"
+#include "delivery.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,12 +37,15 @@ static int start(struct broker *b)
         if (broker_certificates(b) != 0)
             return -1;
     }
-    snprintf(script, sizeof script, "%s/tests/publishers/rabbitmq-server", source != NULL ? source : getcwd(here, sizeof here));
+    if (source == NULL)
+        source = getcwd(here, sizeof here);
+    snprintf(script, sizeof script, "%s/tests/publishers/rabbitmq-server", source);
     snprintf(numbers[0], sizeof numbers[0], "%d", b->port);
     snprintf(numbers[1], sizeof numbers[1], "%d", b->tls_port);
     snprintf(numbers[2], sizeof numbers[2], "%d", own.distribution);
     snprintf(numbers[3], sizeof numbers[3], "%d", own.names);
-    return broker_run(b, (const char *const[]){ script, b->directory, numbers[0], numbers[1], numbers[2], numbers[3], NULL });
+    return broker_run(b, (const char *const[]){ script, b->directory, numbers[0], numbers[1], numbers[2], numbers[3],
+                                                NULL });
 }
 
 /* An own connection with a channel; NULL: none. */
@@ -49,7 +55,8 @@ static amqp_connection_state_t reach(const struct broker *b)
     amqp_socket_t *socket = amqp_tcp_socket_new(conn);
 
     if (amqp_socket_open(socket, "127.0.0.1", b->port) == AMQP_STATUS_OK &&
-        amqp_login(conn, "/", 0, 131072, 0, AMQP_SASL_METHOD_PLAIN, "outbox", PASSWORD).reply_type == AMQP_RESPONSE_NORMAL &&
+        amqp_login(conn, "/", 0, 131072, 0, AMQP_SASL_METHOD_PLAIN, "outbox", PASSWORD).reply_type ==
+            AMQP_RESPONSE_NORMAL &&
         amqp_channel_open(conn, 1) != NULL)
         return conn;
     amqp_destroy_connection(conn);
@@ -141,7 +148,8 @@ static void hand_over(const amqp_message_t *m, broker_take *take, void *user)
         taken_add(&taken, "content-type", copy(&copies, p->content_type));
     if (p->_flags & AMQP_BASIC_TYPE_FLAG)
         taken_add(&taken, "outbox-type", copy(&copies, p->type));
-    for (int i = 0; (p->_flags & AMQP_BASIC_HEADERS_FLAG) != 0 && i < p->headers.num_entries && i < TAKEN_METAS - 4; i++)
+    /* Without the property there are no entries. */
+    for (int i = 0; i < p->headers.num_entries && i < TAKEN_METAS - 4; i++)
         if (p->headers.entries[i].value.kind == AMQP_FIELD_KIND_UTF8) {
             const char *name = copy(&copies, p->headers.entries[i].key);
 
@@ -161,7 +169,8 @@ static long consume(struct broker *b, const char *topic, broker_take *take, void
     long n = 0, count = queue != NULL ? (long)queue->message_count : -1;
     amqp_envelope_t envelope;
 
-    if (count > 0 && amqp_basic_consume(conn, 1, amqp_cstring_bytes(topic), amqp_empty_bytes, 0, 0, 0, amqp_empty_table) == NULL)
+    if (count > 0 &&
+        amqp_basic_consume(conn, 1, amqp_cstring_bytes(topic), amqp_empty_bytes, 0, 0, 0, amqp_empty_table) == NULL)
         count = -1;
     for (; n < count; n++) {
         amqp_maybe_release_buffers(conn);
@@ -187,10 +196,12 @@ static int publish_alone(amqp_connection_state_t conn, const char *topic, const 
     const char *const fixed[][2] = { { "outbox-created-at", "2026-01-01T00:00:00.000020Z" },
                                      { "outbox-token", "3:7" }, { "outbox-attempt", "1" } };
     amqp_table_entry_t entries[TAKEN_METAS];
-    amqp_basic_properties_t p = { ._flags = AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_TYPE_FLAG |
-                                            AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_TIMESTAMP_FLAG |
-                                            AMQP_BASIC_HEADERS_FLAG,
-                                  .delivery_mode = 2, .timestamp = 1 };
+    amqp_basic_properties_t p = {
+        ._flags = AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_TYPE_FLAG |
+                  AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_TIMESTAMP_FLAG | AMQP_BASIC_HEADERS_FLAG,
+        .delivery_mode = 2,
+        .timestamp = 1,
+    };
     size_t count, size;
     const outbox_header *own = outbox_record_headers(r, &count);
     const void *payload = outbox_record_payload(r, &size);
@@ -247,6 +258,117 @@ static int baseline(struct broker *b, const char *topic, const struct parcel *p,
     return good ? 0 : -1;
 }
 
+/* ---- What only RabbitMQ can ---- */
+
+/* Too large for the server, which closes the channel: it is found, and all others pass. */
+static void test_closed_channel(struct broker *b)
+{
+    static char large[(1 << 20) + 1];
+    struct parcel p = {0};
+    struct ledger l;
+
+    REQUIRE_INT(make(b, "closing", 0), 0);
+    REQUIRE(parcel_make(&p, "closing", 0, 300, 5) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
+            "not prepared");
+    p.items[47].record.payload = large;
+    p.items[47].record.payload_size = sizeof large;
+    CHECK_INT(parcel_send(&p, 0, 300, 60000), DELIVERY_DONE);
+    CHECK_INT(p.items[47].fate, FATE_REJECT);
+    CHECK(strstr(p.why, "RabbitMQ refused it: 406 PRECONDITION_FAILED") != NULL, "%s", p.why);
+    CHECK_INT(parcel_count(&p, FATE_REJECT), 1);
+    CHECK_INT(parcel_count(&p, FATE_RETRY) + parcel_count(&p, FATE_UNKNOWN), 0);
+    /* All but those behind it of its key. */
+    for (size_t i = 0; i < p.count; i++)
+        if (i < 47 || p.items[i].key_hash != p.items[47].key_hash)
+            CHECK_INT(p.items[i].fate, FATE_PUBLISHED);
+    ledger_read(&l, b, "closing", 300, 5);
+    CHECK_INT(l.distinct, parcel_count(&p, FATE_PUBLISHED));
+    ledger_free(&l);
+    parcel_free(&p);
+}
+
+/* A queue that is full and refuses: each such message goes again, with an attempt. */
+static void test_full_queue(struct broker *b)
+{
+    amqp_table_entry_t entries[] = {
+        { amqp_cstring_bytes("x-max-length"), { .kind = AMQP_FIELD_KIND_I32, .value.i32 = 10 } },
+        { amqp_cstring_bytes("x-overflow"), { .kind = AMQP_FIELD_KIND_UTF8, .value.bytes = text("reject-publish") } },
+    };
+    amqp_table_t arguments = { 2, entries };
+    amqp_connection_state_t conn = reach(b);
+    struct parcel p = {0};
+
+    REQUIRE(conn != NULL, "no connection");
+    amqp_queue_declare(conn, 1, amqp_cstring_bytes("full"), 0, 1, 0, 0, arguments);
+    CHECK_INT(amqp_get_rpc_reply(conn).reply_type, AMQP_RESPONSE_NORMAL);
+    amqp_destroy_connection(conn);
+    REQUIRE(parcel_make(&p, "full", 0, 100, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
+            "not prepared");
+    CHECK_INT(parcel_send(&p, 0, 100, 60000), DELIVERY_DONE);
+    CHECK_INT(parcel_count(&p, FATE_PUBLISHED) + parcel_count(&p, FATE_RETRY), 100);
+    CHECK(parcel_count(&p, FATE_PUBLISHED) >= 10 && parcel_count(&p, FATE_RETRY) > 0, "%zu published, %zu retried",
+          parcel_count(&p, FATE_PUBLISHED), parcel_count(&p, FATE_RETRY));
+    CHECK(strstr(p.why, "basic.nack") != NULL, "%s", p.why);
+    parcel_free(&p);
+}
+
+/* An exchange that is not there is nobody's fault: nothing is charged, and it goes once it is. */
+static void test_exchange(struct broker *b)
+{
+    amqp_connection_state_t conn = reach(b);
+    struct parcel p = {0};
+    struct ledger l;
+
+    REQUIRE_INT(make(b, "bound", 0), 0);
+    REQUIRE(conn != NULL && parcel_make(&p, "bound", 0, 100, 5) == 0 &&
+            broker_open(&p, b, BROKER_PLAIN, "amqp.exchange", "shop") == 0, "not prepared");
+    CHECK_INT(parcel_send(&p, 0, 100, 60000), DELIVERY_UNAVAILABLE);
+    CHECK_INT(parcel_count(&p, FATE_NONE), 100);
+    CHECK(strstr(p.why, "NOT_FOUND") != NULL && strstr(p.why, "amqp.exchange") != NULL, "%s", p.why);
+    amqp_exchange_declare(conn, 1, text("shop"), text("topic"), 0, 1, 0, 0, amqp_empty_table);
+    amqp_queue_bind(conn, 1, text("bound"), text("shop"), text("bound.#"), amqp_empty_table);
+    CHECK_INT(amqp_get_rpc_reply(conn).reply_type, AMQP_RESPONSE_NORMAL);
+    amqp_destroy_connection(conn);
+    CHECK_INT(parcel_send(&p, 0, 100, 60000), DELIVERY_DONE);
+    CHECK_INT(parcel_count(&p, FATE_PUBLISHED), 100);
+    ledger_read(&l, b, "bound", 100, 5);
+    CHECK_INT(l.distinct, 100);
+    ledger_free(&l);
+    parcel_free(&p);
+}
+
+/* What AMQP's frames have no room for: the text is said, and nothing is sent that would end the connection. */
+static void test_misfits(struct broker *b)
+{
+    static char name[301], topic[301], value[140000];
+    outbox_header headers[] = { { name, "x" }, { "x-large", value } };
+    struct parcel p = {0};
+
+    memset(name, 'n', sizeof name - 1);
+    memset(topic, 't', sizeof topic - 1);
+    memset(value, 'v', sizeof value - 1);
+    REQUIRE_INT(make(b, "misfits", 0), 0);
+    REQUIRE(parcel_make(&p, "misfits", 0, 6, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
+            "not prepared");
+    p.items[0].record.topic = topic;
+    p.items[1].record.message_type = topic;
+    p.items[2].record.headers = &headers[0];
+    p.items[3].record.headers = &headers[1];
+    p.items[2].record.header_count = p.items[3].record.header_count = 1;
+    CHECK_INT(parcel_send(&p, 0, 6, 60000), DELIVERY_DONE);
+    for (int i = 0; i < 6; i++)
+        CHECK_INT(p.items[i].fate, i < 4 ? FATE_REJECT : FATE_PUBLISHED);
+    parcel_free(&p);
+}
+
+static const struct broker_test tests[] = {
+    { "a message for which the server closes the channel", test_closed_channel },
+    { "a queue that is full", test_full_queue },
+    { "an exchange that is not there yet", test_exchange },
+    { "what AMQP has no room for", test_misfits },
+    { NULL, NULL },
+};
+
 static const struct broker_kind kind = {
     .name = "rabbitmq",
     .program = "rabbitmq-server",
@@ -259,6 +381,7 @@ static const struct broker_kind kind = {
     .make = make,
     .consume = consume,
     .baseline = baseline,
+    .tests = tests,
 };
 
 int main(int argc, char **argv)

@@ -247,7 +247,7 @@ static int set_extra(outbox_conf *conf, const char *key, const char *value, outb
     struct outbox_extra *extra = find_extra(conf, key);
     int64_t number;
     char *copy;
-    int rc = OUTBOX_OK;
+    int rc;
 
     if (!parse(&any, value, &number))
         return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.bad_value",
@@ -256,10 +256,12 @@ static int set_extra(outbox_conf *conf, const char *key, const char *value, outb
     copy = strdup(value);
     if (copy == NULL)
         return outbox_error__nomem(err);
-    if (extra == NULL)
-        rc = add_extra(conf, key, copy, err);
-    else
-        free(extra->value), extra->value = copy;
+    if (extra != NULL) {
+        outbox_secrets__free(extra->value);
+        extra->value = copy;
+        return OUTBOX_OK;
+    }
+    rc = add_extra(conf, key, copy, err);
     if (rc != OUTBOX_OK)
         free(copy);
     return rc;

@@ -102,6 +102,9 @@ outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&d->changed, &attr);
     pthread_condattr_destroy(&attr);
+    /* From now on: the watcher may look before publish() is called, and must not take it for one that has returned. */
+    d->publishing = 1;
+    d->moved = monotonic_us();
     return d;
 }
 
@@ -407,7 +410,6 @@ enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us,
     int rc, given_up;
 
     pthread_mutex_lock(&d->lock);
-    d->publishing = 1;
     d->moved = monotonic_us();
     pthread_mutex_unlock(&d->lock);
     rc = d->publisher->ops.publish(d->publisher->self, d, &err);

@@ -38,14 +38,15 @@ void outbox_idle__watch(struct outbox_idle *idle, void (*poke)(void *ctx), void 
 static void look_often(struct outbox_idle *idle)
 {
     idle->wait = idle->interval < OUTBOX_IDLE_FIRST_US ? idle->interval : OUTBOX_IDLE_FIRST_US;
+    idle->in_phase = 0;
 }
 
-/* With the lock. An eighth of it at random, so that relays do not look in step. */
-static void look_later(struct outbox_idle *idle)
+/* With the lock. */
+static void look_later(struct outbox_idle *idle, int64_t wait)
 {
-    int64_t now = outbox_thread__clock(), wait = idle->wait;
+    int64_t now = outbox_thread__clock();
 
-    idle->next_look = now + wait - wait / 8 + outbox_backoff__random(wait / 8);
+    idle->next_look = now + wait;
     if (idle->due <= now)
         idle->due = INT64_MAX;
     if (idle->next_look > idle->due)
@@ -133,10 +134,24 @@ void outbox_idle__found(struct outbox_idle *idle, int more)
     pthread_mutex_unlock(&idle->lock);
 }
 
+/* With the lock. The next wait, so that relays do not look in step: each is a little shorter, at random, and the first of
+ * a whole interval is any part of it. Those after it are whole, so that an idle relay looks once an interval. */
+static int64_t wait_at_random(struct outbox_idle *idle)
+{
+    int64_t wait = idle->wait;
+
+    if (wait < idle->interval)
+        return wait - wait / 8 + outbox_backoff__random(wait / 8);
+    if (!idle->in_phase)
+        wait = outbox_backoff__random(wait);
+    idle->in_phase = 1;
+    return wait;
+}
+
 void outbox_idle__nothing(struct outbox_idle *idle)
 {
     pthread_mutex_lock(&idle->lock);
-    look_later(idle);
+    look_later(idle, wait_at_random(idle));
     idle->wait = idle->wait > idle->interval / 2 ? idle->interval : idle->wait * 2;
     pthread_mutex_unlock(&idle->lock);
 }
@@ -178,7 +193,7 @@ int outbox_idle__wait(struct outbox_idle *idle)
     if (woken)
         idle->wanted--;
     else
-        look_later(idle); /* the others need not look as well */
+        look_later(idle, idle->wait); /* the others need not look as well */
     if (--idle->waiting == 0)
         idle->busy_at = outbox_thread__clock();
     poke = idle->waiting == 0 && unsettled(idle);

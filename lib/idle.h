@@ -5,8 +5,8 @@
  * comes while all look is kept, and the next that would wait looks again instead: none is slept over.
  *
  * Waiting. All waiting workers share one time of the next look, and one of them takes it. After an empty look the next
- * wait is twice as long, from OUTBOX_IDLE_FIRST_US to the poll interval, and each is shortened at random, so that relays
- * do not look in step. Work found starts this again, unless a wake-up is sure to come for all that is committed from now
+ * wait is twice as long, from OUTBOX_IDLE_FIRST_US to the poll interval, and those before it gets there are shortened at
+ * random, so that relays do not look in step. Work found starts this again, unless a wake-up is sure to come for all that is committed from now
  * on (`covered`): then the wait stays as long as it is. No wait is longer than the poll interval, whatever becomes of
  * wake-ups.
  *
@@ -37,6 +37,7 @@ struct outbox_idle {
     int64_t found_at;  /* when a look last found something */
     int64_t busy_at;   /* since when nobody waits */
     int workers, waiting;
+    int in_phase;      /* waits are whole intervals from here on */
     int wanted;        /* so many of those that wait, or will, have to look */
     int covered, state;
     int stop;

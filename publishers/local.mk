@@ -45,7 +45,11 @@ endif
 
 if WITH_REDIS
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-redis.la
-%C%_outbox_publisher_redis_la_SOURCES = %D%/redis.c %D%/redis_link.c %D%/redis_link.h %D%/sigpipe.c
+%C%_outbox_publisher_redis_la_SOURCES = \
+	%D%/redis.c \
+	%D%/redis_link.c %D%/redis_link.h \
+	%D%/resolve.c %D%/resolve.h \
+	%D%/sigpipe.c
 %C%_outbox_publisher_redis_la_CPPFLAGS = $(AM_CPPFLAGS) $(REDIS_CFLAGS)
 %C%_outbox_publisher_redis_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_redis_la_LIBADD = lib/liboutbox.la $(REDIS_LIBS)

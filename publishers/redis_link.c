@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "redis_link.h"
+#include "resolve.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -428,13 +429,13 @@ static int connect_unix(struct redis_link *link, const char *path, int64_t deadl
 
 static int connect_host(struct redis_link *link, const outbox_endpoint *endpoint, int64_t deadline)
 {
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *list = NULL, *a;
+    struct addrinfo *list = NULL, *a;
     const char *host = endpoint->host[0] != '\0' ? endpoint->host : "localhost";
     char port[8];
     int rc, connected = 0;
 
     snprintf(port, sizeof(port), "%d", endpoint->port != 0 ? endpoint->port : DEFAULT_PORT);
-    rc = getaddrinfo(host, port, &hints, &list);
+    rc = outbox_resolve(host, port, deadline - redis_link_clock(), &link->cancelled, &list);
     if (rc != 0) {
         snprintf(link->why, sizeof(link->why), "%s", gai_strerror(rc));
         return 0;

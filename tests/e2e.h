@@ -105,6 +105,7 @@ struct e2e_chaos {
     int kills;    /* a relay is killed, and another one started */
     int stops;    /* a relay sleeps past its lease and wakes up */
     int restarts; /* the server is stopped without a checkpoint, and started; PostgreSQL */
+    int steady;   /* producers go on until all of this was done, instead */
     int64_t until_us; /* 0: until the messages are through; else kills go on until then (monotonic) */
 };
 

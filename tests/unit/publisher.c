@@ -2,6 +2,9 @@
 /* Which publisher a URL opens, what is said of one that opens none, and what a publisher must bring. */
 #include <outbox/outbox.h>
 
+#include "batch_internal.h"
+#include "delivery.h"
+
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -144,4 +147,21 @@ Test(publisher, what_a_publisher_must_bring)
     outbox_publisher_free(publisher);
     cr_expect_eq(closed, 1, "closed %d times", closed);
     outbox_publisher_free(NULL);
+}
+
+/* The watcher can find a delivery late before the worker got to calling publish(), as on a machine that is very busy. One
+ * that it took for returned it would never look at again, and the lane of a publish() that hangs would be renewed for ever. */
+Test(publisher, a_delivery_is_watched_before_it_begins)
+{
+    outbox_publisher *publisher = NULL;
+    struct outbox_item item = { 0 }, *items = &item;
+    outbox_delivery *d;
+
+    cr_assert_eq(outbox_publisher_open("null:", NULL, &publisher, NULL), OUTBOX_OK);
+    d = outbox_delivery__new(publisher, &items, 1);
+    cr_assert_not_null(d);
+    outbox_delivery__warn(d);
+    cr_expect_neq(outbox_delivery__stuck_since(d), INT64_MAX);
+    outbox_delivery__finish(d, NULL);
+    outbox_publisher_free(publisher);
 }

@@ -161,7 +161,7 @@ static const char *copy(struct copies *copies, amqp_bytes_t bytes)
 static void hand_over(const amqp_message_t *m, broker_take *take, void *user)
 {
     const amqp_basic_properties_t *p = &m->properties;
-    struct taken taken = { .payload = m->body.bytes, .size = m->body.len };
+    struct taken taken = { .payload = m->body.bytes != NULL ? m->body.bytes : "", .size = m->body.len };
     struct copies copies = {0};
 
     CHECK((p->_flags & AMQP_BASIC_DELIVERY_MODE_FLAG) != 0 && p->delivery_mode == 2, "it is not persistent");

@@ -36,8 +36,8 @@ static const char *script(void)
     return path;
 }
 
-/* A definition is in the server's memory for two seconds before it is on the disk: a queue that was confirmed to, and is
- * killed within them, is gone. */
+/* A definition is in the server's memory for two seconds before it is on the disk: a queue that was confirmed to, and
+ * is killed within them, is gone. */
 static int flush_definitions(struct broker *b)
 {
     char command[600];

@@ -178,7 +178,7 @@ static void test_comes_back(struct broker *b)
     struct parcel p;
 
     REQUIRE(prepare(&p, b, "back", 5000, 29, "kafka.connect_timeout", "60s"), "not prepared");
-    REQUIRE_INT(kafka_tell(b, "slow %d 150 20", PRODUCE), 0);
+    REQUIRE_INT(kafka_tell(b, "slow %d 500 20", PRODUCE), 0);
     pthread_create(&h.thread, NULL, help, &h);
     CHECK_INT(parcel_send(&p, 0, p.count, 120000), DELIVERY_DONE);
     pthread_join(h.thread, NULL);
@@ -196,7 +196,7 @@ static void test_stays_away(struct broker *b)
     struct ledger l;
 
     REQUIRE(prepare(&p, b, "away", 5000, 29, NULL, NULL), "not prepared");
-    REQUIRE_INT(kafka_tell(b, "slow %d 150 20", PRODUCE), 0);
+    REQUIRE_INT(kafka_tell(b, "slow %d 500 20", PRODUCE), 0);
     pthread_create(&h.thread, NULL, help, &h);
     CHECK_INT(parcel_send(&p, 0, p.count, 120000), DELIVERY_UNAVAILABLE);
     pthread_join(h.thread, NULL);

@@ -14,7 +14,9 @@ dist_man_MANS += \
 
 # One for each publisher that is a module.
 dist_man_MANS += \
+	%D%/outbox_amqp.7 \
 	%D%/outbox_http.7 \
+	%D%/outbox_kafka.7 \
 	%D%/outbox_mqtt.7 \
 	%D%/outbox_nats.7 \
 	%D%/outbox_redis.7

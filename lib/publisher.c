@@ -27,7 +27,7 @@ static const struct {
 static const struct {
     const char *scheme, *module;
 } modules[] = {
-    { "kafka", "kafka" }, { "amqp", "amqp" },   { "amqps", "amqp" },  { "nats", "nats" },
+    { "kafka", "kafka" }, { "kafkas", "kafka" }, { "amqp", "amqp" },   { "amqps", "amqp" },  { "nats", "nats" },
     { "tls", "nats" },    { "redis", "redis" }, { "rediss", "redis" }, { "http", "http" },
     { "https", "http" },  { "mqtt", "mqtt" },   { "mqtts", "mqtt" },  { "amqp1", "amqp1" },
     { "amqp1s", "amqp1" },

@@ -27,6 +27,22 @@ lib_liboutbox_core_la_SOURCES += \
 #   %C%_outbox_publisher_kafka_la_LIBADD = lib/liboutbox.la $(KAFKA_LIBS)
 #   endif
 
+if WITH_RDKAFKA
+outboxmodule_LTLIBRARIES += %D%/outbox-publisher-kafka.la
+%C%_outbox_publisher_kafka_la_SOURCES = %D%/kafka.c %D%/kafka.h %D%/kafka_conf.c
+%C%_outbox_publisher_kafka_la_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
+%C%_outbox_publisher_kafka_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+%C%_outbox_publisher_kafka_la_LIBADD = lib/liboutbox.la $(RDKAFKA_LIBS)
+endif
+
+if WITH_RABBITMQ
+outboxmodule_LTLIBRARIES += %D%/outbox-publisher-amqp.la
+%C%_outbox_publisher_amqp_la_SOURCES = %D%/rabbitmq.c %D%/rabbitmq.h %D%/rabbitmq_link.c
+%C%_outbox_publisher_amqp_la_CPPFLAGS = $(AM_CPPFLAGS) $(RABBITMQ_CFLAGS)
+%C%_outbox_publisher_amqp_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+%C%_outbox_publisher_amqp_la_LIBADD = lib/liboutbox.la $(RABBITMQ_LIBS)
+endif
+
 if WITH_REDIS
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-redis.la
 %C%_outbox_publisher_redis_la_SOURCES = \

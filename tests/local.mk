@@ -133,6 +133,21 @@ endif
 if WITH_LIBCURL
 publisher_tests += %D%/publishers/http %D%/publishers/http_answers
 endif
+if WITH_RDKAFKA
+publisher_tests += %D%/publishers/kafka
+%C%_publishers_kafka_SOURCES = \
+	%D%/publishers/kafka.c \
+	%D%/publishers/kafka.h \
+	%D%/publishers/kafka_cluster.c \
+	%D%/publishers/kafka_faults.c
+%C%_publishers_kafka_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
+%C%_publishers_kafka_LDADD = $(LDADD) $(RDKAFKA_LIBS)
+endif
+if WITH_RABBITMQ
+publisher_tests += %D%/publishers/rabbitmq
+%C%_publishers_rabbitmq_CPPFLAGS = $(AM_CPPFLAGS) $(RABBITMQ_CFLAGS)
+%C%_publishers_rabbitmq_LDADD = $(LDADD) $(RABBITMQ_LIBS)
+endif
 
 script_tests = \
 	%D%/conformance/documents \
@@ -159,6 +174,13 @@ test_programs += $(unit_tests)
 endif
 
 check_PROGRAMS += $(test_programs)
+
+# A cluster for the tests of the publisher for Kafka.
+if WITH_RDKAFKA
+check_PROGRAMS += %D%/publishers/kafka_mock
+%C%_publishers_kafka_mock_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
+%C%_publishers_kafka_mock_LDADD = $(RDKAFKA_LIBS)
+endif
 TESTS += $(test_programs) $(script_tests)
 
 # Helpers that tests and benchmarks share, such as a TAP printer. Sources and headers here.
@@ -251,6 +273,7 @@ LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 EXTRA_DIST += %D%/publishers/http_server.py
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/versions %D%/with-firebird %D%/with-galera \
 	%D%/with-hosts %D%/with-mariadb %D%/with-odbc %D%/with-postgres %D%/with-standby \
+	%D%/publishers/rabbitmq-server \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries
 
 TEST_EXTENSIONS = .sh

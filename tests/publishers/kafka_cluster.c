@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "kafka.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <librdkafka/rdkafka.h>
+
+#define BROKERS 3
+#define PARTITIONS 4
+
+static int ports[BROKERS];
+static char brokers[100];
+
+const char *kafka_brokers(void)
+{
+    return brokers;
+}
+
+static void pipe_path(const struct broker *b, const char *name, char path[120])
+{
+    snprintf(path, 120, "%s/%s", b->directory, name);
+}
+
+int kafka_start(struct broker *b)
+{
+    static char numbers[BROKERS][8], program[300], paths[2][120];
+    const char *build = getenv("OUTBOX_BUILDDIR");
+    char here[200];
+
+    pipe_path(b, "commands", paths[0]);
+    pipe_path(b, "answers", paths[1]);
+    if (b->port == 0) {
+        int used = 0;
+
+        for (int i = 0; i < BROKERS; i++) {
+            ports[i] = broker_port();
+            used += snprintf(brokers + used, sizeof brokers - (size_t)used, "%s127.0.0.1:%d", i > 0 ? "," : "",
+                             ports[i]);
+        }
+        b->port = ports[0];
+        if (mkfifo(paths[0], 0600) != 0 || mkfifo(paths[1], 0600) != 0)
+            return -1;
+    }
+    for (int i = 0; i < BROKERS; i++)
+        snprintf(numbers[i], sizeof numbers[i], "%d", ports[i]);
+    if (build == NULL)
+        build = getcwd(here, sizeof here);
+    snprintf(program, sizeof program, "%s/tests/publishers/kafka_mock", build);
+    return broker_run(b, (const char *const[]){ program, paths[0], paths[1], numbers[0], numbers[1], numbers[2],
+                                                NULL });
+}
+
+int kafka_wait(struct broker *b)
+{
+    (void)b;
+    for (int i = 0; i < BROKERS; i++)
+        if (broker_wait_port(ports[i]) != 0)
+            return -1;
+    return 0;
+}
+
+int kafka_tell(struct broker *b, const char *format, ...)
+{
+    char command[300], answer[300] = "", path[120];
+    int commands, answers;
+    struct pollfd fd;
+    va_list arguments;
+    ssize_t n = 0;
+
+    va_start(arguments, format);
+    vsnprintf(command, sizeof command - 1, format, arguments);
+    va_end(arguments);
+    strcat(command, "\n");
+    pipe_path(b, "commands", path);
+    commands = open(path, O_RDWR);
+    pipe_path(b, "answers", path);
+    answers = open(path, O_RDWR);
+    fd = (struct pollfd){ .fd = answers, .events = POLLIN };
+    if (write(commands, command, strlen(command)) == (ssize_t)strlen(command) && poll(&fd, 1, 60000) == 1)
+        n = read(answers, answer, sizeof answer - 1);
+    answer[n > 0 ? n : 0] = '\0';
+    close(commands);
+    close(answers);
+    return CHECK(strcmp(answer, "ok\n") == 0, "%s: %s", command, answer) ? 0 : -1;
+}
+
+void kafka_url(struct broker *b, enum broker_way way, char *url, size_t size, outbox_conf *conf)
+{
+    (void)b;
+    (void)way;
+    snprintf(url, size, "kafka://%s", brokers);
+    CHECK_INT(outbox_conf_set(conf, "kafka.topic.metadata.propagation.max.ms", "500", NULL), OUTBOX_OK);
+    CHECK_INT(outbox_conf_set(conf, "kafka.connect_timeout", "1s", NULL), OUTBOX_OK);
+}
+
+/* One that is there has what it had: no test uses a name twice. Where the cluster is hit once messages were seen in
+ * it, it is as slow as a distant one, or all would be there before. */
+int kafka_make(struct broker *b, const char *topic, int broken)
+{
+    if (strcmp(topic, "killed") == 0 && kafka_tell(b, "slow 0 300 20") != 0)
+        return -1;
+    if (broken)
+        return kafka_tell(b, "topic_error %s %d", topic, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+    return kafka_tell(b, "topic %s %d", topic, PARTITIONS);
+}
+
+/* ---- By the client library alone ---- */
+
+static void note_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+    (void)rk;
+    *(size_t *)opaque += m->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_t *producer(size_t *delivered)
+{
+    static const char *const settings[][2] = { { "enable.idempotence", "true" }, { "partitioner", "murmur2_random" },
+                                               { "socket.nagle.disable", "true" } };
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char why[300];
+
+    rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why);
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        rd_kafka_conf_set(conf, settings[i][0], settings[i][1], why, sizeof why);
+    rd_kafka_conf_set_dr_msg_cb(conf, note_delivered);
+    rd_kafka_conf_set_opaque(conf, delivered);
+    return rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+}
+
+/* With what the module sends. */
+static rd_kafka_headers_t *headers_of(const outbox_record *r)
+{
+    size_t count;
+    const outbox_header *own = outbox_record_headers(r, &count);
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(count + 6);
+
+    rd_kafka_header_add(headers, "outbox-id", -1, outbox_record_id(r), -1);
+    rd_kafka_header_add(headers, "content-type", -1, outbox_record_content_type(r), -1);
+    rd_kafka_header_add(headers, "outbox-type", -1, outbox_record_message_type(r), -1);
+    rd_kafka_header_add(headers, "outbox-created-at", -1, "2026-01-01T00:00:00.000020Z", -1);
+    rd_kafka_header_add(headers, "outbox-token", -1, "3:7", -1);
+    rd_kafka_header_add(headers, "outbox-attempt", -1, "1", -1);
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_header_add(headers, own[i].name, -1, own[i].value, -1);
+    return headers;
+}
+
+int kafka_baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window)
+{
+    size_t delivered = 0;
+    rd_kafka_t *rk = producer(&delivered);
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
+
+    (void)b;
+    for (size_t i = 0; i < p->count; i++) {
+        const outbox_record *r = parcel_record(p, i);
+        const char *key = outbox_record_partition_key(r);
+        size_t size, key_size = key != NULL ? strlen(key) : 0;
+        const void *payload = outbox_record_payload(r, &size);
+
+        rd_kafka_producev(rk, RD_KAFKA_V_RKT(handle), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                          RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE((void *)(uintptr_t)payload, size),
+                          RD_KAFKA_V_HEADERS(headers_of(r)),
+                          RD_KAFKA_V_END);
+        if (i % window == window - 1)
+            rd_kafka_flush(rk, 60000);
+    }
+    rd_kafka_flush(rk, 60000);
+    rd_kafka_topic_destroy(handle);
+    rd_kafka_destroy(rk);
+    return delivered == p->count ? 0 : -1;
+}
+
+/* ---- A consumer ---- */
+
+static void hand_over(const rd_kafka_message_t *m, broker_take *take, void *user)
+{
+    struct taken taken = { .payload = m->payload, .size = m->len };
+    char key[300];
+    rd_kafka_headers_t *headers;
+    const char *name;
+    const void *value;
+    size_t size;
+
+    /* Without a key it is NULL, not empty. */
+    CHECK(m->key == NULL || m->key_len > 0, "an empty key");
+    snprintf(key, sizeof key, "%.*s", (int)m->key_len, m->key != NULL ? (const char *)m->key : "");
+    if (m->key != NULL)
+        taken_add(&taken, "outbox-key", key);
+    if (rd_kafka_message_headers(m, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
+            taken_add(&taken, name, value);
+    take(user, &taken);
+}
+
+/* All that a partition has now. */
+static long read_partition(rd_kafka_t *rk, rd_kafka_topic_t *topic, int partition, broker_take *take, void *user)
+{
+    long n = 0;
+    int at_end = 0, failed = rd_kafka_consume_start(topic, partition, RD_KAFKA_OFFSET_BEGINNING) != 0;
+    struct patience patience;
+
+    patience_start(&patience);
+    while (!at_end && !failed) {
+        rd_kafka_message_t *m = rd_kafka_consume(topic, partition, 100);
+
+        rd_kafka_poll(rk, 0);
+        if (m == NULL) {
+            failed = !patience_wait(&patience);
+            continue;
+        }
+        at_end = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            hand_over(m, take, user);
+            n++;
+        }
+        rd_kafka_message_destroy(m);
+    }
+    rd_kafka_consume_stop(topic, partition);
+    return failed ? -1 : n;
+}
+
+long kafka_consume(struct broker *b, const char *topic, broker_take *take, void *user)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char why[300];
+    rd_kafka_t *rk;
+    rd_kafka_topic_t *handle;
+    long n = 0;
+
+    (void)b;
+    rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why);
+    rd_kafka_conf_set(conf, "enable.partition.eof", "true", why, sizeof why);
+    rd_kafka_conf_set(conf, "group.id", "test", why, sizeof why);
+    rd_kafka_conf_set(conf, "log_level", "0", why, sizeof why);
+    rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+    handle = rk != NULL ? rd_kafka_topic_new(rk, topic, NULL) : NULL;
+    if (!CHECK(handle != NULL, "no consumer: %s", why))
+        return -1;
+    for (int i = 0; i < PARTITIONS && n >= 0; i++) {
+        long more = read_partition(rk, handle, i, take, user);
+
+        n = more < 0 ? -1 : n + more;
+    }
+    rd_kafka_topic_destroy(handle);
+    rd_kafka_destroy(rk);
+    return n;
+}

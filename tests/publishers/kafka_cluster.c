@@ -162,13 +162,17 @@ int kafka_baseline(struct broker *b, const char *topic, const struct parcel *p, 
     for (size_t i = 0; i < p->count; i++) {
         const outbox_record *r = parcel_record(p, i);
         const char *key = outbox_record_partition_key(r);
-        size_t size, key_size = key != NULL ? strlen(key) : 0;
-        const void *payload = outbox_record_payload(r, &size);
+        size_t size;
+        void *payload = (void *)(uintptr_t)outbox_record_payload(r, &size);
+        rd_kafka_vu_t parts[] = {
+            {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = handle},
+            {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+            {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)key, key != NULL ? strlen(key) : 0}},
+            {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {payload, size}},
+            {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers_of(r)},
+        };
 
-        rd_kafka_producev(rk, RD_KAFKA_V_RKT(handle), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                          RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE((void *)(uintptr_t)payload, size),
-                          RD_KAFKA_V_HEADERS(headers_of(r)),
-                          RD_KAFKA_V_END);
+        rd_kafka_error_destroy(rd_kafka_produceva(rk, parts, sizeof parts / sizeof parts[0]));
         if (i % window == window - 1)
             rd_kafka_flush(rk, 60000);
     }

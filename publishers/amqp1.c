@@ -36,6 +36,7 @@ enum course { GO_ON, DONE, BROKEN };
 struct place {
     const struct amqp1_sender *sender; /* NULL: nowhere */
     pn_delivery_t *delivery;
+    size_t size;
     int doubtful; /* it may have ended its session, and goes alone once more */
 };
 
@@ -172,23 +173,38 @@ static void take_end(void *user, const struct amqp1_sender *sender, const char *
                           sender->address);
 }
 
-static const struct amqp1_events events = { take_outcome, take_end };
-
-/* ---- Sending ---- */
-
 /* Larger ones than the peer has said that it takes would end the link. */
-static int too_large_for_peer(struct call *c, const struct amqp1_sender *s, size_t index)
+static int too_large_for_peer(struct call *c, const struct amqp1_sender *s, size_t index, size_t size)
 {
     uint64_t limit = pn_link_remote_max_message_size(s->link);
     char why[160];
 
-    if (limit == 0 || c->link->size <= limit)
+    if (!s->attached || limit == 0 || size <= limit)
         return 0;
-    snprintf(why, sizeof(why), "too large: the message has %zu bytes, and the peer takes %llu there", c->link->size,
+    snprintf(why, sizeof(why), "too large: the message has %zu bytes, and the peer takes %llu there", size,
              (unsigned long long)limit);
     answer(c, index, OUTBOX_REJECT, why);
     return 1;
 }
+
+/* What waits for it was put there before the peer's limit was known. */
+static void take_attached(void *user, struct amqp1_sender *sender)
+{
+    struct call *c = user;
+
+    for (size_t i = 0; i < c->flight.count; i++) {
+        pn_delivery_t *delivery = c->places[i].delivery;
+
+        if (c->places[i].sender != sender || !too_large_for_peer(c, sender, i, c->places[i].size))
+            continue;
+        pn_delivery_abort(delivery);
+        sender->in_flight--;
+    }
+}
+
+static const struct amqp1_events events = { take_outcome, take_attached, take_end };
+
+/* ---- Sending ---- */
 
 static void put(struct call *c, struct amqp1_sender *s, size_t index)
 {
@@ -201,6 +217,7 @@ static void put(struct call *c, struct amqp1_sender *s, size_t index)
     s->in_flight++;
     c->places[index].sender = s;
     c->places[index].delivery = d;
+    c->places[index].size = c->link->size;
 }
 
 /* Sends one message, or answers it. 0: there is no free address for it now. */
@@ -227,7 +244,7 @@ static int send_one(struct call *c, const outbox_record *r, size_t index)
     free(address);
     if (s == NULL)
         return 0;
-    if (!too_large_for_peer(c, s, index))
+    if (!too_large_for_peer(c, s, index, c->link->size))
         put(c, s, index);
     return 1;
 }
@@ -445,9 +462,11 @@ static int amqp1_open(const outbox_target *target, const outbox_publisher_ops **
 
 static const outbox_setting settings[] = {
     { "address", OUTBOX_SETTING_TEXT, "{topic}", 1, 1024, NULL,
-      "Where messages go; {topic} stands for the topic. For queues of RabbitMQ that are there: /amq/queue/{topic}." },
+      "Where messages go; {topic} stands for the topic. outbox_amqp1(7) has those of RabbitMQ." },
     { "hostname", OUTBOX_SETTING_TEXT, "", 0, 255, NULL,
       "What the connection is opened for, such as vhost:NAME for RabbitMQ; empty: the URL's host." },
+    { "durable_target", OUTBOX_SETTING_CHOICE, "off", 0, 0, "off|on",
+      "on: what the peer makes for an address shall be durable; RabbitMQ needs it for /queue/{topic}." },
     { "group_id", OUTBOX_SETTING_CHOICE, "none", 0, 0, "none|key",
       "key: the property group-id is the message's key, for brokers that keep the order of a group." },
     { "auth", OUTBOX_SETTING_CHOICE, "auto", 0, 0, "auto|plain|anonymous|external",

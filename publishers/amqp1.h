@@ -46,6 +46,8 @@ struct amqp1_link;
 /* What happens in amqp1_link_step(). */
 struct amqp1_events {
     void (*delivery)(void *user, size_t index, pn_delivery_t *delivery);
+    /* The peer has taken it; nothing was sent before. */
+    void (*attached)(void *user, struct amqp1_sender *sender);
     /* The peer has ended it; condition: why, NULL: it did not say. It is gone afterwards. */
     void (*ended)(void *user, const struct amqp1_sender *sender, const char *condition, const char *why);
 };

@@ -117,6 +117,8 @@ static struct amqp1_sender *sender_new(struct amqp1_link *link, const char *addr
     s->link = pn_sender(s->session, name);
     pn_link_set_context(s->link, s);
     pn_terminus_set_address(pn_link_target(s->link), address);
+    if (outbox_target_number(link->login->target, "durable_target") == 1)
+        pn_terminus_set_durability(pn_link_target(s->link), PN_CONFIGURATION);
     pn_link_set_snd_settle_mode(s->link, PN_SND_UNSETTLED);
     pn_link_set_rcv_settle_mode(s->link, PN_RCV_FIRST);
     pn_link_open(s->link);
@@ -191,13 +193,16 @@ static void take_delivery(struct amqp1_link *link, pn_delivery_t *d)
     pn_delivery_settle(d);
 }
 
-static void take_attach(pn_link_t *l)
+static void take_attach(struct amqp1_link *link, pn_link_t *l)
 {
     struct amqp1_sender *s = pn_link_get_context(l);
 
     /* A link that is refused is attached without a target first, and then ended with the reason. */
-    if (s != NULL && pn_terminus_get_type(pn_link_remote_target(l)) != PN_UNSPECIFIED)
-        s->attached = 1;
+    if (s == NULL || pn_terminus_get_type(pn_link_remote_target(l)) == PN_UNSPECIFIED)
+        return;
+    s->attached = 1;
+    if (link->events != NULL)
+        link->events->attached(link->user, s);
 }
 
 static void take_event(struct amqp1_link *link, pn_event_t *e)
@@ -207,7 +212,7 @@ static void take_event(struct amqp1_link *link, pn_event_t *e)
         link->opened = 1;
         break;
     case PN_LINK_REMOTE_OPEN:
-        take_attach(pn_event_link(e));
+        take_attach(link, pn_event_link(e));
         break;
     case PN_DELIVERY:
         take_delivery(link, pn_event_delivery(e));

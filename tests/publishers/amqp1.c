@@ -27,12 +27,32 @@ static void url(struct broker *b, enum broker_way way, char *text, size_t size, 
     else
         snprintf(text, size, "%s://outbox:pa%%3Ass%%40word@%s:%d", tls ? "amqp1s" : "amqp1",
                  way == BROKER_WRONG_NAME ? "127.0.0.1" : tls ? "localhost" : "127.0.0.1", tls ? b->tls_port : b->port);
-    CHECK_INT(outbox_conf_set(conf, "amqp1.address", "/amq/queue/{topic}", NULL), OUTBOX_OK);
+    CHECK_INT(outbox_conf_set(conf, "amqp1.address", "/queue/{topic}", NULL), OUTBOX_OK);
+    CHECK_INT(outbox_conf_set(conf, "amqp1.durable_target", "on", NULL), OUTBOX_OK);
     if (!tls)
         return;
     rabbitmq_set_file(conf, "amqp1.tls.ca_file", b, way == BROKER_WRONG_CA ? "other-ca.pem" : "ca.pem");
     rabbitmq_set_file(conf, "amqp1.tls.cert_file", b, "client.pem");
     rabbitmq_set_file(conf, "amqp1.tls.key_file", b, "client.key");
+}
+
+/* A queue that is durable; a broken one is another one than RabbitMQ makes for the address, which it refuses then. (A
+ * queue that is not there does not help: RabbitMQ accepts what no queue takes. Nor does one that is full: it ends the
+ * connection for that.) */
+static int make(struct broker *b, const char *topic, int broken)
+{
+    amqp_connection_state_t conn;
+    int good;
+
+    if (!broken)
+        return rabbitmq_make(b, topic, 0);
+    conn = rabbitmq_reach(b);
+    if (conn == NULL)
+        return -1;
+    amqp_queue_declare(conn, 1, amqp_cstring_bytes(topic), 0, 0, 0, 0, amqp_empty_table);
+    good = amqp_get_rpc_reply(conn).reply_type == AMQP_RESPONSE_NORMAL;
+    amqp_destroy_connection(conn);
+    return good ? 0 : -1;
 }
 
 /* ---- The consumer ---- */
@@ -294,7 +314,7 @@ static void test_many_addresses(struct broker *b)
     long n = 0;
 
     REQUIRE(conn != NULL && parcel_make(&p, "t", 0, 4 * TOPICS, 0) == 0 &&
-            broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+            broker_open(&p, b, BROKER_PLAIN, "amqp1.address", "/amq/queue/{topic}") == 0, "not prepared");
     for (size_t i = 0; i < TOPICS; i++) {
         snprintf(topics[i], sizeof topics[i], "many.%zu", i);
         amqp_queue_declare(conn, 1, amqp_cstring_bytes(topics[i]), 0, 1, 0, 0, amqp_empty_table);
@@ -325,11 +345,11 @@ static void test_heartbeat(struct broker *b)
             broker_open(&p, b, BROKER_PLAIN, "amqp1.heartbeat", "1s") == 0, "not prepared");
     CHECK_INT(parcel_send(&p, 0, 100, 60000), DELIVERY_DONE);
     broker_pause(b);
-    CHECK_INT(parcel_send(&p, 100, 100, 600000), DELIVERY_UNAVAILABLE);
+    parcel_send(&p, 100, 100, 600000);
     broker_resume(b);
     CHECK_INT(parcel_count(&p, FATE_PUBLISHED), 100);
-    CHECK_INT(parcel_count(&p, FATE_REJECT) + parcel_count(&p, FATE_RETRY), 0);
-    tap_note("%s", p.why);
+    CHECK_INT(parcel_count(&p, FATE_UNKNOWN), 100);
+    CHECK(strstr(p.why, "local-idle-timeout") != NULL, "%s", p.why);
     CHECK(parcel_send_all(&p, 100), "%s", p.why);
     parcel_free(&p);
 }
@@ -360,7 +380,7 @@ static const struct broker_kind kind = {
     .start = start,
     .wait = rabbitmq_wait,
     .url = url,
-    .make = rabbitmq_make,
+    .make = make,
     .consume = consume,
     .baseline = baseline,
     .tests = tests,

@@ -17,6 +17,7 @@
 
 struct peer {
     int listener, port, drop;
+    const struct broker *certify; /* who has the certificates; NULL: no TLS */
     pthread_t thread;
     struct wire wire;
     pn_message_t *message;
@@ -146,7 +147,8 @@ static void *run(void *user)
 
     while ((fd = accept(p->listener, NULL, NULL)) >= 0) {
         p->drop = 0;
-        if (wire_open(&p->wire, fd, 1, NULL, NULL) != 0)
+        if (wire_open(&p->wire, fd, 1, NULL, NULL) != 0 ||
+            (p->certify != NULL && !CHECK_INT(wire_certify(&p->wire, p->certify), 0)))
             break;
         while (!p->drop && wire_step(&p->wire, take, p))
             continue;
@@ -155,13 +157,14 @@ static void *run(void *user)
     return NULL;
 }
 
-static int peer_start(struct peer *p)
+static int peer_start(struct peer *p, const struct broker *certify)
 {
     struct sockaddr_in address = { .sin_family = AF_INET };
     socklen_t size = sizeof address;
 
     memset(p, 0, sizeof *p);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    p->certify = certify;
     p->message = pn_message();
     p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (bind(p->listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(p->listener, 5) != 0 ||
@@ -186,7 +189,7 @@ static int begin(struct peer *peer, struct parcel *p, size_t count, const char *
     char url[300];
 
     memset(p, 0, sizeof *p);
-    if (!CHECK_INT(peer_start(peer), 0) || parcel_make(p, "place", 0, count, 0) != 0)
+    if (!CHECK_INT(peer_start(peer, NULL), 0) || parcel_make(p, "place", 0, count, 0) != 0)
         return 0;
     snprintf(url, sizeof url, "amqp1://127.0.0.1:%d%s", peer->port, query);
     return CHECK(outbox_publisher_open(url, NULL, &p->publisher, &p->err) == OUTBOX_OK, "%s", outbox_error_message(p->err));
@@ -309,7 +312,30 @@ static void test_settings(struct broker *b)
     }
 }
 
+/* Who has a certificate is let in, and nobody else. */
+static void test_certificate(struct broker *b)
+{
+    static const char own[] = "&tls.cert_file=%s/client.pem&tls.key_file=%s/client.key";
+    struct peer peer;
+    struct parcel p = {0};
+    char url[400], with[200];
+
+    snprintf(with, sizeof with, own, b->directory, b->directory);
+    for (int known = 0; known < 2; known++) {
+        if (!CHECK_INT(peer_start(&peer, b), 0) || parcel_make(&p, "place", 0, 1, 0) != 0)
+            return;
+        p.items[0].record.message_type = "accept";
+        snprintf(url, sizeof url, "amqp1s://localhost:%d?auth=external&tls.ca_file=%s/ca.pem%s", peer.port, b->directory,
+                 known ? with : "");
+        if (CHECK(outbox_publisher_open(url, NULL, &p.publisher, &p.err) == OUTBOX_OK, "%s", outbox_error_message(p.err)))
+            parcel_send(&p, 0, 1, 60000);
+        CHECK(p.items[0].fate == (known ? FATE_PUBLISHED : FATE_NONE), "fate %d: %s", (int)p.items[0].fate, p.why);
+        finish(&peer, &p);
+    }
+}
+
 const struct broker_test amqp1_peer_tests[] = {
+    { "a login by certificate", test_certificate },
     { "each outcome has its verdict", test_outcomes },
     { "who ended the link is found", test_blame },
     { "no credit", test_no_credit },

@@ -4,9 +4,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <proton/ssl.h>
 
 int wire_open(struct wire *w, int fd, int server, const char *user, const char *password)
 {
@@ -27,6 +30,24 @@ int wire_open(struct wire *w, int fd, int server, const char *user, const char *
     pn_connection_set_hostname(w->driver.connection, "localhost");
     pn_connection_open(w->driver.connection);
     return 0;
+}
+
+int wire_certify(struct wire *w, const struct broker *b)
+{
+    pn_ssl_domain_t *domain = pn_ssl_domain(PN_SSL_MODE_SERVER);
+    char cert[100], key[100], ca[100];
+    int good;
+
+    snprintf(cert, sizeof cert, "%s/server.pem", b->directory);
+    snprintf(key, sizeof key, "%s/server.key", b->directory);
+    snprintf(ca, sizeof ca, "%s/ca.pem", b->directory);
+    good = pn_ssl_domain_set_credentials(domain, cert, key, NULL) == 0 &&
+           pn_ssl_domain_set_trusted_ca_db(domain, ca) == 0 &&
+           pn_ssl_domain_set_peer_authentication(domain, PN_SSL_VERIFY_PEER, ca) == 0 &&
+           pn_ssl_init(pn_ssl(w->driver.transport), domain, NULL) == 0;
+    pn_ssl_domain_free(domain);
+    pn_sasl_allowed_mechs(pn_sasl(w->driver.transport), "EXTERNAL");
+    return good ? 0 : -1;
 }
 
 int wire_connect(struct wire *w, int port, const char *user, const char *password)

@@ -27,6 +27,8 @@ typedef void wire_take(void *user, pn_event_t *event);
 
 /* Takes over the socket; as a server, or a client that logs in with a user, who may be NULL. 0, or -1. */
 int wire_open(struct wire *w, int fd, int server, const char *user, const char *password);
+/* Before anything is said by a server: TLS, with a client that has a certificate of ca.pem and is known by it. */
+int wire_certify(struct wire *w, const struct broker *b);
 /* Connects to a port of this machine first. */
 int wire_connect(struct wire *w, int port, const char *user, const char *password);
 /* Hands over what happened, writes all that is to be said, and waits for more. 0: it has ended. */

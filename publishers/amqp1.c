@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* AMQP 1.0: "amqp1://USER@HOST", or "amqp1s://HOST" with TLS, by qpid-proton. A loadable module.
  *
- * Each message is answered by an outcome: the peer has accepted, rejected, released or modified it. That is all there is
- * in the protocol, and all that is believed: nothing is published that was not accepted.
+ * Each message is answered by an outcome: the peer has accepted, rejected, released or modified it. That is all there
+ * is in the protocol, and all that is believed: nothing is published that was not accepted.
  *
- * Order: of one topic and key one message is on its way, as outbox_delivery_ready() gives them out, since a message that
- * is released or rejected stops none behind it. All others travel side by side, up to the window.
+ * Order: of one topic and key one message is on its way, as outbox_delivery_ready() gives them out, since a message
+ * that is released or rejected stops none behind it. All others travel side by side, up to the window.
  *
  * Who is to blame. A peer can end a link, or the session around it, for a message that it cannot bear, and does not say
  * which one. So each address has a session of its own. When it ends with an error, what was on its way there goes once
@@ -65,7 +65,8 @@ static int link_get(struct call *c, outbox_error **err)
         amqp1_link_free(c->link);
     }
     if (!outbox_pool__wait(&c->p->pool, &c->flight))
-        return outbox_error_new(err, OUTBOX_ERR_CONNECT, "publisher.amqp1", "the call was cancelled before it was connected");
+        return outbox_error_new(err, OUTBOX_ERR_CONNECT, "publisher.amqp1",
+                                "the call was cancelled before it was connected");
     c->link = amqp1_link_new(login, err);
     if (c->link == NULL)
         return OUTBOX_ERR_CONNECT;
@@ -393,8 +394,6 @@ static void amqp1_close(void *self)
     while ((link = outbox_pool__take(&p->pool)) != NULL)
         amqp1_link_free((struct amqp1_link *)link);
     outbox_pool__destroy(&p->pool);
-    if (p->login.tls != NULL)
-        pn_ssl_domain_free(p->login.tls);
     free(p);
 }
 
@@ -424,12 +423,10 @@ static int set_up(struct publisher *p, const outbox_target *target, outbox_error
                                 "amqp1.auth = plain needs a user: set amqp1.user, or name one in the URL");
     if (outbox_target_path(target)[0] != '\0')
         return outbox_error_new(err, OUTBOX_ERR_INVALID, "publisher.amqp1_url",
-                                "the URL of an AMQP 1.0 peer has no path: say by amqp1.address where messages go, and by "
-                                "amqp1.hostname which virtual host is meant");
-    if (!outbox_target_is(target, "amqp1s"))
-        return OUTBOX_OK;
-    p->login.tls = amqp1_link_tls(target, err);
-    return p->login.tls != NULL ? OUTBOX_OK : OUTBOX_ERR_CONF;
+                                "the URL of an AMQP 1.0 peer has no path: say by amqp1.address where messages go, and "
+                                "by amqp1.hostname which virtual host is meant");
+    p->login.tls = outbox_target_is(target, "amqp1s");
+    return p->login.tls ? amqp1_link_check_tls(target, err) : OUTBOX_OK;
 }
 
 static int amqp1_open(const outbox_target *target, const outbox_publisher_ops **ops, void **self, outbox_error **err)
@@ -448,7 +445,8 @@ static int amqp1_open(const outbox_target *target, const outbox_publisher_ops **
 
     if (p == NULL || outbox_pool__init(&p->pool) != 0) {
         free(p);
-        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory", "out of memory while a publisher was opened");
+        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory",
+                                "out of memory while a publisher was opened");
     }
     rc = set_up(p, target, err);
     if (rc != OUTBOX_OK) {

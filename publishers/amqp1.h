@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Connections by AMQP 1.0, for the publisher. A link belongs to the thread in publish(); only amqp1_link_wake() may come
- * from any other. */
+/* Connections by AMQP 1.0, for the publisher. A link belongs to the thread in publish(); only amqp1_link_wake() may
+ * come from any other. */
 #ifndef OUTBOX_PUBLISHERS_AMQP1_H
 #define OUTBOX_PUBLISHERS_AMQP1_H
 
@@ -25,13 +25,13 @@
 /* What a connection is made of. */
 struct amqp1_login {
     const outbox_target *target;
-    pn_ssl_domain_t *tls; /* NULL: none */
+    int tls;
     const char *mechanism; /* of SASL */
     int64_t connect_ms, heartbeat_ms;
 };
 
-/* An address that messages go to: a sending link, in a session of its own, so that a peer that ends the session for what
- * one address was sent ends nothing else. */
+/* An address that messages go to: a sending link, in a session of its own, so that a peer that ends the session for
+ * what one address was sent ends nothing else. */
 struct amqp1_sender {
     struct amqp1_sender *next;
     char *address;
@@ -72,8 +72,8 @@ struct amqp1_link {
     char why[AMQP1_WHY]; /* why it is lost */
 };
 
-/* NULL with an error: certificates or keys cannot be used. */
-pn_ssl_domain_t *amqp1_link_tls(const outbox_target *target, outbox_error **err);
+/* Whether certificates and keys can be used; if not, err says which. */
+int amqp1_link_check_tls(const outbox_target *target, outbox_error **err);
 
 /* Not connected yet; NULL: why not is in err. */
 struct amqp1_link *amqp1_link_new(const struct amqp1_login *login, outbox_error **err);

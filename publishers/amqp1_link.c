@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Connections by AMQP 1.0: a socket that never blocks, and qpid-proton's engine, which makes bytes of what is sent, and
- * events of bytes. TLS and SASL are the engine's, too. It has no threads, and nothing here waits for longer than asked. */
+ * events of bytes. TLS and SASL are the engine's, too. It has no threads, and nothing here waits for longer than asked.
+ * Nothing of the engine is shared by two connections: it counts its users without a lock. */
 #include "amqp1.h"
 #include "resolve.h"
 
@@ -41,7 +42,8 @@ static int set_up_tls(pn_ssl_domain_t *tls, const outbox_target *target, const c
     *what = "tls.ca_file";
     if (ca[0] != '\0' && (access(ca, R_OK) != 0 || pn_ssl_domain_set_trusted_ca_db(tls, ca) != 0))
         return 0;
-    if (pn_ssl_domain_set_peer_authentication(tls, verify ? PN_SSL_VERIFY_PEER_NAME : PN_SSL_ANONYMOUS_PEER, NULL) != 0)
+    if (pn_ssl_domain_set_peer_authentication(tls, verify ? PN_SSL_VERIFY_PEER_NAME : PN_SSL_ANONYMOUS_PEER,
+                                              NULL) != 0)
         return 0;
     *what = "tls.cert_file and tls.key_file";
     if (cert[0] == '\0' && key[0] == '\0')
@@ -51,21 +53,33 @@ static int set_up_tls(pn_ssl_domain_t *tls, const outbox_target *target, const c
            pn_ssl_domain_set_credentials(tls, cert, key, outbox_target_secret(target, "tls.key_password")) == 0;
 }
 
-pn_ssl_domain_t *amqp1_link_tls(const outbox_target *target, outbox_error **err)
+/* NULL: what cannot be used. */
+static pn_ssl_domain_t *make_tls(const outbox_target *target, const char **what)
 {
-    const char *what = "tls.ca_file";
+    pn_ssl_domain_t *tls = pn_ssl_domain(PN_SSL_MODE_CLIENT);
+
+    *what = "tls.ca_file";
+    if (tls != NULL && set_up_tls(tls, target, what))
+        return tls;
+    if (tls != NULL)
+        pn_ssl_domain_free(tls);
+    return NULL;
+}
+
+int amqp1_link_check_tls(const outbox_target *target, outbox_error **err)
+{
+    const char *what;
     pn_ssl_domain_t *tls;
 
     /* There is no connection yet whose logger could be silenced. */
     pn_logger_reset_mask(pn_default_logger(), PN_SUBSYSTEM_SSL, PN_LEVEL_CRITICAL | PN_LEVEL_ERROR);
-    tls = pn_ssl_domain(PN_SSL_MODE_CLIENT);
-    if (tls != NULL && set_up_tls(tls, target, &what))
-        return tls;
-    if (tls != NULL)
-        pn_ssl_domain_free(tls);
-    outbox_error_format(err, OUTBOX_ERR_CONF, "publisher.amqp1_tls",
-                        "amqp1.%s: cannot be read, or is no certificate and key in PEM form that belong together", what);
-    return NULL;
+    tls = make_tls(target, &what);
+    if (tls == NULL)
+        return outbox_error_format(err, OUTBOX_ERR_CONF, "publisher.amqp1_tls",
+                                   "amqp1.%s: cannot be read, or is no certificate and key in PEM form that belong "
+                                   "together", what);
+    pn_ssl_domain_free(tls);
+    return OUTBOX_OK;
 }
 
 /* ---- Senders ---- */
@@ -405,7 +419,7 @@ static int connect_host(struct amqp1_link *link, const char *host, int port, int
     int rc, connected = 0;
 
     snprintf(number, sizeof(number), "%d", port);
-    rc = outbox_resolve(host, port != 0 ? number : link->login->tls != NULL ? TLS_PORT : PORT,
+    rc = outbox_resolve(host, port != 0 ? number : link->login->tls ? TLS_PORT : PORT,
                         deadline - outbox_flight__now_ms(), &link->cancelled, &list);
     if (rc != 0) {
         snprintf(link->why, sizeof(link->why), "%s", gai_strerror(rc));
@@ -417,16 +431,44 @@ static int connect_host(struct amqp1_link *link, const char *host, int port, int
     return connected;
 }
 
+/* TLS for this connection, with the name that the peer must have. */
+static int begin_tls(struct amqp1_link *link, const char *host)
+{
+    const outbox_target *target = link->login->target;
+    const char *name = outbox_target_text(target, "tls.server_name"), *what;
+    pn_ssl_domain_t *tls = make_tls(target, &what);
+    pn_ssl_t *ssl = pn_ssl(link->driver.transport);
+    int good = tls != NULL && ssl != NULL && pn_ssl_init(ssl, tls, NULL) == 0 &&
+               pn_ssl_set_peer_hostname(ssl, name[0] != '\0' ? name : host) == 0;
+
+    if (tls == NULL)
+        snprintf(link->why, sizeof(link->why), "amqp1.%s cannot be used", what);
+    else
+        pn_ssl_domain_free(tls);
+    return good;
+}
+
+/* One of its own for each connection, as the protocol wants it. */
+static void name_container(pn_connection_t *c)
+{
+    static atomic_uint count;
+    char host[100], id[160];
+
+    if (gethostname(host, sizeof(host)) != 0)
+        host[0] = '\0';
+    host[sizeof(host) - 1] = '\0';
+    snprintf(id, sizeof(id), "outbox-%s-%ld-%u", host, (long)getpid(), count++);
+    pn_connection_set_container(c, id);
+}
+
 /* Says who we are and who is meant; nothing is sent yet. */
 static int introduce(struct amqp1_link *link, const char *host)
 {
     const outbox_target *target = link->login->target;
     const char *user = outbox_target_secret(target, "user"), *password = outbox_target_secret(target, "password");
-    const char *name = outbox_target_text(target, "tls.server_name"), *container = outbox_target_text(target, "hostname");
-    char id[64];
+    const char *name = outbox_target_text(target, "hostname");
     pn_transport_t *t;
     pn_connection_t *c;
-    pn_ssl_t *ssl;
 
     if (pn_connection_driver_init(&link->driver, NULL, NULL) != 0)
         return 0;
@@ -434,9 +476,8 @@ static int introduce(struct amqp1_link *link, const char *host)
     t = link->driver.transport;
     c = link->driver.connection;
     pn_logger_set_log_sink(pn_transport_logger(t), say_nothing, 0);
-    snprintf(id, sizeof(id), "outbox-%ld-%p", (long)getpid(), (void *)link);
-    pn_connection_set_container(c, id);
-    pn_connection_set_hostname(c, container[0] != '\0' ? container : host);
+    name_container(c);
+    pn_connection_set_hostname(c, name[0] != '\0' ? name : host);
     if (user != NULL)
         pn_connection_set_user(c, user);
     if (password != NULL)
@@ -445,11 +486,7 @@ static int introduce(struct amqp1_link *link, const char *host)
     pn_sasl_set_allow_insecure_mechs(pn_sasl(t), 1);
     pn_transport_set_idle_timeout(t, (pn_millis_t)link->login->heartbeat_ms);
     pn_connection_open(c);
-    if (link->login->tls == NULL)
-        return 1;
-    ssl = pn_ssl(t);
-    return ssl != NULL && pn_ssl_init(ssl, link->login->tls, NULL) == 0 &&
-           pn_ssl_set_peer_hostname(ssl, name[0] != '\0' ? name : host) == 0;
+    return !link->login->tls || begin_tls(link, host);
 }
 
 int amqp1_link_connect(struct amqp1_link *link, const outbox_endpoint *at)
@@ -461,7 +498,8 @@ int amqp1_link_connect(struct amqp1_link *link, const outbox_endpoint *at)
         return 0;
     link->why[0] = '\0';
     if (!introduce(link, host)) {
-        snprintf(link->why, sizeof(link->why), "the client library could not be set up: out of memory");
+        if (link->why[0] == '\0')
+            snprintf(link->why, sizeof(link->why), "the client library could not be set up: out of memory");
         return 0;
     }
     while (!link->opened)

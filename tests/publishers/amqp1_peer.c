@@ -183,6 +183,13 @@ static void peer_stop(struct peer *p)
     pn_message_free(p->message);
 }
 
+static int open_at(struct parcel *p, const char *url)
+{
+    int rc = outbox_publisher_open(url, NULL, &p->publisher, &p->err);
+
+    return CHECK(rc == OUTBOX_OK, "%s: %s", url, outbox_error_message(p->err));
+}
+
 /* As settings in the URL. */
 static int begin(struct peer *peer, struct parcel *p, size_t count, const char *query)
 {
@@ -192,7 +199,7 @@ static int begin(struct peer *peer, struct parcel *p, size_t count, const char *
     if (!CHECK_INT(peer_start(peer, NULL), 0) || parcel_make(p, "place", 0, count, 0) != 0)
         return 0;
     snprintf(url, sizeof url, "amqp1://127.0.0.1:%d%s", peer->port, query);
-    return CHECK(outbox_publisher_open(url, NULL, &p->publisher, &p->err) == OUTBOX_OK, "%s", outbox_error_message(p->err));
+    return open_at(p, url);
 }
 
 static void finish(struct peer *peer, struct parcel *p)
@@ -315,19 +322,18 @@ static void test_settings(struct broker *b)
 /* Who has a certificate is let in, and nobody else. */
 static void test_certificate(struct broker *b)
 {
-    static const char own[] = "&tls.cert_file=%s/client.pem&tls.key_file=%s/client.key";
     struct peer peer;
     struct parcel p = {0};
     char url[400], with[200];
 
-    snprintf(with, sizeof with, own, b->directory, b->directory);
+    snprintf(with, sizeof with, "&tls.cert_file=%s/client.pem&tls.key_file=%s/client.key", b->directory, b->directory);
     for (int known = 0; known < 2; known++) {
         if (!CHECK_INT(peer_start(&peer, b), 0) || parcel_make(&p, "place", 0, 1, 0) != 0)
             return;
         p.items[0].record.message_type = "accept";
-        snprintf(url, sizeof url, "amqp1s://localhost:%d?auth=external&tls.ca_file=%s/ca.pem%s", peer.port, b->directory,
-                 known ? with : "");
-        if (CHECK(outbox_publisher_open(url, NULL, &p.publisher, &p.err) == OUTBOX_OK, "%s", outbox_error_message(p.err)))
+        snprintf(url, sizeof url, "amqp1s://localhost:%d?auth=external&tls.ca_file=%s/ca.pem%s", peer.port,
+                 b->directory, known ? with : "");
+        if (open_at(&p, url))
             parcel_send(&p, 0, 1, 60000);
         CHECK(p.items[0].fate == (known ? FATE_PUBLISHED : FATE_NONE), "fate %d: %s", (int)p.items[0].fate, p.why);
         finish(&peer, &p);

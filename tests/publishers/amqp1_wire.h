@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The other side of the publisher for AMQP 1.0, and a client beside it: a socket that blocks, with qpid-proton's engine. */
+/* The other side of the publisher for AMQP 1.0, and a client beside it: a socket that blocks, and qpid-proton. */
 #ifndef OUTBOX_TESTS_PUBLISHERS_AMQP1_WIRE_H
 #define OUTBOX_TESTS_PUBLISHERS_AMQP1_WIRE_H
 

@@ -331,8 +331,8 @@ static void test_certificate(struct broker *b)
         if (!CHECK_INT(peer_start(&peer, b), 0) || parcel_make(&p, "place", 0, 1, 0) != 0)
             return;
         p.items[0].record.message_type = "accept";
-        snprintf(url, sizeof url, "amqp1s://localhost:%d?connect_timeout=1m&auth=external&tls.ca_file=%s/ca.pem%s", peer.port,
-                 b->directory, known ? with : "");
+        snprintf(url, sizeof url, "amqp1s://localhost:%d?connect_timeout=1m&auth=external&tls.ca_file=%s/ca.pem%s",
+                 peer.port, b->directory, known ? with : "");
         if (open_at(&p, url))
             parcel_send(&p, 0, 1, 60000);
         CHECK(p.items[0].fate == (known ? FATE_PUBLISHED : FATE_NONE), "fate %d: %s", (int)p.items[0].fate, p.why);

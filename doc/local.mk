@@ -15,6 +15,7 @@ dist_man_MANS += \
 # One for each publisher that is a module.
 dist_man_MANS += \
 	%D%/outbox_amqp.7 \
+	%D%/outbox_amqp1.7 \
 	%D%/outbox_http.7 \
 	%D%/outbox_kafka.7 \
 	%D%/outbox_mqtt.7 \

@@ -145,8 +145,19 @@ publisher_tests += %D%/publishers/kafka
 endif
 if WITH_RABBITMQ
 publisher_tests += %D%/publishers/rabbitmq
+%C%_publishers_rabbitmq_SOURCES = %D%/publishers/rabbitmq.c %D%/publishers/rabbitmq_broker.c %D%/publishers/rabbitmq_broker.h
 %C%_publishers_rabbitmq_CPPFLAGS = $(AM_CPPFLAGS) $(RABBITMQ_CFLAGS)
 %C%_publishers_rabbitmq_LDADD = $(LDADD) $(RABBITMQ_LIBS)
+if WITH_QPID_PROTON
+publisher_tests += %D%/publishers/amqp1
+%C%_publishers_amqp1_SOURCES = \
+	%D%/publishers/amqp1.c \
+	%D%/publishers/amqp1_peer.c \
+	%D%/publishers/amqp1_wire.c %D%/publishers/amqp1_wire.h \
+	%D%/publishers/rabbitmq_broker.c %D%/publishers/rabbitmq_broker.h
+%C%_publishers_amqp1_CPPFLAGS = $(AM_CPPFLAGS) $(RABBITMQ_CFLAGS) $(QPID_PROTON_CFLAGS)
+%C%_publishers_amqp1_LDADD = $(LDADD) $(RABBITMQ_LIBS) $(QPID_PROTON_LIBS)
+endif
 endif
 
 script_tests = \

@@ -154,6 +154,7 @@ script_tests = \
 	%D%/conformance/connections \
 	%D%/conformance/doctor \
 	%D%/conformance/hostile_lines \
+	%D%/conformance/metrics \
 	%D%/conformance/text \
 	%D%/conformance/tools \
 	%D%/conformance/permissions \

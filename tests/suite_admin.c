@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "backlog.h"
 #include "suite.h"
 
 /* One message in each state but delivered; ids indexed by state. */
@@ -44,6 +45,25 @@ static outbox_consumer *patient_consumer(struct fixture *fx)
     return fixture_consumer(fx, NULL);
 }
 
+/* What metrics tell is what was counted, in an outbox that is small enough. */
+static void check_backlog(struct fixture *fx, const outbox_counts *counts, int64_t blocked)
+{
+    struct outbox_backlog b;
+
+    memset(&b, 0, sizeof b);
+    OK(outbox_backlog__look(fx->conn, &b, &fx->err));
+    for (int s = OUTBOX_PENDING; s <= OUTBOX_DEAD; s++)
+        CHECK_INT(b.counts.by_state[s], counts->by_state[s]);
+    CHECK_INT(b.counts.lanes, counts->lanes);
+    CHECK_INT(b.counts.lanes_held, counts->lanes_held);
+    CHECK_INT(b.blocked, blocked);
+    CHECK_INT(b.exact, 1);
+    CHECK(b.counts.oldest_pending_us >= counts->oldest_pending_us &&
+              b.counts.oldest_pending_us < counts->oldest_pending_us + 600 * SECOND_US,
+          "oldest: %lld µs", (long long)b.counts.oldest_pending_us);
+    outbox_backlog__free(&b);
+}
+
 static void test_count(struct fixture *fx)
 {
     outbox_consumer *consumer = patient_consumer(fx);
@@ -68,6 +88,7 @@ static void test_count(struct fixture *fx)
     CHECK_INT(counts.lanes_held, 1);
     CHECK(counts.oldest_pending_us >= 0 && counts.oldest_pending_us < 3600 * SECOND_US, "oldest: %lld µs",
           (long long)counts.oldest_pending_us);
+    check_backlog(fx, &counts, 1);
     if (batch != NULL)
         OK(outbox_batch_release(batch, &fx->err));
     outbox_batch_free(batch);

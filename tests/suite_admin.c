@@ -6,7 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "backlog.h"
 #include "suite.h"
 
 /* One message in each state but delivered; ids indexed by state. */
@@ -43,25 +42,6 @@ static outbox_consumer *patient_consumer(struct fixture *fx)
     fixture_set(fx, "retry.backoff_min", "1d");
     fixture_set(fx, "retry.backoff_max", "30d");
     return fixture_consumer(fx, NULL);
-}
-
-/* What metrics tell is what was counted, in an outbox that is small enough. */
-static void check_backlog(struct fixture *fx, const outbox_counts *counts, int64_t blocked)
-{
-    struct outbox_backlog b;
-
-    memset(&b, 0, sizeof b);
-    OK(outbox_backlog__look(fx->conn, &b, &fx->err));
-    for (int s = OUTBOX_PENDING; s <= OUTBOX_DEAD; s++)
-        CHECK_INT(b.counts.by_state[s], counts->by_state[s]);
-    CHECK_INT(b.counts.lanes, counts->lanes);
-    CHECK_INT(b.counts.lanes_held, counts->lanes_held);
-    CHECK_INT(b.blocked, blocked);
-    CHECK_INT(b.exact, 1);
-    CHECK(b.counts.oldest_pending_us >= counts->oldest_pending_us &&
-              b.counts.oldest_pending_us < counts->oldest_pending_us + 600 * SECOND_US,
-          "oldest: %lld µs", (long long)b.counts.oldest_pending_us);
-    outbox_backlog__free(&b);
 }
 
 static void test_count(struct fixture *fx)

@@ -23,7 +23,8 @@ const struct outbox_metric outbox_metrics__table[] = {
     GAUGE("outbox_relay_lanes_held", METRIC_INT, view.lanes_held, "Lanes that this relay has leased now."),
 
     BY_STATE("pending", OUTBOX_PENDING,
-             "Messages that wait, by state: counted up to a number of rows, estimated beyond it. The relays of one outbox "
+             "Messages that wait, by state: counted up to a number of rows, estimated beyond it. The relays of "
+             "one outbox "
              "all tell the same: take the maximum, not the sum."),
     BY_STATE("scheduled", OUTBOX_SCHEDULED, NULL),
     BY_STATE("retry", OUTBOX_RETRYING, NULL),
@@ -40,7 +41,8 @@ const struct outbox_metric outbox_metrics__table[] = {
     BACKLOG("outbox_backlog_age_seconds", "seconds", METRIC_TIME, backlog_age,
             "How long ago what waits was counted."),
     COUNTER("outbox_backlog_looks_total", backlog.looks, "Times that what waits was counted."),
-    COUNTER("outbox_backlog_failures_total", backlog.failures, "Times that it could not be, for an error of the database."),
+    COUNTER("outbox_backlog_failures_total", backlog.failures,
+            "Times that it could not be, for an error of the database."),
 
     COUNTER("outbox_lanes_claimed_total", stats.claims, "Lanes leased."),
     COUNTER("outbox_lease_expiries_total", stats.suspect,
@@ -69,18 +71,21 @@ const struct outbox_metric outbox_metrics__table[] = {
 
     GAUGE("outbox_database_up", METRIC_COUNT, database_up,
           "1 when the relay runs and none of its threads is in trouble with the database."),
-    COUNTER("outbox_database_errors_total", stats.db_errors, "Errors of the database, after each of which the relay went on."),
+    COUNTER("outbox_database_errors_total", stats.db_errors,
+            "Errors of the database, after each of which the relay went on."),
     GAUGE("outbox_publisher_up", METRIC_COUNT, publisher_up,
           "0 while the broker is taken for down, or the publisher owes too many answers."),
     COUNTER("outbox_publisher_outages_total", stats.outages, "Times that the broker was taken for down."),
-    COUNTER("outbox_publisher_probes_total", stats.probes, "Messages tried, one at a time, to find out whether it is back."),
+    COUNTER("outbox_publisher_probes_total", stats.probes,
+            "Messages tried, one at a time, to find out whether it is back."),
     COUNTER("outbox_publisher_splits_total", stats.splits,
             "Deliveries sent again in halves: the publisher failed and did not say on what."),
     GAUGE("outbox_publisher_unanswered_deliveries", METRIC_COUNT, kept,
           "Deliveries given up that the publisher has not answered yet."),
 
     COUNTER("outbox_cleaner_rows_removed_total", stats.cleaned, "Rows that this relay's cleaner removed."),
-    COUNTER("outbox_cleaner_passes_total", view.cleaner.passes, "Passes of the cleaner, also those left to another relay's."),
+    COUNTER("outbox_cleaner_passes_total", view.cleaner.passes,
+            "Passes of the cleaner, also those left to another relay's."),
     COUNTER("outbox_cleaner_failures_total", view.cleaner.failures, "Passes of the cleaner that failed."),
     { "outbox_cleaner_last_pass_timestamp_seconds", "gauge", "seconds", NULL, NULL, METRIC_TIME, 0,
       AT(view.cleaner.last_pass), "When the cleaner's last pass ended that did not fail, since 1970; 0 before the first." },

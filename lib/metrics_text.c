@@ -41,7 +41,8 @@ static int64_t number(const struct outbox_metric *row, const struct outbox_metri
     return n;
 }
 
-static const struct outbox_histogram *histogram(const struct outbox_metric *row, const struct outbox_metrics_values *values)
+static const struct outbox_histogram *histogram(const struct outbox_metric *row,
+                                                const struct outbox_metrics_values *values)
 {
     return (const struct outbox_histogram *)(const void *)((const char *)values + row->offset);
 }
@@ -120,7 +121,8 @@ static int add_histogram(struct outbox_buffer *to, const struct outbox_metric *r
            add_name(to, row, values, "_count", NULL) && add_number(to, below);
 }
 
-static int add_sample(struct outbox_buffer *to, const struct outbox_metric *row, const struct outbox_metrics_values *values)
+static int add_sample(struct outbox_buffer *to, const struct outbox_metric *row,
+                      const struct outbox_metrics_values *values)
 {
     char text[SECONDS];
 

@@ -245,7 +245,8 @@ static void tell_address(struct daemon_http *http, int fd)
     daemon_log_printf(http->log, OUTBOX_LOG_INFO, address.ss_family == AF_INET6 ? "metrics and health at [%s]:%s" :
                       "metrics and health at %s:%s", host, port);
     if (!is_loopback((struct sockaddr *)&address))
-        daemon_log_printf(http->log, OUTBOX_LOG_WARNING, "whoever reaches %s can read metrics: there is no password", host);
+        daemon_log_printf(http->log, OUTBOX_LOG_WARNING, "whoever reaches %s can read metrics: there is no password",
+                          host);
 }
 
 static int bind_first(const struct addrinfo *list)

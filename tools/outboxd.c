@@ -45,7 +45,8 @@ static const struct cli_option options[OPT__COUNT] = {
     [OPT_CONFIG] = { "config", 'c', "FILE", "Reads dsn, publisher and settings from the section [outbox] of a file; "
                                             "what the command line says counts more." },
     [OPT_ONCE] = { "once", '1', NULL, "Publishes what is ready, also what becomes so meanwhile, then exits." },
-    [OPT_LISTEN] = { "listen", 'l', "ADDRESS", "Serves /metrics, /healthz and /readyz over HTTP at HOST:PORT or unix:PATH." },
+    [OPT_LISTEN] = { "listen", 'l', "ADDRESS",
+                     "Serves /metrics, /healthz and /readyz over HTTP at HOST:PORT or unix:PATH." },
     [OPT_JSON_LOGS] = { "json-logs", 0, NULL, "Logs JSON, an object a line, whoever writes to the standard error." },
     [OPT_VERBOSE] = { "verbose", 'v', NULL, "Logs each batch, and each failed try to reach the database." },
     [OPT_QUIET] = { "quiet", 'q', NULL, "Logs warnings and errors only." },

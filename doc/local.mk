@@ -23,6 +23,8 @@ dist_man_MANS += \
 	%D%/outbox_redis.7
 
 dist_doc_DATA = \
+	%D%/grafana-dashboard.json \
+	%D%/prometheus-rules.yml \
 	%D%/drivers.md \
 	%D%/high-availability.md \
 	%D%/json.md \
@@ -44,12 +46,23 @@ dist_man_MANS += %D%/outbox.conf.5
 MAINTAINERCLEANFILES = %D%/outbox.conf.5
 EXTRA_PROGRAMS += %D%/conf-man
 CLEANFILES += %D%/conf-man$(EXEEXT)
-%C%_conf_man_SOURCES = %D%/conf-man.c
+%C%_conf_man_SOURCES = %D%/conf-man.c %D%/man.c %D%/man.h
 %C%_conf_man_LDADD = lib/liboutbox.la
 # (The library comes first, so that two makes do not build it at once; its date does not matter.)
 %D%/outbox.conf.5: $(srcdir)/lib/conf_table.h $(srcdir)/%D%/conf-man.c | lib/liboutbox.la
 	$(AM_V_at)$(MAKE) $(AM_MAKEFLAGS) %D%/conf-man$(EXEEXT)
 	$(AM_V_GEN)%D%/conf-man$(EXEEXT) >$@.tmp && mv -f $@.tmp $@
+
+# So does outbox_metrics(7), from the table of metrics.
+dist_man_MANS += %D%/outbox_metrics.7
+MAINTAINERCLEANFILES += %D%/outbox_metrics.7
+EXTRA_PROGRAMS += %D%/metrics-man
+CLEANFILES += %D%/metrics-man$(EXEEXT)
+%C%_metrics_man_SOURCES = %D%/metrics-man.c %D%/man.c %D%/man.h
+%C%_metrics_man_LDADD = lib/liboutbox.la
+%D%/outbox_metrics.7: $(srcdir)/lib/metrics_table.c $(srcdir)/%D%/metrics-man.c | lib/liboutbox.la
+	$(AM_V_at)$(MAKE) $(AM_MAKEFLAGS) %D%/metrics-man$(EXEEXT)
+	$(AM_V_GEN)%D%/metrics-man$(EXEEXT) >$@.tmp && mv -f $@.tmp $@
 
 # Section 3 comes from the comments in the public headers: a page for each `@file` and `@page` in them.
 library_pages = \
@@ -66,6 +79,7 @@ library_pages = \
 	%D%/outbox_error.3 \
 	%D%/outbox_json.3 \
 	%D%/outbox_message.3 \
+	%D%/outbox_metrics.3 \
 	%D%/outbox_migrate.3 \
 	%D%/outbox_publisher.3 \
 	%D%/outbox_record.3 \

@@ -81,6 +81,9 @@ enum outbox_query {
     Q_COUNT_DELIVERED,  /* count: i */
     Q_COUNT_DELIVERED_POSITION,
     Q_COUNT_LANES,      /* all, held: ii */
+    Q_BACKLOG_LANES,    /* lane, pos, 1 when held, now, first and last seq beyond pos or NULL: iiiiii */
+    Q_BACKLOG_LANE,     /* of the first ones beyond :pos: count, oldest created_at, last seq: iii */
+    Q_BACKLOG_DEFERRED, /* lane, state, count, keys, of the first ones from :lane on: iiii */
     Q_HOLDERS,          /* owner, lanes it leases, microseconds until the last of these leases ends: tii */
     Q_LIST_PENDING,     /* record columns; a filter follows */
     Q_LIST_PENDING_POSITION,

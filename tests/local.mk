@@ -44,6 +44,7 @@ unit_tests = \
 plain_tests = \
 	%D%/plain/checker \
 	%D%/plain/doctor \
+	%D%/plain/metrics \
 	%D%/plain/idle
 
 conformance_tests = \
@@ -165,6 +166,7 @@ script_tests = \
 	%D%/conformance/connections \
 	%D%/conformance/doctor \
 	%D%/conformance/hostile_lines \
+	%D%/conformance/metrics \
 	%D%/conformance/text \
 	%D%/conformance/tools \
 	%D%/conformance/permissions \
@@ -281,7 +283,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += %D%/publishers/http_server.py
+EXTRA_DIST += %D%/conformance/metrics.py %D%/publishers/http_server.py
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/versions %D%/with-firebird %D%/with-galera \
 	%D%/with-hosts %D%/with-mariadb %D%/with-odbc %D%/with-postgres %D%/with-standby \
 	%D%/publishers/rabbitmq-server \

@@ -27,9 +27,11 @@ sbin_PROGRAMS += %D%/outboxd
 	%D%/outboxd.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
+	%D%/daemon_http.c \
 	%D%/daemon_log.c \
 	%D%/cli.h \
+	%D%/daemon_http.h \
 	%D%/daemon_log.h
-%C%_outboxd_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS)
-%C%_outboxd_LDADD = lib/liboutbox.la $(TOOLS_LIBS) $(JANSSON_LIBS)
+%C%_outboxd_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS) $(LIBMICROHTTPD_CFLAGS)
+%C%_outboxd_LDADD = lib/liboutbox.la $(TOOLS_LIBS) $(JANSSON_LIBS) $(LIBMICROHTTPD_LIBS)
 endif

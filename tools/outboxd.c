@@ -7,6 +7,7 @@
  * `done`. The relay brings its own threads.
  */
 #include "cli.h"
+#include "daemon_http.h"
 #include "daemon_log.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@ enum option {
     OPT_SET,
     OPT_CONFIG,
     OPT_ONCE,
+    OPT_LISTEN,
     OPT_JSON_LOGS,
     OPT_VERBOSE,
     OPT_QUIET,
@@ -43,6 +45,8 @@ static const struct cli_option options[OPT__COUNT] = {
     [OPT_CONFIG] = { "config", 'c', "FILE", "Reads dsn, publisher and settings from the section [outbox] of a file; "
                                             "what the command line says counts more." },
     [OPT_ONCE] = { "once", '1', NULL, "Publishes what is ready, also what becomes so meanwhile, then exits." },
+    [OPT_LISTEN] = { "listen", 'l', "ADDRESS",
+                     "Serves /metrics, /healthz and /readyz over HTTP at HOST:PORT or unix:PATH." },
     [OPT_JSON_LOGS] = { "json-logs", 0, NULL, "Logs JSON, an object a line, whoever writes to the standard error." },
     [OPT_VERBOSE] = { "verbose", 'v', NULL, "Logs each batch, and each failed try to reach the database." },
     [OPT_QUIET] = { "quiet", 'q', NULL, "Logs warnings and errors only." },
@@ -56,6 +60,8 @@ struct daemon {
     struct daemon_log log;
     outbox_publisher *publisher;
     outbox_relay *relay;
+    outbox_metrics *metrics;
+    struct daemon_http *http;
     sigset_t wanted;
     pthread_t signal_thread;
     pthread_mutex_t lock;
@@ -337,8 +343,24 @@ static int open_all(struct daemon *d)
     return CLI_OK;
 }
 
+/* The label is the section's name in the configuration. */
+static int serve(struct daemon *d)
+{
+    outbox_error *err = NULL;
+
+    if (!cli_has(&d->cli, OPT_LISTEN))
+        return CLI_OK;
+    if (outbox_metrics_new(&d->metrics, &err) != OUTBOX_OK ||
+        outbox_metrics_add(d->metrics, "outbox", d->relay, &err) != OUTBOX_OK)
+        return log_error(d, err);
+    d->http = daemon_http_start(cli_value(&d->cli, OPT_LISTEN), d->metrics, &d->log);
+    return d->http != NULL ? CLI_OK : CLI_FAILED;
+}
+
 static void close_all(struct daemon *d)
 {
+    daemon_http_stop(d->http);
+    outbox_metrics_free(d->metrics);
     outbox_relay_free(d->relay);
     outbox_publisher_free(d->publisher);
     cli_settings_free(&d->settings);
@@ -362,6 +384,8 @@ static int run(struct daemon *d)
                     : cli_has(&d->cli, OPT_QUIET) ? OUTBOX_LOG_WARNING
                                                   : OUTBOX_LOG_INFO);
     status = open_all(d);
+    if (status == CLI_OK)
+        status = serve(d);
     if (status == CLI_OK)
         status = start_signals(d);
     if (status == CLI_OK) {

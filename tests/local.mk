@@ -158,12 +158,14 @@ script_tests = \
 	%D%/conformance/tools \
 	%D%/conformance/permissions \
 	%D%/conformance/producers \
+	%D%/completions \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \
 	%D%/exported-symbols \
 	%D%/installed.sh \
 	%D%/listed-files \
+	%D%/packaged \
 	%D%/models.sh \
 	%D%/parsed_sql \
 	%D%/publishers/scheme

@@ -150,6 +150,7 @@ publisher_tests += %D%/publishers/rabbitmq
 endif
 
 script_tests = \
+	%D%/abi \
 	%D%/conformance/documents \
 	%D%/conformance/connections \
 	%D%/conformance/doctor \

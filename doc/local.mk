@@ -43,7 +43,7 @@ EXTRA_DIST += \
 # outbox.conf(5) comes from the table of settings. It is in the tarball, so that only a changed
 # table needs the program that makes it to run, which it cannot when cross-compiling.
 dist_man_MANS += %D%/outbox.conf.5
-MAINTAINERCLEANFILES = %D%/outbox.conf.5
+MAINTAINERCLEANFILES += %D%/outbox.conf.5
 EXTRA_PROGRAMS += %D%/conf-man
 CLEANFILES += %D%/conf-man$(EXEEXT)
 %C%_conf_man_SOURCES = %D%/conf-man.c %D%/man.c %D%/man.h

@@ -162,6 +162,7 @@ endif
 endif
 
 script_tests = \
+	%D%/abi \
 	%D%/conformance/documents \
 	%D%/conformance/connections \
 	%D%/conformance/doctor \
@@ -171,12 +172,14 @@ script_tests = \
 	%D%/conformance/tools \
 	%D%/conformance/permissions \
 	%D%/conformance/producers \
+	%D%/completions \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \
 	%D%/exported-symbols \
 	%D%/installed.sh \
 	%D%/listed-files \
+	%D%/packaged \
 	%D%/models.sh \
 	%D%/parsed_sql \
 	%D%/publishers/scheme

@@ -51,7 +51,7 @@ static const struct cli_option options[OPT__COUNT] = {
     [OPT_VERBOSE] = { "verbose", 'v', NULL, "Logs each batch, and each failed try to reach the database." },
     [OPT_QUIET] = { "quiet", 'q', NULL, "Logs warnings and errors only." },
     [OPT_HELP] = { "help", 'h', NULL, "Prints this and exits." },
-    [OPT_VERSION] = { "version", 'V', NULL, "Prints the version and exits." },
+    [OPT_VERSION] = { "version", 'V', NULL, "Prints the version and what was built, and exits." },
 };
 
 struct daemon {
@@ -373,7 +373,7 @@ static int run(struct daemon *d)
     if (cli_has(&d->cli, OPT_HELP))
         return print_help(&d->cli);
     if (cli_has(&d->cli, OPT_VERSION)) {
-        printf("outboxd %s\n", outbox_version());
+        cli_print_version(&d->cli);
         return CLI_OK;
     }
     if (d->cli.argument_count > 0)

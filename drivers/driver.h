@@ -35,7 +35,7 @@ enum outbox_query {
     Q_READ,             /* a batch of a lane; then snapshot, any deferred message or NULL: ti */
     Q_READ_POSITION,
     Q_READ_PACKED,      /* the same, but for messages with more than :bytes bytes, as packed.h says: snapshot, any deferred
-                         * message or NULL, bytes of the largest, messages: tiit; or NULL */
+                         * message or NULL, bytes of the largest, messages: tiiT; or NULL */
     Q_READ_PACKED_POSITION,
     Q_SIZES,            /* seq, bytes of a batch to come: ii; NULL: Q_READ bounds its bytes itself */
     Q_SUSPECTS,         /* messages of a lane that are not settled: i */

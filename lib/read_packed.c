@@ -19,7 +19,7 @@ struct packed {
     int too_large;
 };
 
-/* "tiit" of Q_READ_PACKED. */
+/* "tiiT" of Q_READ_PACKED. */
 static int take_text(void *ctx, const struct outbox_value *row, outbox_error **err)
 {
     struct packed *p = ctx;
@@ -49,7 +49,7 @@ int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, siz
     outbox_consumer *consumer = batch->consumer;
     enum outbox_query query = outbox_conn__form(consumer->conn, Q_READ_PACKED);
     struct packed p = { batch, (bytes < MOST ? bytes : MOST) / (int64_t)limit, take, ctx, 0 };
-    struct outbox_result result = { "tiit", &batch->arena, take_text, &p, 0 };
+    struct outbox_result result = { "tiiT", &batch->arena, take_text, &p, 0 };
     int rc;
 
     if (outbox_conn__sql(consumer->conn, query) == NULL)

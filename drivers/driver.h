@@ -34,6 +34,9 @@ enum outbox_query {
     Q_LANE,             /* what Q_CLAIM returns, of one lane */
     Q_READ,             /* a batch of a lane; then snapshot, any deferred message or NULL: ti */
     Q_READ_POSITION,
+    Q_READ_PACKED,      /* the same, but for messages with more than :bytes bytes, as packed.h says: snapshot, any deferred
+                         * message or NULL, bytes of the largest, messages: tiiT; or NULL */
+    Q_READ_PACKED_POSITION,
     Q_SIZES,            /* seq, bytes of a batch to come: ii; NULL: Q_READ bounds its bytes itself */
     Q_SUSPECTS,         /* messages of a lane that are not settled: i */
     Q_RENEW,            /* one lane */

@@ -69,6 +69,31 @@
     "FROM (SELECT q.*, sum(" BYTES("q") ") OVER (ORDER BY q.seq ROWS UNBOUNDED PRECEDING) - (" BYTES("q") ") AS ahead "                         \
     "FROM (" source ") q) m WHERE m.ahead < :bytes ORDER BY m.seq"
 
+/* For packed.h. By sizes in the server's encoding, so it has to be that of the connection: else the largest message is
+ * said to have more bytes than any, and the batch is read by rows. Most messages have none of the optional columns: one
+ * test is cheaper than six values. */
+#define OPTIONAL                                                                                                        \
+    "CASE WHEN m.headers IS NULL AND m.content_type IS NULL AND m.message_type IS NULL AND "                            \
+    "m.max_attempts IS NULL AND m.available_at IS NULL THEN NULL ELSE concat(',', m.available_at, ',', "                \
+    "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, ',', m.max_attempts, ',', octet_length(m.headers), ',', "      \
+    "octet_length(m.content_type), ',', octet_length(m.message_type)) END"                                              
+#define ALL_BYTES                                                                                                       \
+    "octet_length(m.payload)::bigint + octet_length(m.topic) + coalesce(octet_length(m.partition_key), 0) + "                   \
+    "coalesce(octet_length(m.headers), 0) + coalesce(octet_length(m.content_type), 0) + "                               \
+    "coalesce(octet_length(m.message_type), 0)"
+#define PACKED(source)                                                                                                  \
+    ANY_DEFERRED ", CASE WHEN (SELECT current_setting('server_encoding') IN ('UTF8', 'SQL_ASCII')) THEN "               \
+    "coalesce(max(" ALL_BYTES "), 0) ELSE 2147483647 END, "                                                             \
+    "string_agg(concat(m.seq, ',', m.created_at, ',', octet_length(m.payload), ',', octet_length(m.topic), ',', "       \
+    "octet_length(m.partition_key), " OPTIONAL ", ';', m.id, m.topic, m.partition_key, m.headers, "               \
+    "m.content_type, m.message_type, encode(m.payload, 'hex')), '') FILTER (WHERE " ALL_BYTES " <= :bytes) "            \
+    "FROM (" source ") m"
+#define NEXT_ROWS "SELECT * FROM {messages} WHERE lane = :lane ORDER BY lane, seq LIMIT :limit"
+#define BY_POSITION                                                                                                     \
+    "(SELECT m.* FROM (" LATE_ROWS ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m WHERE m.lane = :lane AND "       \
+    "m.seq = s.seq) m) UNION ALL (SELECT * FROM {messages} WHERE lane = :lane AND seq > :pos ORDER BY lane, seq "       \
+    "LIMIT :limit) ORDER BY seq LIMIT :limit"
+
 #define LATE_ROWS                                                                                                       \
     "SELECT o.seq FROM (SELECT q.seq FROM pg_snapshot_xip(:snap::pg_snapshot) x CROSS JOIN LATERAL (SELECT m.seq FROM " \
     "{messages} m WHERE m.lane = :lane AND m.tx = x AND m.seq <= :pos AND m.seq > :low ORDER BY m.lane, m.tx, m.seq "   \
@@ -200,14 +225,11 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_CLAIM_POSITION] = CLAIM(NEW_BEYOND ", " LATE_LISTED ", " LATE_BEYOND ", " DUE),
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, l.snap::text, l.xbound::text, l.low, l.suspect, "
                    "(SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane LIMIT 1) FROM {lanes} l WHERE l.lane = :lane",
-        [Q_READ] = "SELECT " RAW ", NULL::text, " ANY_DEFERRED " "
-                   BOUNDED("SELECT * FROM {messages} WHERE lane = :lane ORDER BY lane, seq LIMIT :limit"),
+        [Q_READ] = "SELECT " RAW ", NULL::text, " ANY_DEFERRED " " BOUNDED(NEXT_ROWS),
         /* The snapshot is that of this statement, the one with which it sees the rows; written out once, not for each. */
-        [Q_READ_POSITION] = "SELECT " RAW ", (SELECT pg_current_snapshot()::text), " ANY_DEFERRED " "
-                            BOUNDED("(SELECT m.* FROM (" LATE_ROWS ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m "
-                                    "WHERE m.lane = :lane AND m.seq = s.seq) m) UNION ALL (SELECT * FROM {messages} WHERE "
-                                    "lane = :lane AND seq > :pos ORDER BY lane, seq LIMIT :limit) "
-                                    "ORDER BY seq LIMIT :limit"),
+        [Q_READ_POSITION] = "SELECT " RAW ", (SELECT pg_current_snapshot()::text), " ANY_DEFERRED " " BOUNDED(BY_POSITION),
+        [Q_READ_PACKED] = "SELECT NULL::text, " PACKED(NEXT_ROWS),
+        [Q_READ_PACKED_POSITION] = "SELECT (SELECT pg_current_snapshot()::text), " PACKED(BY_POSITION),
         [Q_SUSPECTS] = "(" LATE_ROWS ") UNION ALL (SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos "
                        "ORDER BY m.lane, m.seq LIMIT :limit)",
         /* A lane that somebody has locked does not keep the others waiting: whoever settles it renews it, too. */

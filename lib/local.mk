@@ -59,7 +59,9 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/odbc_fetch.c %D%/odbc_internal.h \
 	%D%/odbc_profile.c \
 	%D%/publisher.c \
+	%D%/packed.c \
 	%D%/read.c \
+	%D%/read_packed.c \
 	%D%/record.c \
 	%D%/keeper.c \
 	%D%/relay.c \
@@ -92,6 +94,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/module.h \
 	%D%/waker.h \
 	%D%/odbc.h \
+	%D%/packed.h \
 	%D%/record.h \
 	%D%/relay_internal.h \
 	%D%/sqltext.h \

@@ -32,6 +32,7 @@ unit_tests = \
 	%D%/unit/log \
 	%D%/unit/migrations \
 	%D%/unit/names \
+	%D%/unit/packed \
 	%D%/unit/publisher \
 	%D%/unit/secrets \
 	%D%/unit/sqltext \
@@ -101,6 +102,7 @@ fuzz_tests = \
 	%D%/fuzz/headers \
 	%D%/fuzz/message \
 	%D%/fuzz/names \
+	%D%/fuzz/packed \
 	%D%/fuzz/publisher_url \
 	%D%/fuzz/record \
 	%D%/fuzz/sqltext \

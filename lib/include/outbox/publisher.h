@@ -48,7 +48,8 @@ typedef struct outbox_publisher_ops {
     /**
      * The relay waits half a second longer; later answers are ignored. Yet each message must be answered some time, with
      * whatever verdict: until then the delivery is kept, so that the publisher may use it. A relay whose publisher owes
-     * answers to 64 such deliveries sends nothing more until it gets some. Of what is left, one message alone counts as
+     * answers to 64 such deliveries sends nothing more until it gets some. A publish() that cannot answer any more returns
+     * an error, such as OUTBOX_ERR_PUBLISH: then it owes nothing. Of what is left, one message alone counts as
      * OUTBOX_UNKNOWN; several cost nothing, and go again one at a time.
      * Called on another thread than publish, possibly while it runs, but not after a call that failed. The relay holds no
      * lock meanwhile: asking it for its statistics is fine. Must return soon: its worker waits. May be NULL.

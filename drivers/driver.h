@@ -103,8 +103,11 @@ enum outbox_query {
     Q_LOCK_LANES,       /* all of them */
     Q_RENUMBER,         /* new numbers for messages that were written behind a position since it is what it is; from now on
                          * what such a transaction in progress wrote is late, wherever it is */
+    Q_REBASE_PASSED,    /* 1 when messages of a restored outbox were written here, behind a position: i */
+    Q_REBASE_NUMBERS,   /* new numbers for those, by :near and :count; all others count as written long ago, and what such a
+                         * transaction in progress wrote is late */
     Q_REBASE_LANE,      /* the position means what it says here */
-    Q_REBASE_NEW,       /* messages beyond the position count as written long ago */
+    Q_REBASE_NEW,       /* all messages of a lane count as written long ago */
     Q_AUDIT,            /* note who does what to which messages, none so far */
     Q_AUDIT_ADD,        /* and how many more it was done to */
     Q_AUDIT_LIST,       /* id, done_at, who, what, which, messages, newest first: tittti */

@@ -166,7 +166,7 @@ struct outbox_driver {
     const struct outbox_connect *connect; /* NULL: nothing is said */
     const char *const *setup;   /* run on connections of the library's own; ends with NULL */
     /* After it, no statement of the connection waits for a lock for long; NULL: the ODBC driver's timeout, in whole seconds,
-     * has to do. For what comes round again, like the renewal of leases. */
+     * has to do. For what comes round again, like the renewal of leases. A driver that has it sees to it in Q_TAKE itself. */
     const char *impatience;
     const char *wake_module;    /* the loadable source of wake-ups; NULL: none */
     /* What its client library connects with, from an ODBC connection string; free it; NULL when that cannot be told. */
@@ -179,6 +179,12 @@ struct outbox_driver {
 
 /* What a message keeps wherever it goes. */
 #define OUTBOX_COPIED "id, topic, partition_key, payload, headers, content_type, message_type, max_attempts, created_at"
+
+/* Q_TAKE, as any database has it. */
+#define OUTBOX_TAKE                                                                                                     \
+    "UPDATE {lanes} SET token = token + 1, lease_until = {now} + :lease, "                                              \
+    "suspect = CASE WHEN owner IS NULL THEN suspect WHEN batch > 1 THEN -batch ELSE -1 END, "                           \
+    "owner = :owner, batch = :batch WHERE lane = :lane AND token = :token AND (owner IS NULL OR lease_until < {now})"
 
 /* What became of one message: bound for each, written for all at once. */
 #define OUTBOX_OUTCOME                                                                                                  \

@@ -392,7 +392,7 @@ static size_t fill_in(outbox_delivery *d)
     return unanswered;
 }
 
-/* A call that failed once it had been cancelled did so because of that: to send halves of it would take as long again. */
+/* A call that failed once it had been cancelled did so because of that: to send halves of it may take as long again. */
 static enum outbox_outcome outcome_of(int rc, int warned, size_t unanswered)
 {
     if (unanswered == 0)

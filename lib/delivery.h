@@ -54,7 +54,8 @@ int64_t outbox_delivery__stuck_since(outbox_delivery *d);
 /* The same as a warning, and from here on answers no longer count. */
 void outbox_delivery__cancel(outbox_delivery *d);
 
-/* Frees it; one that was given up, and of which the publisher did not let go, keeps batch until the last answer. Returns 1 when the batch is its own now. */
+/* Frees it; one that was given up, and of which the publisher did not let go, keeps batch until the last answer. Returns 1
+ * when the batch is its own now. */
 int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch);
 
 #endif

@@ -14,7 +14,7 @@
 
 #define NUMBERS_AGAIN "the numbers of messages began again behind what is published (%s): they go on beyond it now"
 
-/* How far a transaction's own xids, which its savepoints have, lie apart at the most, where that is all there is to tell. */
+/* How far a transaction's own xids, which its savepoints have, lie apart at the most, where nothing else tells. */
 #define NEAR_XIDS 100000
 
 /* Rows that were written before a restore carry xids of another cluster. What is behind each lane's position is settled
@@ -133,7 +133,7 @@ static int look_at_sequence(outbox_conn *conn, struct sequence *s, outbox_error 
     return outbox_conn__run(conn, Q_SEQUENCE, &args, 0, "look whether numbers began again", &result, err);
 }
 
-/* Where the tables have the same oid and the xids are possible, it may be the same cluster, upgraded: its sequence tells. */
+/* Where the tables have the same oid and the xids are possible, it may be the same cluster, upgraded. */
 static int may_be_upgraded(const outbox_conn *conn, const char *system)
 {
     const char *was = strrchr(conn->system, '/'), *is = strrchr(system, '/');
@@ -217,7 +217,8 @@ static void tell(const struct rebase *r)
         outbox_log__write(r->conn->conf, OUTBOX_LOG_WARNING,
                           "this database was restored from another cluster: positions were taken over");
     if (r->foreign && r->restarted)
-        outbox_log__write(r->conn->conf, OUTBOX_LOG_WARNING, NUMBERS_AGAIN, "as a logical replica has none of its origin");
+        outbox_log__write(r->conn->conf, OUTBOX_LOG_WARNING, NUMBERS_AGAIN,
+                          "as a logical replica has none of its origin");
 }
 
 static int take_system(void *ctx, const struct outbox_value *cells, outbox_error **err)
@@ -319,7 +320,8 @@ static int check_numbers(outbox_conn *conn, outbox_error **err)
     if (rc != OUTBOX_OK)
         return rc;
     if (behind)
-        outbox_log__write(conn->conf, OUTBOX_LOG_WARNING, NUMBERS_AGAIN, "by TRUNCATE with RESTART IDENTITY or a partial restore");
+        outbox_log__write(conn->conf, OUTBOX_LOG_WARNING, NUMBERS_AGAIN,
+                          "by TRUNCATE with RESTART IDENTITY or a partial restore");
     /* What was read before all that: a file that came later is noticed the next time. */
     conn->numbers.id = s.id;
     conn->numbers.file = s.file;

@@ -126,8 +126,8 @@ static int execute(const struct outbox_cached *slot, const struct outbox_args *a
     return rc;
 }
 
-/* To take a lane waits for no lock for long: there are others. What a driver has for this is in its statement; elsewhere, the
- * ODBC driver's timeout has to do. */
+/* To take a lane waits for no lock for long: there are others. What a driver has for this is in its statement;
+ * elsewhere, the ODBC driver's timeout has to do. */
 static int prepare_query(outbox_conn *conn, enum outbox_query query, size_t nrows, struct outbox_cached *slot,
                          outbox_error **err)
 {

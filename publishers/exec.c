@@ -485,12 +485,12 @@ static int exec_publish(void *self, outbox_delivery *d, outbox_error **err)
         rc = send_all(&c);
         outbox_sigpipe__release(&signals);
     }
-    if (rc == OUTBOX_NONE) { /* nobody answers any more: what that means for the messages the relay knows best */
-        rc = outbox_error_new(err, OUTBOX_ERR_PUBLISH, "publisher.exec", "the command was ended");
-    } else if (rc != OUTBOX_OK) {
+    if (rc < 0)
         give_up(&c);
-        rc = outbox_error_new(err, rc, "publisher.exec", c.why);
-    }
+    else if (rc == OUTBOX_NONE) /* nobody answers any more: what that means for the messages the relay knows best */
+        snprintf(c.why, sizeof(c.why), "the command was ended");
+    if (rc != OUTBOX_OK)
+        rc = outbox_error_new(err, rc < 0 ? rc : OUTBOX_ERR_PUBLISH, "publisher.exec", c.why);
     call_leave(e, &c);
     return rc;
 }

@@ -104,10 +104,7 @@ const struct outbox_driver outbox_driver__generic = {
             "ORDER BY l.lease_until, l.lane",
         /* An owner that is still there held the lane when its lease ran out: it crashed, or hangs. Below 0: so many it
          * may have had in hand; how many there are is counted when the lane is read. */
-        [Q_TAKE] = "UPDATE {lanes} SET token = token + 1, lease_until = {now} + :lease, "
-                   "suspect = CASE WHEN owner IS NULL THEN suspect WHEN batch > 1 THEN -batch ELSE -1 END, "
-                   "owner = :owner, batch = :batch "
-                   "WHERE lane = :lane AND token = :token AND (owner IS NULL OR lease_until < {now})",
+        [Q_TAKE] = OUTBOX_TAKE,
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, CAST(NULL AS {text}), CAST(NULL AS {text}), l.low, l.suspect, "
                    "(SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = l.lane) FROM {lanes} l WHERE l.lane = :lane",
         [Q_READ] = "SELECT " RAW ", CAST(NULL AS {text}), " ANY_DEFERRED " FROM {messages} m WHERE m.lane = :lane AND "

@@ -68,8 +68,9 @@ int outbox_odbc__end(outbox_odbc *odbc, int commit, outbox_error **err);
 /* One statement without parameters or results. */
 int outbox_odbc__direct(outbox_odbc *odbc, const char *sql, outbox_error **err);
 
-/* Statements that are prepared from now on take no longer, where the driver can see to that. */
-void outbox_odbc__timeout(outbox_odbc *odbc, unsigned seconds);
+/* Statements that are prepared from now on take no longer, where the driver can see to that; 0: as long as they like.
+ * Returns what it was. */
+unsigned outbox_odbc__timeout(outbox_odbc *odbc, unsigned seconds);
 
 int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outbox_stmt **stmt, outbox_error **err);
 void outbox_stmt__free(outbox_stmt *stmt);

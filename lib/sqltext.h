@@ -21,7 +21,7 @@
     X(KEY, "key") X(PAYLOAD, "payload") X(HEADERS, "headers") X(CONTENT_TYPE, "content_type")                           \
     X(MESSAGE_TYPE, "message_type") X(MAX_ATTEMPTS, "max_attempts") X(AVAILABLE, "available") X(AGE, "age")             \
     X(DEDUP, "dedup") X(NAME, "name") X(VALUE, "value") X(COUNT, "count") X(BOUND, "bound") X(STARTS, "starts")         \
-    X(SIZES, "sizes") X(SEQUENCE, "sequence") X(FILE, "file")
+    X(SIZES, "sizes") X(SEQUENCE, "sequence") X(FILE, "file") X(NEAR, "near")
 
 enum outbox_param {
 #define PARAM_ENUM_(symbol, name) P_##symbol,

@@ -71,8 +71,9 @@ struct broker_kind {
     const struct broker_test *tests; /* what only this one can; ends with one without a name; NULL: none */
 };
 
-/* The message's texts, for a baseline. */
+/* For a baseline: a message, and the texts that go with it, pairs of a name and a value as a publisher sends them. How many. */
 const outbox_record *parcel_record(const struct parcel *p, size_t index);
+size_t parcel_metas(const outbox_record *r, const char *metas[TAKEN_METAS][2]);
 
 /* argv[1]: a part of the names of the tests to run; or "--bench": the publisher beside the baseline, no verdict. */
 int broker_main(const struct broker_kind *kind, int argc, char **argv);

@@ -262,17 +262,12 @@ static uint32_t murmur2(const char *key)
 /* The keys of a partition. */
 static long keys_of_partition(const char *topic, int partition, int (*check)(const char *key, int partition))
 {
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    char why[300], key[300];
-    rd_kafka_t *rk;
-    rd_kafka_topic_t *handle;
+    char key[300];
+    rd_kafka_t *rk = kafka_consumer();
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
     long n = 0;
     int at_end = 0;
 
-    rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(), why, sizeof why);
-    rd_kafka_conf_set(conf, "enable.partition.eof", "true", why, sizeof why);
-    rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
-    handle = rd_kafka_topic_new(rk, topic, NULL);
     rd_kafka_consume_start(handle, partition, RD_KAFKA_OFFSET_BEGINNING);
     while (!at_end) {
         rd_kafka_message_t *m = rd_kafka_consume(handle, partition, 1000);

@@ -216,6 +216,65 @@ static long consume(struct broker *b, const char *topic, broker_take *take, void
     return n;
 }
 
+/* ---- By the client library alone ---- */
+
+struct acks {
+    size_t good, bad;
+};
+
+/* On a thread of libnats; all of them are awaited before anybody looks. */
+static void count_ack(jsCtx *js, natsMsg *m, jsPubAck *ack, jsPubAckErr *refusal, void *closure)
+{
+    struct acks *acks = closure;
+
+    (void)js;
+    acks->good += ack != NULL;
+    acks->bad += refusal != NULL;
+    natsMsg_Destroy(m);
+}
+
+static int publish_alone(jsCtx *js, const char *topic, const outbox_record *r)
+{
+    const char *metas[TAKEN_METAS][2];
+    size_t size, count = parcel_metas(r, metas);
+    const void *payload = outbox_record_payload(r, &size);
+    natsMsg *m = NULL;
+    natsStatus s = natsMsg_Create(&m, topic, NULL, payload, (int)size);
+
+    for (size_t i = 0; i < count && s == NATS_OK; i++)
+        s = natsMsgHeader_Set(m, metas[i][0], metas[i][1]);
+    if (s == NATS_OK)
+        s = natsMsgHeader_Set(m, "Nats-Msg-Id", outbox_record_id(r));
+    if (s == NATS_OK)
+        s = js_PublishMsgAsync(js, &m, NULL);
+    natsMsg_Destroy(m);
+    return s == NATS_OK;
+}
+
+static int baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window)
+{
+    struct session s;
+    struct acks acks = { 0, 0 };
+    jsOptions options;
+    int good = reach(b, topic, &s);
+
+    if (!good)
+        return -1;
+    jsCtx_Destroy(s.js);
+    s.js = NULL;
+    jsOptions_Init(&options);
+    options.PublishAsync.AckHandler = count_ack;
+    options.PublishAsync.AckHandlerClosure = &acks;
+    good = natsConnection_JetStream(&s.js, s.nc, &options) == NATS_OK;
+    for (size_t i = 0; good && i < p->count; i++) {
+        good = publish_alone(s.js, topic, parcel_record(p, i));
+        if (good && (i + 1 == p->count || i % window == window - 1))
+            good = js_PublishAsyncComplete(s.js, NULL) == NATS_OK;
+    }
+    leave(&s);
+    return good && acks.good == p->count && acks.bad == 0 ? 0 : -1;
+}
+
 /* ---- Its own ---- */
 
 static int open_as(struct parcel *p, struct broker *b, const char *user, const char *mode, const char *query)
@@ -402,6 +461,7 @@ static const struct broker_kind kind = {
     .url = url,
     .make = make,
     .consume = consume,
+    .baseline = baseline,
     .tests = own,
 };
 

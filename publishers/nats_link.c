@@ -220,11 +220,11 @@ void outbox_nats_link__free(struct outbox_nats_link *link)
 {
     if (link == NULL)
         return;
-    natsSubscription_Destroy(link->sub);
-    if (link->nc != NULL) {
+    /* Closed first: libnats's reading thread would go on with a subscription that was freed under it (up to 3.5). */
+    if (link->nc != NULL)
         outbox_nats_link__end(link);
-        natsConnection_Destroy(link->nc);
-    }
+    natsSubscription_Destroy(link->sub);
+    natsConnection_Destroy(link->nc);
     if (link->report != NULL)
         report_leave(link->report);
     outbox_envelope_free(link->envelope);

@@ -169,6 +169,15 @@ int kafka_baseline(struct broker *b, const char *topic, const struct parcel *p, 
 
 /* ---- A consumer ---- */
 
+/* Who takes the messages may kill the cluster, or has had enough: nobody hears of an end then. */
+struct reading {
+    struct broker *b;
+    rd_kafka_t *rk;
+    broker_take *take;
+    void *user;
+    const int *enough;
+};
+
 static void hand_over(const rd_kafka_message_t *m, broker_take *take, void *user)
 {
     struct taken taken = { .payload = m->payload, .size = m->len };
@@ -189,26 +198,25 @@ static void hand_over(const rd_kafka_message_t *m, broker_take *take, void *user
     take(user, &taken);
 }
 
-/* All that a partition has now; it has no end where who takes the messages kills the cluster. */
-static long read_partition(struct broker *b, rd_kafka_t *rk, rd_kafka_topic_t *topic, int partition, broker_take *take,
-                           void *user)
+/* All that a partition has now. */
+static long read_partition(struct reading *r, rd_kafka_topic_t *topic, int partition)
 {
     long n = 0;
     int at_end = 0, failed = rd_kafka_consume_start(topic, partition, RD_KAFKA_OFFSET_BEGINNING) != 0;
     struct patience patience;
 
     patience_start(&patience);
-    while (!at_end && !failed) {
+    while (!at_end && !failed && (r->enough == NULL || !*r->enough)) {
         rd_kafka_message_t *m = rd_kafka_consume(topic, partition, 50);
 
-        rd_kafka_poll(rk, 0);
+        rd_kafka_poll(r->rk, 0);
         if (m == NULL) {
-            failed = b->pid == 0 || !patience_wait(&patience);
+            failed = r->b->pid == 0 || !patience_wait(&patience);
             continue;
         }
         at_end = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
         if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            hand_over(m, take, user);
+            hand_over(m, r->take, r->user);
             n++;
         }
         rd_kafka_message_destroy(m);
@@ -235,20 +243,25 @@ rd_kafka_t *kafka_consumer(void)
     return rk;
 }
 
-long kafka_consume(struct broker *b, const char *topic, broker_take *take, void *user)
+long kafka_consume_until(struct broker *b, const char *topic, broker_take *take, void *user, const int *enough)
 {
-    rd_kafka_t *rk = kafka_consumer();
-    rd_kafka_topic_t *handle = rk != NULL ? rd_kafka_topic_new(rk, topic, NULL) : NULL;
+    struct reading r = { b, kafka_consumer(), take, user, enough };
+    rd_kafka_topic_t *handle = r.rk != NULL ? rd_kafka_topic_new(r.rk, topic, NULL) : NULL;
     long n = 0;
 
     if (!CHECK(handle != NULL, "no consumer"))
         return -1;
     for (int i = 0; i < PARTITIONS && n >= 0; i++) {
-        long more = read_partition(b, rk, handle, i, take, user);
+        long more = read_partition(&r, handle, i);
 
         n = more < 0 ? -1 : n + more;
     }
     rd_kafka_topic_destroy(handle);
-    rd_kafka_destroy(rk);
+    rd_kafka_destroy(r.rk);
     return n;
+}
+
+long kafka_consume(struct broker *b, const char *topic, broker_take *take, void *user)
+{
+    return kafka_consume_until(b, topic, take, user, NULL);
 }

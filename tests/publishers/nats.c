@@ -15,11 +15,14 @@
 #define PASSWORD_CONF "pa:ss\\\"w\\\\rd"
 #define PASSWORD_URL "pa%3Ass%22w%5Crd"
 
+static int token_port;
+
 static int start(struct broker *b)
 {
     if (b->port == 0) {
         b->port = broker_port();
         b->tls_port = broker_port();
+        token_port = broker_port();
         if (broker_certificates(b) != 0)
             return -1;
     }
@@ -40,9 +43,11 @@ static int start(struct broker *b)
                  "  { user: outbox, password: \"" PASSWORD_CONF "\" }\n"
                  "  { user: reader, password: reader }\n"
                  "] }\n", b->tls_port);
-    /* A server speaks TLS with all or with none: another one does. */
+    broker_write(b, "token.conf", "listen: \"127.0.0.1:%d\"\nauthorization { token: \"to\\\"ken\" }\n", token_port);
+    /* A server speaks TLS with all or with none, and knows users or a token: others do. */
     return broker_run(b, (const char *const[]){
-        "sh", "-c", "setpriv --pdeathsig KILL nats-server -c tls.conf & exec nats-server -c conf", NULL });
+        "sh", "-c", "for other in tls token; do setpriv --pdeathsig KILL nats-server -c $other.conf & done; "
+        "exec nats-server -c conf", NULL });
 }
 
 struct session {
@@ -198,6 +203,8 @@ static long consume_all(struct session *s, const char *name, const char *topic, 
         hand_over(m, take, user);
         natsMsg_Destroy(m);
     }
+    /* More may come: the reading thread has to end before what it reads for is freed. */
+    natsConnection_Close(s->nc);
     natsSubscription_Destroy(sub);
     return n == count ? n : -1;
 }
@@ -437,7 +444,33 @@ static void test_ack_timeout(struct broker *b)
     parcel_free(&p);
 }
 
+/* With a token instead of a user, which is not shown when it is wrong. (That server has no JetStream.) */
+static void test_token(struct broker *b)
+{
+    static const char *const tokens[] = { "to\"ken", "s3cr3t" };
+    char text[100];
+
+    (void)b;
+    REQUIRE_INT(broker_wait_port(token_port), 0);
+    snprintf(text, sizeof text, "nats://127.0.0.1:%d?mode=core", token_port);
+    for (size_t i = 0; i < COUNT_OF(tokens); i++) {
+        struct parcel p = {0};
+        outbox_conf *conf = NULL;
+
+        REQUIRE_INT(outbox_conf_new(&conf, NULL), OUTBOX_OK);
+        set(conf, "nats.token", tokens[i]);
+        if (parcel_make(&p, "any", 0, 10, 0) == 0 && CHECK_INT(outbox_publisher_open(text, conf, &p.publisher, &p.err), OUTBOX_OK)) {
+            CHECK_INT(parcel_send(&p, 0, 10, 60000), i == 0 ? DELIVERY_DONE : DELIVERY_UNAVAILABLE);
+            CHECK(parcel_count(&p, i == 0 ? FATE_PUBLISHED : FATE_NONE) == 10, "%s: %s", tokens[i], p.why);
+            CHECK(strstr(p.why, "s3cr3t") == NULL, "%s", p.why);
+        }
+        outbox_conf_free(conf);
+        parcel_free(&p);
+    }
+}
+
 static const struct broker_test own[] = {
+    { "a token", test_token },
     { "no stream for a subject", test_unroutable },
     { "another stream than the one that was named", test_wrong_stream },
     { "a batch that is sent again after a restart is stored once", test_replay },

@@ -84,7 +84,8 @@ void broker_bench(struct broker *b)
     }
     qsort(publisher, TURNS, sizeof *publisher, compare);
     qsort(client, TURNS, sizeof *client, compare);
-    tap_note("publisher %.0f, client library alone %.0f messages a second: %.2f", publisher[TURNS / 2], client[TURNS / 2],
+    tap_note("publisher %.0f, client library alone %.0f messages a second: %.2f", publisher[TURNS / 2],
+             client[TURNS / 2],
              publisher[TURNS / 2] / client[TURNS / 2]);
     tap_note("of the processor: publisher %.2f, client library alone %.2f microseconds a message",
              (double)publisher_us / TURNS / (double)p.count, (double)client_us / TURNS / (double)p.count);

@@ -275,7 +275,8 @@ static void compare(struct ledger *l, const struct taken *t, long n)
 
     fill(&item, &texts, l->topic, n, l->keys);
     if (t->size != r->payload_size || memcmp(t->payload, r->payload, t->size) != 0)
-        fault(l, &l->altered, "message %ld: the payload is another one (%zu bytes, not %zu)", n, t->size, r->payload_size);
+        fault(l, &l->altered, "message %ld: the payload is another one (%zu bytes, not %zu)", n, t->size,
+              r->payload_size);
     expect_meta(l, t, n, "outbox-id", r->id.text);
     expect_meta(l, t, n, "outbox-type", r->message_type);
     expect_meta(l, t, n, "outbox-key", r->partition_key);

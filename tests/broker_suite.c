@@ -350,7 +350,8 @@ static void test_killed(struct broker *b)
 
     REQUIRE(prepare(&p, b, "killed", 3 * MANY, KEYS), "not prepared");
     send_under(&a, &p, 60000);
-    CHECK(parcel_count(&p, FATE_PUBLISHED) > 0 && parcel_count(&p, FATE_PUBLISHED) < p.count, "it was not in the middle");
+    CHECK(parcel_count(&p, FATE_PUBLISHED) > 0 && parcel_count(&p, FATE_PUBLISHED) < p.count,
+          "it was not in the middle");
     tap_note("of %zu messages %zu were published and %zu are unknown: %s", p.count, parcel_count(&p, FATE_PUBLISHED),
              parcel_count(&p, FATE_UNKNOWN), p.why);
     CHECK_INT(parcel_count(&p, FATE_REJECT) + parcel_count(&p, FATE_RETRY), 0);

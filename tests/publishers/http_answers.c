@@ -197,7 +197,8 @@ static void test_request(void)
     int head;
 
     answer_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0);
-    REQUIRE(prepare(&p, 1, 5, "/in/{topic}?q={topic}", (const char *const[]){ "http.token", "t0ken", NULL }), "not prepared");
+    REQUIRE(prepare(&p, 1, 5, "/in/{topic}?q={topic}", (const char *const[]){ "http.token", "t0ken", NULL }),
+            "not prepared");
     p.items[0].record.topic = "a/b c?#\xc3\xbc&=%..";
     p.items[0].record.payload = "two\0bytes";
     p.items[0].record.payload_size = 9;
@@ -250,7 +251,8 @@ static void test_statuses(void)
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         const char *body = table[i].status == 204 ? "" : "Content-Length: 11\r\n\r\nthe reason\n";
 
-        snprintf(answer, sizeof answer, "HTTP/1.1 %d Word\r\n%s%s", table[i].status, body, body[0] == '\0' ? "\r\n" : "");
+        snprintf(answer, sizeof answer, "HTTP/1.1 %d Word\r\n%s%s", table[i].status, body,
+                 body[0] == '\0' ? "\r\n" : "");
         answer_with(answer, 0);
         CHECK_INT(parcel_send(&p, 0, 1, 60000), DELIVERY_DONE);
         CHECK(p.items[0].fate == table[i].fate, "%d makes fate %d", table[i].status, (int)p.items[0].fate);

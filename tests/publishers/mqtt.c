@@ -251,7 +251,8 @@ struct lone {
     int connected;
 };
 
-static void note_connect(struct mosquitto *client, void *arg, int reason, int flags, const mosquitto_property *properties)
+static void note_connect(struct mosquitto *client, void *arg, int reason, int flags,
+                         const mosquitto_property *properties)
 {
     struct lone *lone = arg;
 
@@ -337,7 +338,8 @@ static void test_unheard(struct broker *b)
 {
     struct parcel p = {0};
 
-    REQUIRE(parcel_make(&p, "un/heard", 0, 10, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "un/heard", 0, 10, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
+            "not prepared");
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
     CHECK_INT(parcel_count(&p, FATE_PUBLISHED), 10);
     outbox_publisher_free(p.publisher);

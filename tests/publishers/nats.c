@@ -125,7 +125,8 @@ static void url(struct broker *b, enum broker_way way, char *text, size_t size, 
     int tls = way == BROKER_BY_TLS || way == BROKER_WRONG_NAME || way == BROKER_WRONG_CA;
     char path[200];
 
-    snprintf(text, size, "%s://outbox:%s@%s:%d", tls ? "tls" : "nats", way == BROKER_WRONG_PASSWORD ? "s3cr3t" : PASSWORD_URL,
+    snprintf(text, size, "%s://outbox:%s@%s:%d", tls ? "tls" : "nats",
+             way == BROKER_WRONG_PASSWORD ? "s3cr3t" : PASSWORD_URL,
              way == BROKER_WRONG_NAME ? "127.0.0.1" : tls ? "localhost" : "127.0.0.1", tls ? b->tls_port : b->port);
     if (!tls)
         return;
@@ -298,7 +299,8 @@ static void test_unroutable(struct broker *b)
 {
     struct parcel p = {0};
 
-    REQUIRE(parcel_make(&p, "no.stream", 0, 10, 3) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "no.stream", 0, 10, 3) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
+            "not prepared");
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
     CHECK_INT(parcel_count(&p, FATE_RETRY) + parcel_count(&p, FATE_NONE), 10);
     CHECK_INT(p.items[0].fate, FATE_RETRY);
@@ -326,7 +328,8 @@ static void test_replay(struct broker *b)
     struct ledger l;
 
     REQUIRE_INT(make(b, "replayed", 0), 0);
-    REQUIRE(parcel_make(&p, "replayed", 0, 2000, 97) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "replayed", 0, 2000, 97) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
+            "not prepared");
     CHECK_INT(parcel_send(&p, 0, 2000, 60000), DELIVERY_DONE);
     outbox_publisher_free(p.publisher);
     REQUIRE_INT(broker_restart(b), 0);
@@ -347,7 +350,8 @@ static void check_permissions(struct broker *b, const char *mode)
     struct ledger l;
 
     REQUIRE_INT(make(b, "allowed.here", 0), 0);
-    REQUIRE(parcel_make(&p, "allowed.here", 0, 100, 0) == 0 && open_as(&p, b, "limited", mode, "") == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "allowed.here", 0, 100, 0) == 0 && open_as(&p, b, "limited", mode, "") == 0,
+            "not prepared");
     for (size_t i = 40; i < 60; i++)
         p.items[i].record.topic = "forbidden.there";
     CHECK_INT(parcel_send(&p, 0, 100, 60000), DELIVERY_DONE);

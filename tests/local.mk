@@ -135,6 +135,8 @@ publisher_tests += %D%/publishers/mqtt
 endif
 if WITH_LIBCURL
 publisher_tests += %D%/publishers/http %D%/publishers/http_answers
+%C%_publishers_http_CPPFLAGS = $(AM_CPPFLAGS) $(LIBCURL_CFLAGS)
+%C%_publishers_http_LDADD = $(LDADD) $(LIBCURL_LIBS)
 endif
 if WITH_RDKAFKA
 publisher_tests += %D%/publishers/kafka

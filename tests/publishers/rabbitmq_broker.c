@@ -35,7 +35,7 @@ static int flush_definitions(struct broker *b)
 {
     char command[600];
 
-    snprintf(command, sizeof command, "'%s' %s %d %d %d %d eval 'mnesia:sync_log().'", script(), b->directory, b->port,
+    snprintf(command, sizeof command, "'%s' %s %d %d %d %d mnesia sync_log", script(), b->directory, b->port,
              b->tls_port, erlang.distribution, erlang.names);
     return CHECK(system(command) == 0, "%s fails", command) ? 0 : -1;
 }

@@ -50,6 +50,9 @@ struct outbox_sqltext {
 /* 1 when the template has a part that is repeated. */
 int outbox_sqltext__repeats(const char *template_text);
 
+/* 1 when that part can stand there once only: what equals it is one. */
+int outbox_sqltext__is_single(const char *template_text);
+
 /* Renders for that many rows. Free the result with outbox_sqltext__free(). */
 int outbox_sqltext__render(const char *template_text, const struct outbox_sqlname *names, size_t nrows,
                            struct outbox_sqltext *out, outbox_error **err);

@@ -12,9 +12,13 @@ static const struct {
     const char *name;
     bool built;
 } modules[] = {
-    { "publisher-amqp", OUTBOX_WITH_RABBITMQ },      { "publisher-http", OUTBOX_WITH_LIBCURL },
-    { "publisher-kafka", OUTBOX_WITH_RDKAFKA },      { "publisher-mqtt", OUTBOX_WITH_LIBMOSQUITTO },
-    { "publisher-nats", OUTBOX_WITH_LIBNATS },       { "publisher-redis", OUTBOX_WITH_REDIS },
+    { "publisher-amqp", OUTBOX_WITH_RABBITMQ },
+    { "publisher-amqp1", OUTBOX_WITH_QPID_PROTON },
+    { "publisher-http", OUTBOX_WITH_LIBCURL },
+    { "publisher-kafka", OUTBOX_WITH_RDKAFKA },
+    { "publisher-mqtt", OUTBOX_WITH_LIBMOSQUITTO },
+    { "publisher-nats", OUTBOX_WITH_LIBNATS },
+    { "publisher-redis", OUTBOX_WITH_REDIS },
     { "wake-postgresql", OUTBOX_WITH_LIBPQ },
 };
 

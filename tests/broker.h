@@ -53,6 +53,7 @@ struct broker_kind {
     const char *name;        /* "redis" */
     const char *program;     /* of the server; skipped where it is not installed. NULL: none */
     unsigned flags;
+    long under_way;          /* once so many were read some are acknowledged, however slowly the publisher runs; 0: 200 */
     const char *cloudevents; /* the prefix of attributes: "ce-" */
     const char *limit;       /* the setting for the largest payload, which is set to 1000 bytes; NULL: none */
     /* Starts a server, again with what the last one kept: fills pid. broker_run() does most. 0, or -1. */

@@ -290,12 +290,9 @@ struct assault {
     const char *topic;
     void (*act)(struct broker *b);
     int done;
-    long seen;
+    long seen, after; /* so many; 0: 200 */
     pthread_t thread;
 };
-
-/* Some are acknowledged by then, however slowly the publisher runs. */
-#define UNDER_WAY 200
 
 /* As soon as some messages are there, whatever else the consumer would find: it may never catch up with the publisher. */
 static void hit(void *user, const struct taken *t)
@@ -303,7 +300,7 @@ static void hit(void *user, const struct taken *t)
     struct assault *a = user;
 
     (void)t;
-    if (++a->seen < UNDER_WAY || a->done)
+    if (++a->seen < (a->after > 0 ? a->after : 200) || a->done)
         return;
     a->act(a->b);
     a->done = 1;
@@ -344,7 +341,7 @@ static void check_all_there(struct broker *b, struct parcel *p, const char *topi
 
 static void test_killed(struct broker *b)
 {
-    struct assault a = { .b = b, .topic = "killed", .act = broker_kill };
+    struct assault a = { .b = b, .topic = "killed", .act = broker_kill, .after = b->kind->under_way };
     struct parcel p, later = {0};
     struct ledger l;
 

@@ -375,6 +375,7 @@ static const struct broker_kind kind = {
     .name = "amqp1",
     .program = "rabbitmq-server",
     .flags = BROKER_TLS | BROKER_PASSWORD | BROKER_DURABLE,
+    .under_way = 4000, /* it hands messages out before it has written and confirmed them */
     .cloudevents = "cloudEvents:",
     .limit = "amqp1.max_message",
     .start = start,

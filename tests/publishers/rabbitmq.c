@@ -281,6 +281,7 @@ static const struct broker_kind kind = {
     .name = "rabbitmq",
     .program = "rabbitmq-server",
     .flags = BROKER_TLS | BROKER_PASSWORD | BROKER_DURABLE,
+    .under_way = 4000, /* it hands messages out before it has written and confirmed them */
     .cloudevents = "cloudEvents:",
     .limit = "amqp.max_message",
     .start = rabbitmq_start,

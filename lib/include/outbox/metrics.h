@@ -5,6 +5,9 @@
  * What relays count, and what waits in their outboxes, in the names of outbox_metrics(7). outboxd(8) serves them over
  * HTTP; a program with a server of its own hands them out there:
  *
+ *     outbox_metrics *metrics = NULL;
+ *     char *text = NULL;
+ *
  *     rc = outbox_metrics_new(&metrics, &err);
  *     rc = outbox_metrics_add(metrics, "shop", relay, &err);
  *     rc = outbox_metrics_get(metrics, OUTBOX_METRICS_TEXT, &text, &err);

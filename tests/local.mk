@@ -152,6 +152,7 @@ endif
 script_tests = \
 	%D%/conformance/documents \
 	%D%/conformance/connections \
+	%D%/conformance/daemon \
 	%D%/conformance/doctor \
 	%D%/conformance/hostile_lines \
 	%D%/conformance/text \

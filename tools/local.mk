@@ -8,6 +8,7 @@ bin_PROGRAMS += %D%/outboxctl
 	%D%/outboxctl.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
+	%D%/cli_secret.c \
 	%D%/ctl_audit.c \
 	%D%/ctl_change.c \
 	%D%/ctl_doctor.c \
@@ -27,9 +28,14 @@ sbin_PROGRAMS += %D%/outboxd
 	%D%/outboxd.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
+	%D%/cli_secret.c \
+	%D%/daemon.c \
 	%D%/daemon_log.c \
+	%D%/daemon_notify.c \
 	%D%/cli.h \
-	%D%/daemon_log.h
-%C%_outboxd_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS)
-%C%_outboxd_LDADD = lib/liboutbox.la $(TOOLS_LIBS) $(JANSSON_LIBS)
+	%D%/daemon.h \
+	%D%/daemon_log.h \
+	%D%/daemon_notify.h
+%C%_outboxd_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS) $(LIBSYSTEMD_CFLAGS)
+%C%_outboxd_LDADD = lib/liboutbox.la $(TOOLS_LIBS) $(LIBSYSTEMD_LIBS) $(JANSSON_LIBS)
 endif

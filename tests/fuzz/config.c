@@ -30,6 +30,35 @@ int cli_fail(const struct cli *cli, const char *format, ...)
     return CLI_FAILED;
 }
 
+/* Likewise: it is a complaint, too. */
+int cli_usage(const struct cli *cli, const char *format, ...)
+{
+    (void)format;
+    cli_fail(cli, "usage:");
+    return CLI_USAGE;
+}
+
+int cli_error(const struct cli *cli, const char *doing, outbox_error *err)
+{
+    (void)doing;
+    outbox_error_free(err);
+    return cli_fail(cli, "error:");
+}
+
+/* No file is opened, whatever the input names. */
+char *cli_credential(const char *key, const char *value, char *what, size_t size)
+{
+    (void)key, (void)what, (void)size;
+    return strdup(value);
+}
+
+char *cli_read_secret(const char *path, char *what, size_t size)
+{
+    (void)path;
+    snprintf(what, size, "no file");
+    return NULL;
+}
+
 /* Whether a line, without the blanks around it, is KEY, = or :, and exactly this value. */
 static int is_line(const char *line, size_t size, const char *key, const char *value)
 {
@@ -68,7 +97,7 @@ static void check_unchanged(const uint8_t *data, size_t size, const char *key, c
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct cli cli = {.program = "fuzz"};
-    struct cli_settings settings = {NULL, NULL, NULL};
+    struct cli_settings settings = { .conf = NULL };
     char path[64];
     int fd = memfd_create("config", MFD_CLOEXEC), status;
 
@@ -76,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     FUZZ_CHECK(outbox_conf_new(&settings.conf, NULL) == OUTBOX_OK, "out of memory");
     complaints = 0;
-    status = cli_config_load(&cli, path, &settings);
+    status = cli_config_load(&cli, path, NULL, &settings);
     FUZZ_CHECK(complaints == (status != CLI_OK), "status %d with %d complaints", status, complaints);
     if (status == CLI_OK) {
         check_unchanged(data, size, "dsn", settings.dsn);
@@ -85,6 +114,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     outbox_conf_free(settings.conf);
     free(settings.dsn);
     free(settings.publisher);
+    free(settings.name);
+    free(settings.print);
     close(fd);
     return 0;
 }

@@ -3,7 +3,7 @@
 # of that name, in a process of their own. Both come from one text; an example of the file stands beside.
 
 EXTRA_DIST += %D%/outboxd.service.in %D%/outboxd.conf
-dist_doc_DATA += %D%/outboxd.conf
+example_DATA += %D%/outboxd.conf
 
 units = %D%/outboxd.service %D%/outboxd@.service
 CLEANFILES += $(units)

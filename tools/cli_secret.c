@@ -30,8 +30,8 @@ char *cli_credential(const char *key, const char *value, char *what, size_t size
     }
     if (folder == NULL || folder[0] != '/') {
         snprintf(what, size,
-                 "%.60s: there are no credentials: CREDENTIALS_DIRECTORY is not set; the unit has to say LoadCredential=%.100s:PATH",
-                 key, name);
+                 "%.60s: there are no credentials: CREDENTIALS_DIRECTORY is not set; the unit has to say "
+                 "LoadCredential=%.100s:PATH", key, name);
         return NULL;
     }
     path = malloc(strlen(folder) + strlen(name) + 2);

@@ -74,7 +74,9 @@ int daemon_make(struct daemon *d, const struct cli *cli, struct cli_settings *se
     rc = outbox_publisher_open(publisher, o->settings.conf, &o->publisher, &err);
     if (rc != OUTBOX_OK) {
         say_error(cli, o, err);
-        status = rc == OUTBOX_ERR_INVALID || rc == OUTBOX_ERR_UNSUPPORTED || rc == OUTBOX_ERR_CONF ? CLI_USAGE : CLI_FAILED;
+        status = CLI_FAILED;
+        if (rc == OUTBOX_ERR_INVALID || rc == OUTBOX_ERR_UNSUPPORTED || rc == OUTBOX_ERR_CONF)
+            status = CLI_USAGE;
     } else if (outbox_relay_new(dsn, o->settings.conf, o->publisher, NULL, &o->relay, &err) != OUTBOX_OK) {
         status = say_error(cli, o, err);
     }
@@ -100,8 +102,8 @@ static void log_stats(struct daemon_outbox *o)
     if (outbox_relay_stats_get(o->relay, &s) != OUTBOX_OK)
         return;
     daemon_log_source_printf(&o->log, OUTBOX_LOG_INFO,
-                             "stopped: %" PRIu64 " published, %" PRIu64 " failed and retried, %" PRIu64 " dead, %" PRIu64
-                             " held, %" PRIu64 " batch%s, %" PRIu64 " fenced, %" PRIu64 " database error%s, %" PRIu64
+                             "stopped: %" PRIu64 " published, %" PRIu64 " failed and retried, %" PRIu64 " dead, "
+                             "%" PRIu64 " held, %" PRIu64 " batch%s, %" PRIu64 " fenced, %" PRIu64 " database error%s, %" PRIu64
                              " outage%s of the broker, %" PRIu64 " cleaned",
                              s.published, s.failed, s.dead, s.held, s.batches, s.batches == 1 ? "" : "es", s.fenced,
                              s.db_errors, s.db_errors == 1 ? "" : "s", s.outages, s.outages == 1 ? "" : "s", s.cleaned);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The outboxes that outboxd serves: each with a relay, a publisher and threads of its own, so that none waits for another.
+/* The outboxes that outboxd serves: each with a relay, a publisher and threads of its own, so that none waits for
+ * another.
  *
- * Threads: the main thread makes, starts, stops and frees outboxes; it takes the signals. Each outbox has a runner, which
- * connects it, tries again, and waits for its relay's end. `lock` guards the list, and of each outbox its state, stop,
- * status, tries, resting and poked; a runner that changes its state wakes the main thread by SIGUSR1. */
+ * Threads: the main thread makes, starts, stops and frees outboxes; it takes the signals. Each outbox has a runner,
+ * which connects it, tries again, and waits for its relay's end. `lock` guards the list, and of each outbox its state,
+ * stop, status, leaving, tries, resting and poked; a runner that changes its state wakes the main thread by SIGUSR1.
+ * The relays' locks are taken under it. */
 #ifndef OUTBOX_TOOLS_DAEMON_H
 #define OUTBOX_TOOLS_DAEMON_H
 
@@ -59,8 +61,8 @@ void daemon_init(struct daemon *d, struct daemon_log *log, bool once);
 /* Frees what is left, none of which runs. */
 void daemon_destroy(struct daemon *d);
 
-/* Makes an outbox, which takes the settings over in any case; nothing runs and nothing is connected yet, but the publisher
- * is open. Returns CLI_OK or, after saying why, another. */
+/* Makes an outbox, which takes the settings over; nothing runs and nothing is connected yet, but the publisher is
+ * open. Returns CLI_OK or, after saying why, another. */
 int daemon_make(struct daemon *d, const struct cli *cli, struct cli_settings *settings, const char *dsn,
                 const char *publisher, struct daemon_outbox **made);
 void daemon_free(struct daemon_outbox *o);

@@ -62,7 +62,7 @@ void daemon_notify_reloading(struct daemon_notify *n)
 {
     char text[80];
 
-    n->ready = false;
+    n->reloading = true;
     snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%" PRId64, now_us());
     tell(text);
 }
@@ -107,9 +107,10 @@ static void tell_status(struct daemon_notify *n, struct daemon *d, const struct 
     if (seen.down > 0)
         snprintf(down, sizeof(down), ", %zu with the broker down", seen.down);
     snprintf(status, sizeof(status),
-             "STATUS=%zu of %zu outbox%s running%s; %" PRIu64 " published, %" PRIu64 " failed and retried, %" PRIu64 " dead%s%s",
-             count->of[DAEMON_RUNNING], count->all, count->all == 1 ? "" : "es", down, seen.published, seen.failed, seen.dead,
-             seen.trouble, count->leaving > 0 ? "; draining what was changed" : "");
+             "STATUS=%zu of %zu outbox%s running%s; %" PRIu64 " published, %" PRIu64 " failed and retried, %" PRIu64
+             " dead%s%s",
+             count->of[DAEMON_RUNNING], count->all, count->all == 1 ? "" : "es", down, seen.published, seen.failed,
+             seen.dead, seen.trouble, count->leaving > 0 ? "; draining what was changed" : "");
     if (strcmp(status, n->status) == 0)
         return;
     memcpy(n->status, status, sizeof(status));
@@ -125,10 +126,11 @@ static uint64_t progress_of(struct daemon_outbox *o)
 
     if (outbox_relay_stats_get(o->relay, &s) != OUTBOX_OK)
         return 0;
-    return s.claims + s.batches + s.published + s.failed + s.polls + s.looks + s.db_errors + s.probes + s.splits + s.cleaned;
+    return s.claims + s.batches + s.published + s.failed + s.polls + s.looks + s.db_errors + s.probes + s.splits +
+           s.cleaned;
 }
 
-/* A relay that waits for its next try to connect has nothing else to do; while it tries, it has to come back from that. */
+/* A relay that waits for its next try to connect has nothing else to do; while it tries, it has to come back. */
 static bool moves(struct daemon_outbox *o, enum daemon_state state)
 {
     uint64_t progress = progress_of(o) + o->tries;
@@ -155,8 +157,11 @@ static void feed(struct daemon_notify *n, struct daemon *d)
 
 void daemon_notify_tell(struct daemon_notify *n, struct daemon *d, const struct daemon_count *count)
 {
-    if (!n->ready && !n->stopping && count->leaving == 0 && (count->of[DAEMON_RUNNING] > 0 || count->tried == count->all)) {
+    bool ready = n->ready ? n->reloading : count->of[DAEMON_RUNNING] > 0 || count->tried == count->all;
+
+    if (ready && !n->stopping) {
         n->ready = true;
+        n->reloading = false;
         tell("READY=1");
     }
     if (is_heard() && !n->stopping)

@@ -8,7 +8,7 @@
 
 struct daemon_notify {
     int64_t watchdog_us; /* how often systemd wants to hear something; 0: never */
-    bool ready, stopping;
+    bool ready, reloading, stopping;
     char status[400];    /* what was told last */
 };
 
@@ -17,7 +17,7 @@ void daemon_notify_open(struct daemon_notify *n);
 int daemon_notify_wait_ms(const struct daemon_notify *n);
 void daemon_notify_reloading(struct daemon_notify *n);
 void daemon_notify_stopping(struct daemon_notify *n);
-/* Ready, at last or again; the status line; and the watchdog, when any outbox moved since the last time. */
+/* Ready, at last, or again after a reload, whose changes may still be draining; the status line; and the watchdog, when any outbox moved since the last time. */
 void daemon_notify_tell(struct daemon_notify *n, struct daemon *d, const struct daemon_count *count);
 
 #endif

@@ -200,8 +200,8 @@ static int run(struct ctl *ctl)
         return print_help(ctl);
     status = check_usage(ctl);
     if (status == CLI_OK)
-        status = cli_settings_load(&ctl->cli, cli_value(&ctl->cli, CTL_CONFIG), cli_value(&ctl->cli, CTL_OUTBOX), CTL_SET,
-                                   &ctl->settings);
+        status = cli_settings_load(&ctl->cli, cli_value(&ctl->cli, CTL_CONFIG), cli_value(&ctl->cli, CTL_OUTBOX),
+                                   CTL_SET, &ctl->settings);
     if (status == CLI_OK && !ctl->command->offline)
         status = ctl_connect(ctl);
     return status == CLI_OK ? ctl->command->run(ctl) : status;

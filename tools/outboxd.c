@@ -39,8 +39,9 @@ static const struct cli_option options[OPT__COUNT] = {
     [OPT_SET] = { "set", 's', "KEY=VALUE", "Changes a setting; can be repeated. See 'outboxctl settings'." },
     [OPT_CONFIG] = { "config", 'c', "FILE", "Reads the outboxes and their settings from a file, again at SIGHUP; what the "
                                             "command line says counts more." },
-    [OPT_CHECK] = { "check", 0, NULL, "Reads the configuration, says what is wrong with it or which outboxes it has, and exits; "
-                                      "opens nothing." },
+    [OPT_CHECK] = { "check", 0, NULL,
+                    "Reads the configuration, says what is wrong with it or which outboxes it has, and exits; opens "
+                    "nothing." },
     [OPT_ONCE] = { "once", '1', NULL, "Publishes what is ready, also what becomes so meanwhile, then exits." },
     [OPT_JSON_LOGS] = { "json-logs", 0, NULL, "Logs JSON, an object a line, whoever writes to the standard error." },
     [OPT_VERBOSE] = { "verbose", 'v', NULL, "Logs each batch, and each failed try to reach the database." },
@@ -62,8 +63,8 @@ static int print_help(const struct cli *cli)
 {
     printf("Usage: outboxd --dsn DSN --publisher URL [OPTION]...\n");
     cli_print_wrapped(stdout,
-                      "Delivers the messages of a transactional outbox, or of several that --config names, until SIGTERM or "
-                      "SIGINT, which lets it finish what it has in hand; a second one makes it hurry. SIGHUP reads the "
+                      "Delivers the messages of a transactional outbox, or of several that --config names, until "
+                      "SIGTERM or SIGINT, which lets it finish what it has in hand; a second one makes it hurry. SIGHUP reads the "
                       "--config file again; without one it is as SIGTERM.",
                       0);
     printf("\nOptions:\n");
@@ -106,16 +107,18 @@ static int find_places(const struct outboxd *o, const struct cli_settings *s, co
     if (s->name != NULL && (*dsn != NULL || *publisher != NULL))
         return cli_usage(&o->cli, "--dsn and --publisher are for one outbox: the configuration has others, with names");
     if (*publisher != NULL && has_password(*publisher))
-        return cli_usage(&o->cli, "a publisher's password does not belong on the command line: put the URL into the file that "
-                                  "--config names, or the password into a file or the environment");
+        return cli_usage(&o->cli, "a publisher's password does not belong on the command line: put the URL into the "
+                                  "file that --config names, or the password into a file or the environment");
     if (*dsn == NULL)
         *dsn = s->dsn != NULL ? s->dsn : getenv("OUTBOX_DSN");
     if (*publisher == NULL)
         *publisher = s->publisher;
     if (*dsn == NULL || **dsn == '\0')
-        return cli_usage(&o->cli, "%s%swhich database? Give --dsn, a --config file with dsn, or set OUTBOX_DSN", of, colon);
+        return cli_usage(&o->cli, "%s%swhich database? Give --dsn, a --config file with dsn, or set OUTBOX_DSN", of,
+                         colon);
     if (*publisher == NULL)
-        return cli_usage(&o->cli, "%s%swhere do messages go? Give --publisher, or a --config file with publisher", of, colon);
+        return cli_usage(&o->cli, "%s%swhere do messages go? Give --publisher, or a --config file with publisher", of,
+                         colon);
     return CLI_OK;
 }
 
@@ -188,7 +191,8 @@ static int make_all(struct outboxd *o, struct cli_settings *all, size_t count, s
     return status;
 }
 
-static bool is_wanted(struct outboxd *o, const struct daemon_outbox *running, const struct cli_settings *all, size_t count)
+static bool is_wanted(struct outboxd *o, const struct daemon_outbox *running, const struct cli_settings *all,
+                      size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (find_same(o, &all[i]) == running)
@@ -211,8 +215,8 @@ static void change_over(struct outboxd *o, const struct cli_settings *all, struc
             added++;
         }
     if (left > 0 || added < count)
-        daemon_log_printf(&o->log, OUTBOX_LOG_INFO, "reloaded: %zu outbox%s, %zu of them unchanged; %zu to stop, %zu to start",
-                          count, count == 1 ? "" : "es", count - added, left, added);
+        daemon_log_printf(&o->log, OUTBOX_LOG_INFO,
+                          "reloaded: %zu outbox%s, %zu of them unchanged; %zu to stop, %zu to start", count, count == 1 ? "" : "es", count - added, left, added);
 }
 
 /* At first, and at each reload. */

@@ -94,6 +94,29 @@ static void check_unchanged(const uint8_t *data, size_t size, const char *key, c
     FUZZ_CHECK(value == NULL, "no line sets %s to \"%s\"", key, value);
 }
 
+/* The same file as one of several outboxes, as outboxd takes it. */
+static void check_all(const struct cli *cli, const char *path)
+{
+    struct cli_settings *all;
+    size_t count;
+    int status;
+
+    complaints = 0;
+    status = cli_config_load_all(cli, path, &all, &count);
+    FUZZ_CHECK(complaints == (status != CLI_OK), "status %d with %d complaints for all", status, complaints);
+    FUZZ_CHECK(status != CLI_OK || count > 0, "no outbox");
+    for (size_t i = 0; i < count; i++) {
+        FUZZ_CHECK(status != CLI_OK || all[i].print != NULL, "an outbox of which nothing is kept");
+        FUZZ_CHECK(all[i].name == NULL || strlen(all[i].name) <= 40, "a name of %zu bytes", strlen(all[i].name));
+        outbox_conf_free(all[i].conf);
+        free(all[i].dsn);
+        free(all[i].publisher);
+        free(all[i].name);
+        free(all[i].print);
+    }
+    free(all);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct cli cli = {.program = "fuzz"};
@@ -111,6 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_unchanged(data, size, "dsn", settings.dsn);
         check_unchanged(data, size, "publisher", settings.publisher);
     }
+    check_all(&cli, path);
     outbox_conf_free(settings.conf);
     free(settings.dsn);
     free(settings.publisher);

@@ -182,6 +182,9 @@ struct outbox_driver {
     "(CAST(:seq AS {number}), CAST(:state AS {number}), CAST(:attempts AS {number}), CAST(:delay AS {number}), "        \
     "CAST(:error AS {text}), CAST(:key_hash AS {number}))"
 
+/* Q_DELETE for databases in which nobody waits for rows that others have not committed yet. */
+#define OUTBOX_DELETE_LIST "DELETE FROM {messages} WHERE lane = :lane AND seq IN ([[:seq]])"
+
 /* Q_FAIL and Q_FAIL_DEFERRED for many, where VALUES is a table, and an UPDATE may begin with WITH. */
 #define OUTBOX_FAIL                                                                                                     \
     "INSERT INTO {deferred} (lane, seq, " OUTBOX_COPIED ", state, attempts, available_at, last_error, key_hash, "       \

@@ -86,6 +86,7 @@ const struct outbox_driver outbox_driver__firebird = {
     .insert_new = "INSERT INTO",
     .errors = errors,
     .sql = {
+        [Q_DELETE] = OUTBOX_DELETE_LIST,
         [Q_META] = "SELECT name, content FROM {meta}",
         [Q_META_SET] = "UPDATE {meta} SET content = :value WHERE name = :name",
         [Q_MARK] = "SELECT RDB$SET_CONTEXT('USER_TRANSACTION', 'outbox', '1') FROM RDB$DATABASE",

@@ -122,7 +122,9 @@ const struct outbox_driver outbox_driver__generic = {
                      "WHERE lane = :lane AND token = :token",
         [Q_SETTLE_POSITION] = "UPDATE {lanes} SET pos = :pos, low = :pos, owner = :owner, lease_until = {now} + :lease, "
                               "suspect = :suspect WHERE lane = :lane AND token = :token",
-        [Q_DELETE] = "DELETE FROM {messages} WHERE lane = :lane AND seq IN ([[:seq]])",
+        /* One at a time, by the whole key: for a list, a planner may rather read all of a small table, and a database without
+         * versions of rows then waits for messages that others have not committed yet, possibly for as long as that takes. */
+        [Q_DELETE] = "DELETE FROM {messages} WHERE lane = :lane AND seq = [[:seq]]",
         [Q_ARCHIVE] = "INSERT INTO {published} (lane, seq, " COPIED ", attempts, published_at) SELECT lane, seq, " COPIED
                       ", 0, {now} FROM {messages} WHERE lane = :lane AND seq IN ([[:seq]])",
         [Q_ARCHIVE_DEFERRED] = "INSERT INTO {published} (lane, seq, " COPIED ", attempts, last_error, published_at) "

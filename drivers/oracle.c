@@ -128,6 +128,7 @@ const struct outbox_driver outbox_driver__oracle = {
     .setup = setup,
     .errors = errors,
     .sql = {
+        [Q_DELETE] = OUTBOX_DELETE_LIST,
         [Q_CLOCK] = "SELECT {now} FROM dual",
         /* Both the database's character set and the client's have to know it. */
         [Q_CHARSET] = "SELECT TO_CHAR(UNISTR('\\20AC')) FROM dual",

@@ -49,6 +49,9 @@
 /* Lanes are looked at in order, the one that waits longest first, until one has work: while there is a backlog that is the
  * first or second, and to look at all would cost five times as much. What is free is asked of the row that gets locked, so
  * that it is asked again of a row that changed meanwhile; the inner list only gives the order. */
+/* A row that came by a restore, or that a rebase has changed. */
+#define NOT_WRITTEN_HERE "(m.xmin::text::bigint <> m.tx::text::numeric % 4294967296)"
+
 #define CLAIM(work)                                                                                                     \
     "UPDATE {lanes} u SET token = u.token + 1, lease_until = {now} + :lease, "                                          \
     "suspect = CASE WHEN u.owner IS NULL THEN u.suspect ELSE -greatest(u.batch, 1) END, "                               \
@@ -224,9 +227,10 @@ const struct outbox_driver outbox_driver__postgresql = {
                             "m.seq = ANY (:seqs::bigint[])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_LANES] = "SELECT lane, pos, snap::text, xbound::text, low, cleaned FROM {lanes} WHERE lane >= 0 ORDER BY lane",
-        /* No settled row is as late as xbound: one that is was written after its number had begun again. */
+        /* No settled row is as late as xbound: one that is was written after its number had begun again, or it came by a
+         * restore, with an xid of another cluster that is not its xmin. */
         [Q_CLEAN] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (ARRAY(SELECT m.seq FROM {messages} m WHERE "
-                    "m.lane = :lane AND m.seq > :cleaned AND m.seq <= :pos AND m.tx < :xbound::xid8 AND (m.seq <= :low OR "
+                    "m.lane = :lane AND m.seq > :cleaned AND m.seq <= :pos AND (m.tx < :xbound::xid8 OR " NOT_WRITTEN_HERE ") AND (m.seq <= :low OR "
                     "pg_visible_in_snapshot(m.tx, :snap::pg_snapshot)) ORDER BY m.lane, m.seq {limit}))",
         [Q_JOURNAL_BEFORE] = "SELECT m.pos, m.snap::text, m.low, m.published_at FROM {positions} m WHERE "
                              "m.lane = :lane AND m.published_at <= {now} - :age ORDER BY m.published_at DESC, m.pos DESC "
@@ -283,7 +287,7 @@ const struct outbox_driver outbox_driver__postgresql = {
         /* By the first message of each lane alone: after a TRUNCATE that is enough, also when the numbers have passed all
          * positions again. What came by a restore has xids of another cluster, but not in xmin. */
         [Q_BEHIND] =
-            "SELECT max(CASE WHEN (SELECT CASE WHEN m.xmin::text::bigint = m.tx::text::numeric % 4294967296 THEN m.tx END "
+            "SELECT max(CASE WHEN (SELECT CASE WHEN NOT " NOT_WRITTEN_HERE " THEN m.tx END "
             "FROM {messages} m WHERE m.lane = l.lane AND m.seq <= l.pos ORDER BY m.lane, m.seq LIMIT 1) >= l.xbound "
             "THEN 1 ELSE 0 END) FROM {lanes} l WHERE l.lane >= 0",
         [Q_ADVANCE] = "SELECT setval(s.oid, greatest(max(l.pos), pg_sequence_last_value(s.oid))) FROM {lanes} l, "

@@ -83,6 +83,7 @@ const struct outbox_driver outbox_driver__sqlite = {
     .errors = errors,
     .probes = outbox_probes__sqlite,
     .sql = {
+        [Q_DELETE] = OUTBOX_DELETE_LIST,
         [Q_WAKE] = "SELECT file, '' FROM pragma_database_list WHERE name = 'main'",
         /* A deferred transaction that has read cannot write once another one has committed; one that writes first waits
          * for its turn instead. */

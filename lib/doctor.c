@@ -255,7 +255,7 @@ static int ask(struct doctor *d, const struct check *c, outbox_error **err)
 
     set_args(d, &args);
     if (sql != NULL)
-        rc = outbox_conn__run_once(d->conn, sql, &args, c->question, &result, err);
+        rc = outbox_conn__run_once(d->conn, sql, &args, "ask the database", &result, err);
     outbox_arena__free(&asking.arena);
     return rc;
 }

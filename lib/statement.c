@@ -27,6 +27,8 @@ size_t outbox_conn__chunk(const outbox_conn *conn, enum outbox_query query, size
 {
     size_t i = OUTBOX_SIZES, most = conn->driver.params;
 
+    if (strstr(outbox_conn__sql(conn, query), "= [[") != NULL)
+        return 1; /* what equals something is a single one */
     most = most > 0 ? (most - OTHER_PARAMS) / params_of_row(outbox_conn__sql(conn, query)) : left;
     while (--i > 0)
         if (sizes[i] <= left && sizes[i] <= most)

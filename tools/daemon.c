@@ -103,8 +103,8 @@ static void log_stats(struct daemon_outbox *o)
         return;
     daemon_log_source_printf(&o->log, OUTBOX_LOG_INFO,
                              "stopped: %" PRIu64 " published, %" PRIu64 " failed and retried, %" PRIu64 " dead, "
-                             "%" PRIu64 " held, %" PRIu64 " batch%s, %" PRIu64 " fenced, %" PRIu64 " database error%s, %" PRIu64
-                             " outage%s of the broker, %" PRIu64 " cleaned",
+                             "%" PRIu64 " held, %" PRIu64 " batch%s, %" PRIu64 " fenced, "
+                             "%" PRIu64 " database error%s, %" PRIu64 " outage%s of the broker, %" PRIu64 " cleaned",
                              s.published, s.failed, s.dead, s.held, s.batches, s.batches == 1 ? "" : "es", s.fenced,
                              s.db_errors, s.db_errors == 1 ? "" : "s", s.outages, s.outages == 1 ? "" : "s", s.cleaned);
 }

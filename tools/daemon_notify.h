@@ -17,7 +17,8 @@ void daemon_notify_open(struct daemon_notify *n);
 int daemon_notify_wait_ms(const struct daemon_notify *n);
 void daemon_notify_reloading(struct daemon_notify *n);
 void daemon_notify_stopping(struct daemon_notify *n);
-/* Ready, at last, or again after a reload, whose changes may still be draining; the status line; and the watchdog, when any outbox moved since the last time. */
+/* Ready, at last, or again after a reload, whose changes may still be draining; the status
+ * line; and the watchdog, when any outbox moved since the last time. */
 void daemon_notify_tell(struct daemon_notify *n, struct daemon *d, const struct daemon_count *count);
 
 #endif

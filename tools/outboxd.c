@@ -37,8 +37,9 @@ static const struct cli_option options[OPT__COUNT] = {
     [OPT_PUBLISHER] = { "publisher", 'p', "URL",
                         "Where messages go: null:, stdout:, file:PATH, exec:COMMAND, or a broker's URL." },
     [OPT_SET] = { "set", 's', "KEY=VALUE", "Changes a setting; can be repeated. See 'outboxctl settings'." },
-    [OPT_CONFIG] = { "config", 'c', "FILE", "Reads the outboxes and their settings from a file, again at SIGHUP; what the "
-                                            "command line says counts more." },
+    [OPT_CONFIG] = { "config", 'c', "FILE",
+                     "Reads the outboxes and their settings from a file, again at SIGHUP; what the command line says "
+                     "counts more." },
     [OPT_CHECK] = { "check", 0, NULL,
                     "Reads the configuration, says what is wrong with it or which outboxes it has, and exits; opens "
                     "nothing." },
@@ -61,11 +62,12 @@ struct outboxd {
 
 static int print_help(const struct cli *cli)
 {
-    printf("Usage: outboxd --dsn DSN --publisher URL [OPTION]...\n");
+    printf("Usage: outboxd --dsn DSN --publisher URL [OPTION]...\n"
+           "       outboxd --config FILE [OPTION]...\n");
     cli_print_wrapped(stdout,
                       "Delivers the messages of a transactional outbox, or of several that --config names, until "
-                      "SIGTERM or SIGINT, which lets it finish what it has in hand; a second one makes it hurry. SIGHUP reads the "
-                      "--config file again; without one it is as SIGTERM.",
+                      "SIGTERM or SIGINT, which lets it finish what it has in hand; a second one makes it hurry. SIGHUP "
+                      "reads the --config file again; without one it is as SIGTERM.",
                       0);
     printf("\nOptions:\n");
     cli_print_options(cli, CLI_BIT(OPT__COUNT) - 1);
@@ -216,7 +218,8 @@ static void change_over(struct outboxd *o, const struct cli_settings *all, struc
         }
     if (left > 0 || added < count)
         daemon_log_printf(&o->log, OUTBOX_LOG_INFO,
-                          "reloaded: %zu outbox%s, %zu of them unchanged; %zu to stop, %zu to start", count, count == 1 ? "" : "es", count - added, left, added);
+                          "reloaded: %zu outbox%s, %zu of them unchanged; %zu to stop, %zu to start", count,
+                          count == 1 ? "" : "es", count - added, left, added);
 }
 
 /* At first, and at each reload. */

@@ -46,6 +46,7 @@ struct drain {
     long (*take)(PGconn *conn, const struct speed *s, int batch, void *state);
     double goal_100, goal_1000;
     long most;           /* so many messages are drained at most: where it takes too long */
+    const char *why;     /* why the library is not better beside it, in a line; NULL: it is */
 };
 
 extern const struct drain drains[];

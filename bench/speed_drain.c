@@ -221,8 +221,10 @@ static int drain_round(const struct case_of *c, long round)
             continue;
         row = report_row(workload, drain != NULL ? drain->name : "liboutbox");
         good = drain != NULL ? drain_theirs(c, drain, &sample) : drain_ours(c, &sample);
-        if (drain != NULL)
+        if (drain != NULL) {
             row->goal = c->batch == 100 ? drain->goal_100 : drain->goal_1000;
+            row->why = drain->why;
+        }
         if (good)
             report_add(row, &sample);
     }

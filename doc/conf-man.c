@@ -1,71 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Prints outbox.conf(5) from the table of settings, so that the page never says anything else than the library. */
+#include "man.h"
+
 #include <outbox/conf.h>
 
 #include <stdio.h>
-#include <string.h>
-
-#define LINE_WIDTH 78
-
-static void print_lines(const char *const lines[], size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        puts(lines[i]);
-}
-
-/* "outbox_wake_send()", perhaps with a full stop, is a reference to its page; 0: the word is none. */
-static int print_reference(const char *word, size_t length, int in_line)
-{
-    const char *end = strstr(word, "()");
-
-    if (strncmp(word, "outbox_", 7) != 0 || end == NULL || end > word + length)
-        return 0;
-    printf("%s.Xr %.*s 3", in_line ? "\n" : "", (int)(end - word), word);
-    for (end += 2; end < word + length; end++)
-        printf(" %c", *end);
-    return 1;
-}
-
-/* Text as mdoc takes it: each sentence begins a line, none with a control character; backslashes are themselves. */
-static void print_text(const char *text)
-{
-    size_t column = 0;
-    int sentence_ends = 0;
-
-    while (*text != '\0') {
-        size_t length = strcspn(text, " ");
-        if (print_reference(text, length, column > 0)) {
-            sentence_ends = 1;
-            column = LINE_WIDTH;
-            text += length + strspn(text + length, " ");
-            continue;
-        }
-        if (column > 0 && (sentence_ends || column + 1 + length > LINE_WIDTH)) {
-            putchar('\n');
-            column = 0;
-        } else if (column > 0) {
-            putchar(' ');
-            column++;
-        }
-        sentence_ends = text[length - 1] == '.';
-        if (column == 0 && (*text == '.' || *text == '\''))
-            fputs("\\&", stdout);
-        for (size_t i = 0; i < length; i++)
-            printf(text[i] == '\\' ? "\\e" : "%c", text[i]);
-        column += length;
-        text += length + strspn(text + length, " ");
-    }
-    putchar('\n');
-}
 
 static void print_setting(const outbox_conf_info *info)
 {
     printf(".It Cm %s No = Ar %s\n", info->key, info->type);
-    print_text(info->help);
+    man_text(info->help);
     puts(".Pp");
     if (info->range[0] != '\0') {
         puts("Allowed:");
-        print_text(info->range);
+        man_text(info->range);
         puts(".br");
     }
     printf("Default: %s\n", info->default_value[0] != '\0' ? info->default_value : "empty");
@@ -143,9 +91,9 @@ int main(void)
 {
     outbox_conf_info info;
 
-    print_lines(head, sizeof(head) / sizeof(head[0]));
+    man_lines(head, sizeof(head) / sizeof(head[0]));
     for (size_t i = 0; outbox_conf_describe(i, &info) == OUTBOX_OK; i++)
         print_setting(&info);
-    print_lines(foot, sizeof(foot) / sizeof(foot[0]));
+    man_lines(foot, sizeof(foot) / sizeof(foot[0]));
     return fflush(stdout) != 0 || ferror(stdout);
 }

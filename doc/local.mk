@@ -15,6 +15,7 @@ dist_man_MANS += \
 # One for each publisher that is a module.
 dist_man_MANS += \
 	%D%/outbox_amqp.7 \
+	%D%/outbox_amqp1.7 \
 	%D%/outbox_http.7 \
 	%D%/outbox_kafka.7 \
 	%D%/outbox_mqtt.7 \
@@ -22,6 +23,8 @@ dist_man_MANS += \
 	%D%/outbox_redis.7
 
 dist_doc_DATA = \
+	%D%/grafana-dashboard.json \
+	%D%/prometheus-rules.yml \
 	%D%/drivers.md \
 	%D%/high-availability.md \
 	%D%/json.md \
@@ -40,15 +43,26 @@ EXTRA_DIST += \
 # outbox.conf(5) comes from the table of settings. It is in the tarball, so that only a changed
 # table needs the program that makes it to run, which it cannot when cross-compiling.
 dist_man_MANS += %D%/outbox.conf.5
-MAINTAINERCLEANFILES = %D%/outbox.conf.5
+MAINTAINERCLEANFILES += %D%/outbox.conf.5
 EXTRA_PROGRAMS += %D%/conf-man
 CLEANFILES += %D%/conf-man$(EXEEXT)
-%C%_conf_man_SOURCES = %D%/conf-man.c
+%C%_conf_man_SOURCES = %D%/conf-man.c %D%/man.c %D%/man.h
 %C%_conf_man_LDADD = lib/liboutbox.la
 # (The library comes first, so that two makes do not build it at once; its date does not matter.)
 %D%/outbox.conf.5: $(srcdir)/lib/conf_table.h $(srcdir)/%D%/conf-man.c | lib/liboutbox.la
 	$(AM_V_at)$(MAKE) $(AM_MAKEFLAGS) %D%/conf-man$(EXEEXT)
 	$(AM_V_GEN)%D%/conf-man$(EXEEXT) >$@.tmp && mv -f $@.tmp $@
+
+# So does outbox_metrics(7), from the table of metrics.
+dist_man_MANS += %D%/outbox_metrics.7
+MAINTAINERCLEANFILES += %D%/outbox_metrics.7
+EXTRA_PROGRAMS += %D%/metrics-man
+CLEANFILES += %D%/metrics-man$(EXEEXT)
+%C%_metrics_man_SOURCES = %D%/metrics-man.c %D%/man.c %D%/man.h
+%C%_metrics_man_LDADD = lib/liboutbox.la
+%D%/outbox_metrics.7: $(srcdir)/lib/metrics_table.c $(srcdir)/%D%/metrics-man.c | lib/liboutbox.la
+	$(AM_V_at)$(MAKE) $(AM_MAKEFLAGS) %D%/metrics-man$(EXEEXT)
+	$(AM_V_GEN)%D%/metrics-man$(EXEEXT) >$@.tmp && mv -f $@.tmp $@
 
 # Section 3 comes from the comments in the public headers: a page for each `@file` and `@page` in them.
 library_pages = \
@@ -65,6 +79,7 @@ library_pages = \
 	%D%/outbox_error.3 \
 	%D%/outbox_json.3 \
 	%D%/outbox_message.3 \
+	%D%/outbox_metrics.3 \
 	%D%/outbox_migrate.3 \
 	%D%/outbox_publisher.3 \
 	%D%/outbox_record.3 \

@@ -34,6 +34,9 @@ enum outbox_query {
     Q_LANE,             /* what Q_CLAIM returns, of one lane */
     Q_READ,             /* a batch of a lane; then snapshot, any deferred message or NULL: ti */
     Q_READ_POSITION,
+    Q_READ_PACKED,      /* the same, but for messages with more than :bytes bytes, as packed.h says: snapshot, any deferred
+                         * message or NULL, bytes of the largest, messages: tiiT; or NULL */
+    Q_READ_PACKED_POSITION,
     Q_SIZES,            /* seq, bytes of a batch to come: ii; NULL: Q_READ bounds its bytes itself */
     Q_SUSPECTS,         /* messages of a lane that are not settled: i */
     Q_RENEW,            /* one lane */
@@ -81,6 +84,9 @@ enum outbox_query {
     Q_COUNT_DELIVERED,  /* count: i */
     Q_COUNT_DELIVERED_POSITION,
     Q_COUNT_LANES,      /* all, held: ii */
+    Q_BACKLOG_LANES,    /* lane, pos, 1 when held, now, first and last seq beyond pos or NULL: iiiiii */
+    Q_BACKLOG_LANE,     /* of the first ones beyond :pos: count, oldest created_at, last seq: iii */
+    Q_BACKLOG_DEFERRED, /* lane, state, count, keys, of the first ones from :lane on: iiii */
     Q_HOLDERS,          /* owner, lanes it leases, microseconds until the last of these leases ends: tii */
     Q_LIST_PENDING,     /* record columns; a filter follows */
     Q_LIST_PENDING_POSITION,
@@ -103,8 +109,11 @@ enum outbox_query {
     Q_LOCK_LANES,       /* all of them */
     Q_RENUMBER,         /* new numbers for messages that were written behind a position since it is what it is; from now on
                          * what such a transaction in progress wrote is late, wherever it is */
+    Q_REBASE_PASSED,    /* 1 when messages of a restored outbox were written here, behind a position: i */
+    Q_REBASE_NUMBERS,   /* new numbers for those, by :near and :count; all others count as written long ago, and what such a
+                         * transaction in progress wrote is late */
     Q_REBASE_LANE,      /* the position means what it says here */
-    Q_REBASE_NEW,       /* messages beyond the position count as written long ago */
+    Q_REBASE_NEW,       /* all messages of a lane count as written long ago */
     Q_AUDIT,            /* note who does what to which messages, none so far */
     Q_AUDIT_ADD,        /* and how many more it was done to */
     Q_AUDIT_LIST,       /* id, done_at, who, what, which, messages, newest first: tittti */
@@ -163,7 +172,7 @@ struct outbox_driver {
     const struct outbox_connect *connect; /* NULL: nothing is said */
     const char *const *setup;   /* run on connections of the library's own; ends with NULL */
     /* After it, no statement of the connection waits for a lock for long; NULL: the ODBC driver's timeout, in whole seconds,
-     * has to do. For what comes round again, like the renewal of leases. */
+     * has to do. For what comes round again, like the renewal of leases. A driver that has it sees to it in Q_TAKE itself. */
     const char *impatience;
     const char *wake_module;    /* the loadable source of wake-ups; NULL: none */
     /* What its client library connects with, from an ODBC connection string; free it; NULL when that cannot be told. */
@@ -176,6 +185,12 @@ struct outbox_driver {
 
 /* What a message keeps wherever it goes. */
 #define OUTBOX_COPIED "id, topic, partition_key, payload, headers, content_type, message_type, max_attempts, created_at"
+
+/* Q_TAKE, as any database has it. */
+#define OUTBOX_TAKE                                                                                                     \
+    "UPDATE {lanes} SET token = token + 1, lease_until = {now} + :lease, "                                              \
+    "suspect = CASE WHEN owner IS NULL THEN suspect WHEN batch > 1 THEN -batch ELSE -1 END, "                           \
+    "owner = :owner, batch = :batch WHERE lane = :lane AND token = :token AND (owner IS NULL OR lease_until < {now})"
 
 /* What became of one message: bound for each, written for all at once. */
 #define OUTBOX_OUTCOME                                                                                                  \

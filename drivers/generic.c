@@ -104,10 +104,7 @@ const struct outbox_driver outbox_driver__generic = {
             "ORDER BY l.lease_until, l.lane",
         /* An owner that is still there held the lane when its lease ran out: it crashed, or hangs. Below 0: so many it
          * may have had in hand; how many there are is counted when the lane is read. */
-        [Q_TAKE] = "UPDATE {lanes} SET token = token + 1, lease_until = {now} + :lease, "
-                   "suspect = CASE WHEN owner IS NULL THEN suspect WHEN batch > 1 THEN -batch ELSE -1 END, "
-                   "owner = :owner, batch = :batch "
-                   "WHERE lane = :lane AND token = :token AND (owner IS NULL OR lease_until < {now})",
+        [Q_TAKE] = OUTBOX_TAKE,
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, CAST(NULL AS {text}), CAST(NULL AS {text}), l.low, l.suspect, "
                    "(SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = l.lane) FROM {lanes} l WHERE l.lane = :lane",
         [Q_READ] = "SELECT " RAW ", CAST(NULL AS {text}), " ANY_DEFERRED " FROM {messages} m WHERE m.lane = :lane AND "
@@ -204,6 +201,17 @@ const struct outbox_driver outbox_driver__generic = {
             "ON l.lane = m.lane WHERE m.seq <= l.pos) FROM {meta} WHERE name = 'version'",
         [Q_COUNT_LANES] = "SELECT COUNT(*), SUM(CASE WHEN owner IS NOT NULL AND lease_until >= {now} THEN 1 ELSE 0 END) "
                           "FROM {lanes} WHERE lane >= 0",
+        [Q_BACKLOG_LANES] =
+            "SELECT l.lane, l.pos, CASE WHEN l.owner IS NOT NULL AND l.lease_until >= {now} THEN 1 ELSE 0 END, {now}, "
+            "(SELECT MIN(m.seq) FROM {messages} m WHERE m.lane = l.lane AND m.seq > l.pos), "
+            "(SELECT MAX(m.seq) FROM {messages} m WHERE m.lane = l.lane) FROM {lanes} l WHERE l.lane >= 0",
+        [Q_BACKLOG_LANE] =
+            "SELECT COUNT(*), MIN(s.created_at), MAX(s.seq) FROM (SELECT m.seq, m.created_at FROM {messages} m "
+            "WHERE m.lane = :lane AND m.seq > :pos ORDER BY m.lane, m.seq {limit}) s",
+        [Q_BACKLOG_DEFERRED] =
+            "SELECT s.lane, s.state, COUNT(*), COUNT(DISTINCT s.key_hash) FROM (SELECT d.lane, d.state, d.key_hash "
+            "FROM {deferred} d WHERE d.lane >= :lane ORDER BY d.lane, d.key_hash, d.state, d.seq {limit}) s "
+            "GROUP BY s.lane, s.state",
         [Q_HOLDERS] = "SELECT owner, COUNT(*), MAX(lease_until) - {now} FROM {lanes} WHERE lane >= 0 AND owner IS NOT NULL "
                       "AND lease_until >= {now} GROUP BY owner ORDER BY owner",
         [Q_LIST_PENDING] = "SELECT " RAW " FROM {messages} m WHERE 1 = 1",

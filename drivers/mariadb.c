@@ -131,6 +131,8 @@ const struct outbox_driver outbox_driver__mariadb = {
         [Q_PACKET] = "SELECT @@max_allowed_packet",
         [Q_CANDIDATES] = "SELECT l.lane, l.token FROM {lanes} l WHERE " FREE " AND (" NEW " IS NOT NULL OR " NEXT_DUE
                          " <= {now}) ORDER BY l.lease_until, l.lane",
+        /* Only MariaDB can say so for a statement. */
+        [Q_TAKE] = "/*M!100108 SET STATEMENT innodb_lock_wait_timeout = 0 FOR */ " OUTBOX_TAKE,
         [Q_READ] = "SELECT " MESSAGE ", NULL, (SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane) "
                    "FROM {messages} m FORCE INDEX (lane_seq) WHERE m.lane = :lane AND m.seq <= :seq "
                    "ORDER BY m.seq LIMIT :limit",

@@ -49,9 +49,6 @@
 /* Lanes are looked at in order, the one that waits longest first, until one has work: while there is a backlog that is the
  * first or second, and to look at all would cost five times as much. What is free is asked of the row that gets locked, so
  * that it is asked again of a row that changed meanwhile; the inner list only gives the order. */
-/* A row that came by a restore, or that a rebase has changed. */
-#define NOT_WRITTEN_HERE "(m.xmin::text::bigint <> m.tx::text::numeric % 4294967296)"
-
 #define CLAIM(work)                                                                                                     \
     "UPDATE {lanes} u SET token = u.token + 1, lease_until = {now} + :lease, "                                          \
     "suspect = CASE WHEN u.owner IS NULL THEN u.suspect ELSE -greatest(u.batch, 1) END, "                               \
@@ -69,12 +66,42 @@
     "FROM (SELECT q.*, sum(" BYTES("q") ") OVER (ORDER BY q.seq ROWS UNBOUNDED PRECEDING) - (" BYTES("q") ") AS ahead "                         \
     "FROM (" source ") q) m WHERE m.ahead < :bytes ORDER BY m.seq"
 
+/* For packed.h. By sizes in the server's encoding, so it has to be that of the connection: else the largest message is
+ * said to have more bytes than any, and the batch is read by rows. Most messages have none of the optional columns: one
+ * test is cheaper than six values. */
+#define OPTIONAL                                                                                                        \
+    "CASE WHEN m.headers IS NULL AND m.content_type IS NULL AND m.message_type IS NULL AND "                            \
+    "m.max_attempts IS NULL AND m.available_at IS NULL THEN NULL ELSE concat(',', m.available_at, ',', "                \
+    "CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, ',', m.max_attempts, ',', octet_length(m.headers), ',', "      \
+    "octet_length(m.content_type), ',', octet_length(m.message_type)) END"                                              
+#define ALL_BYTES                                                                                                       \
+    "octet_length(m.payload)::bigint + octet_length(m.topic) + coalesce(octet_length(m.partition_key), 0) + "                   \
+    "coalesce(octet_length(m.headers), 0) + coalesce(octet_length(m.content_type), 0) + "                               \
+    "coalesce(octet_length(m.message_type), 0)"
+#define PACKED(source)                                                                                                  \
+    ANY_DEFERRED ", CASE WHEN (SELECT current_setting('server_encoding') IN ('UTF8', 'SQL_ASCII')) THEN "               \
+    "coalesce(max(" ALL_BYTES "), 0) ELSE 2147483647 END, "                                                             \
+    "string_agg(concat(m.seq, ',', m.created_at, ',', octet_length(m.payload), ',', octet_length(m.topic), ',', "       \
+    "octet_length(m.partition_key), " OPTIONAL ", ';', m.id, m.topic, m.partition_key, m.headers, "               \
+    "m.content_type, m.message_type, encode(m.payload, 'hex')), '') FILTER (WHERE " ALL_BYTES " <= :bytes) "            \
+    "FROM (" source ") m"
+#define NEXT_ROWS "SELECT * FROM {messages} WHERE lane = :lane ORDER BY lane, seq LIMIT :limit"
+#define BY_POSITION                                                                                                     \
+    "(SELECT m.* FROM (" LATE_ROWS ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m WHERE m.lane = :lane AND "       \
+    "m.seq = s.seq) m) UNION ALL (SELECT * FROM {messages} WHERE lane = :lane AND seq > :pos ORDER BY lane, seq "       \
+    "LIMIT :limit) ORDER BY seq LIMIT :limit"
+
 #define LATE_ROWS                                                                                                       \
     "SELECT o.seq FROM (SELECT q.seq FROM pg_snapshot_xip(:snap::pg_snapshot) x CROSS JOIN LATERAL (SELECT m.seq FROM " \
     "{messages} m WHERE m.lane = :lane AND m.tx = x AND m.seq <= :pos AND m.seq > :low ORDER BY m.lane, m.tx, m.seq "   \
     "LIMIT :limit) q UNION ALL SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND "                                \
     "m.tx >= pg_snapshot_xmax(:snap::pg_snapshot) AND m.tx < :xbound::xid8 AND m.seq <= :pos AND m.seq > :low) o "      \
     "ORDER BY o.seq LIMIT :limit"
+
+/* Whether a row of a restored table was written here: a transaction's own xids lie close together, be it the one of a
+ * savepoint. What was copied here has an xmin of this cluster and a tx of another. */
+#define WRITTEN_HERE(m, near)                                                                                           \
+    m ".tx > '3' AND (" m ".xmin::text::numeric + 4294967296 - " m ".tx::text::numeric % 4294967296) % 4294967296 <= " near
 
 static const char *const dbms[] = { "PostgreSQL", NULL };
 
@@ -200,14 +227,11 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_CLAIM_POSITION] = CLAIM(NEW_BEYOND ", " LATE_LISTED ", " LATE_BEYOND ", " DUE),
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, l.snap::text, l.xbound::text, l.low, l.suspect, "
                    "(SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane LIMIT 1) FROM {lanes} l WHERE l.lane = :lane",
-        [Q_READ] = "SELECT " RAW ", NULL::text, " ANY_DEFERRED " "
-                   BOUNDED("SELECT * FROM {messages} WHERE lane = :lane ORDER BY lane, seq LIMIT :limit"),
+        [Q_READ] = "SELECT " RAW ", NULL::text, " ANY_DEFERRED " " BOUNDED(NEXT_ROWS),
         /* The snapshot is that of this statement, the one with which it sees the rows; written out once, not for each. */
-        [Q_READ_POSITION] = "SELECT " RAW ", (SELECT pg_current_snapshot()::text), " ANY_DEFERRED " "
-                            BOUNDED("(SELECT m.* FROM (" LATE_ROWS ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m "
-                                    "WHERE m.lane = :lane AND m.seq = s.seq) m) UNION ALL (SELECT * FROM {messages} WHERE "
-                                    "lane = :lane AND seq > :pos ORDER BY lane, seq LIMIT :limit) "
-                                    "ORDER BY seq LIMIT :limit"),
+        [Q_READ_POSITION] = "SELECT " RAW ", (SELECT pg_current_snapshot()::text), " ANY_DEFERRED " " BOUNDED(BY_POSITION),
+        [Q_READ_PACKED] = "SELECT NULL::text, " PACKED(NEXT_ROWS),
+        [Q_READ_PACKED_POSITION] = "SELECT (SELECT pg_current_snapshot()::text), " PACKED(BY_POSITION),
         [Q_SUSPECTS] = "(" LATE_ROWS ") UNION ALL (SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos "
                        "ORDER BY m.lane, m.seq LIMIT :limit)",
         /* A lane that somebody has locked does not keep the others waiting: whoever settles it renews it, too. */
@@ -227,10 +251,10 @@ const struct outbox_driver outbox_driver__postgresql = {
                             "m.seq = ANY (:seqs::bigint[])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_LANES] = "SELECT lane, pos, snap::text, xbound::text, low, cleaned FROM {lanes} WHERE lane >= 0 ORDER BY lane",
-        /* No settled row is as late as xbound: one that is was written after its number had begun again, or it came by a
-         * restore, with an xid of another cluster that is not its xmin. */
+        /* No settled row is as late as xbound: one that is was written after its number had begun again. What came by a
+         * restore has no xid of another cluster any more. */
         [Q_CLEAN] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (ARRAY(SELECT m.seq FROM {messages} m WHERE "
-                    "m.lane = :lane AND m.seq > :cleaned AND m.seq <= :pos AND (m.tx < :xbound::xid8 OR " NOT_WRITTEN_HERE ") AND (m.seq <= :low OR "
+                    "m.lane = :lane AND m.seq > :cleaned AND m.seq <= :pos AND m.tx < :xbound::xid8 AND (m.seq <= :low OR "
                     "pg_visible_in_snapshot(m.tx, :snap::pg_snapshot)) ORDER BY m.lane, m.seq {limit}))",
         [Q_JOURNAL_BEFORE] = "SELECT m.pos, m.snap::text, m.low, m.published_at FROM {positions} m WHERE "
                              "m.lane = :lane AND m.published_at <= {now} - :age ORDER BY m.published_at DESC, m.pos DESC "
@@ -285,12 +309,13 @@ const struct outbox_driver outbox_driver__postgresql = {
             "has_sequence_privilege(q.oid, 'SELECT') THEN coalesce(pg_sequence_last_value(q.oid), 0) END AS last FROM "
             "(SELECT pg_get_serial_sequence('{messages}', 'seq')::regclass AS oid) q OFFSET 0) s",
         /* By the first message of each lane alone: after a TRUNCATE that is enough, also when the numbers have passed all
-         * positions again. What came by a restore has xids of another cluster, but not in xmin. */
+         * positions again. */
         [Q_BEHIND] =
-            "SELECT max(CASE WHEN (SELECT CASE WHEN NOT " NOT_WRITTEN_HERE " THEN m.tx END "
-            "FROM {messages} m WHERE m.lane = l.lane AND m.seq <= l.pos ORDER BY m.lane, m.seq LIMIT 1) >= l.xbound "
-            "THEN 1 ELSE 0 END) FROM {lanes} l WHERE l.lane >= 0",
-        [Q_ADVANCE] = "SELECT setval(s.oid, greatest(max(l.pos), pg_sequence_last_value(s.oid))) FROM {lanes} l, "
+            "SELECT max(CASE WHEN (SELECT m.tx FROM {messages} m WHERE m.lane = l.lane AND m.seq <= l.pos "
+            "ORDER BY m.lane, m.seq LIMIT 1) >= l.xbound THEN 1 ELSE 0 END) FROM {lanes} l WHERE l.lane >= 0",
+        /* Beyond what waits, too: it came by a restore. */
+        [Q_ADVANCE] = "SELECT setval(s.oid, greatest(max(l.pos), max((SELECT m.seq FROM {messages} m WHERE m.lane = l.lane "
+                      "ORDER BY m.lane DESC, m.seq DESC LIMIT 1)), pg_sequence_last_value(s.oid))) FROM {lanes} l, "
                       "(SELECT pg_get_serial_sequence('{messages}', 'seq')::regclass AS oid) s GROUP BY s.oid",
         [Q_LOCK_LANES] = "SELECT lane FROM {lanes} WHERE lane >= 0 ORDER BY lane FOR UPDATE",
         /* No transaction as late as xbound can have drawn a number below the position otherwise. What it wrote beyond that
@@ -310,10 +335,29 @@ const struct outbox_driver outbox_driver__postgresql = {
             "forgotten AS (DELETE FROM {positions}) "
             "UPDATE {lanes} SET snap = pg_current_snapshot(), xbound = pg_current_xact_id(), low = -1, cleaned = 0 "
             "WHERE lane >= 0",
+        /* The numbers have passed all positions, so only rows can tell: the first of a lane was written here, and not
+         * by a transaction that copied others. */
+        [Q_REBASE_PASSED] =
+            "SELECT max(CASE WHEN (SELECT CASE WHEN " WRITTEN_HERE("m", "100000") " AND "
+            "(SELECT n.tx FROM (SELECT n.xmin AS by, n.tx FROM {messages} n WHERE n.lane = m.lane AND n.seq > m.seq ORDER BY n.lane, n.seq LIMIT 100) n "
+            "WHERE n.by = m.xmin AND n.tx <> m.tx LIMIT 1) IS NULL THEN 1 END FROM {messages} m WHERE "
+            "m.lane = l.lane AND m.seq <= l.pos ORDER BY m.lane, m.seq LIMIT 1) = 1 THEN 1 ELSE 0 END) FROM {lanes} l WHERE l.lane >= 0",
+        /* As in Q_RENUMBER, but that no xid of the rows can be compared. What has a number that was drawn here is taken
+         * for written here unless its xids say otherwise: to send it twice is better than never. */
+        [Q_REBASE_NUMBERS] =
+            "WITH here AS MATERIALIZED (SELECT w.lane, w.seq FROM {messages} w WHERE " WRITTEN_HERE("w",
+            "CASE WHEN w.seq <= :count::bigint THEN :near::bigint ELSE 100000 END") "), "
+            "anew AS (UPDATE {messages} m SET seq = DEFAULT, tx = '3' "
+            "FROM (SELECT h.lane, h.seq FROM here h ORDER BY h.seq) b WHERE m.lane = b.lane AND m.seq = b.seq RETURNING 1), "
+            "others AS (UPDATE {messages} m SET tx = '3' WHERE m.tx > '3' AND NOT (" WRITTEN_HERE("m",
+            "CASE WHEN m.seq <= :count::bigint THEN :near::bigint ELSE 100000 END") ")), "
+            "forgotten AS (DELETE FROM {positions}) "
+            "UPDATE {lanes} SET snap = pg_current_snapshot(), xbound = pg_current_xact_id(), low = -1, cleaned = 0 "
+            "WHERE lane >= 0",
         [Q_REBASE_LANE] = "UPDATE {lanes} SET low = greatest(low, pos), cleaned = 0, snap = pg_current_snapshot(), "
                           "xbound = pg_current_xact_id() WHERE lane = :lane",
         /* 3 is the xid that any snapshot sees. */
-        [Q_REBASE_NEW] = "UPDATE {messages} SET tx = '3' WHERE lane = :lane AND seq > :pos",
+        [Q_REBASE_NEW] = "UPDATE {messages} SET tx = '3' WHERE lane = :lane AND tx > '3'",
         [Q_REBASE_LATE] = LATE_ROWS,
         [Q_WAKE] = "SELECT '{messages}'::regclass::oid::text, value FROM {meta} WHERE name = 'channel'",
     },

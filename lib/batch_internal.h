@@ -48,6 +48,7 @@ struct outbox_consumer {
     void (*leased)(void *ctx, int lane, int64_t token); /* is told what was leased; may be NULL */
     void *leased_ctx;
     struct outbox_key_memo memo[OUTBOX_KEY_MEMO];
+    int by_rows; /* so many reads to come are not tried as one text */
 };
 
 struct outbox_batch {
@@ -75,6 +76,11 @@ struct outbox_batch {
 
 /* Reads until there is at least one message to deliver. OUTBOX_NONE: there is none now. */
 int outbox_batch__read(outbox_batch *batch, outbox_error **err);
+
+/* The new messages of a read, at most `bytes` of them all together, as one text where the driver can do that: take gets each
+ * as the columns of Q_READ. OUTBOX_NONE: nothing was taken, they have to be read by rows. args has the other values. */
+int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, size_t limit, int64_t bytes,
+                              outbox_row_fn take, void *ctx, outbox_error **err);
 
 /* Writes what became of all items. keep: the lane stays ours. */
 int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err);

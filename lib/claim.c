@@ -141,8 +141,9 @@ static int look(outbox_conn *conn, const struct outbox_args *args, struct candid
     return outbox_conn__run(conn, outbox_conn__form(conn, Q_CANDIDATES), args, 0, "look for a lane with work", &result, err);
 }
 
-/* Any database: look, then take under the condition that nobody else did. A conflict says so too: where several nodes
- * take writes, the row is not locked on the others, and the later one's commit fails. Then it is the next one's turn. */
+/* Any database: look, then take under the condition that nobody else did. A conflict says so too: somebody has locked the
+ * row, which is not waited for; or several nodes take writes, where the row is not locked on the others, and the later one's
+ * commit fails. Then it is the next one's turn. */
 static int take_portably(outbox_batch *batch, struct outbox_args *args, outbox_error **err)
 {
     outbox_conn *conn = batch->consumer->conn;
@@ -150,7 +151,7 @@ static int take_portably(outbox_batch *batch, struct outbox_args *args, outbox_e
     size_t i;
     int rc = look(conn, args, &c, err);
 
-    for (i = 0; i < c.count && rc == OUTBOX_OK; i++) {
+    for (i = 0; i < c.count && rc == OUTBOX_OK && !outbox_consumer__stopped(batch->consumer); i++) {
         struct outbox_result take = { NULL, NULL, NULL, NULL, 0 };
         struct outbox_result lane = { LANE_TYPES, &batch->lane_arena, take_lease, batch, 0 };
         outbox_error *why = NULL;
@@ -160,7 +161,7 @@ static int take_portably(outbox_batch *batch, struct outbox_args *args, outbox_e
         rc = outbox_conn__run(conn, Q_TAKE, args, 0, "lease a lane", &take, &why);
         if (rc == OUTBOX_OK && take.rows == 1)
             return outbox_conn__run(conn, Q_LANE, args, 0, "read a leased lane", &lane, err);
-        if (rc == OUTBOX_ERR_CONFLICT && i + 1 < c.count && !conn->in_transaction)
+        if (rc == OUTBOX_ERR_CONFLICT && !conn->in_transaction)
             rc = OUTBOX_OK;
         if (rc != OUTBOX_OK && err != NULL && *err == NULL)
             *err = why;

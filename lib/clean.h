@@ -12,6 +12,13 @@ struct outbox_clean_limits {
 
 void outbox_clean__limits(const outbox_conf *conf, struct outbox_clean_limits *limits);
 
+/* What a cleaner's thread did so far. */
+struct outbox_cleaner_progress {
+    uint64_t passes, failures;
+    int64_t last_pass; /* the end of the last that did not fail, microseconds since 1970; 0: none */
+};
+void outbox_cleaner__progress(outbox_cleaner *cleaner, struct outbox_cleaner_progress *progress);
+
 /* One pass; ends early when the signal (may be NULL) says stop. OUTBOX_NONE: another cleaner is at work. */
 int outbox_clean__pass(outbox_conn *conn, const struct outbox_clean_limits *limits, struct outbox_signal *signal,
                        int64_t *removed, outbox_error **err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The cleaner's thread: a pass, a pause, a pass; with a connection of its own that it makes anew when it is lost.
- * The signal is all that is shared. */
+ * The signal and the progress are all that is shared. */
 #include "backoff.h"
 #include "clean.h"
 #include "error_internal.h"
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct outbox_cleaner {
     char *dsn;
@@ -21,6 +22,8 @@ struct outbox_cleaner {
     struct outbox_signal signal;
     struct outbox_trouble trouble; /* with the database; only the thread's */
     int in_trouble;
+    pthread_mutex_t lock;          /* guards progress */
+    struct outbox_cleaner_progress progress;
     pthread_t thread;
     int started;
 };
@@ -54,6 +57,7 @@ int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_ho
         outbox_sized__take(&c->hooks, sizeof(c->hooks), hooks, hooks->size);
     outbox_signal__init(&c->signal);
     outbox_trouble__init(&c->trouble, c->conf);
+    pthread_mutex_init(&c->lock, NULL);
     *out = c;
     return OUTBOX_OK;
 }
@@ -78,6 +82,28 @@ static void tell_error(outbox_cleaner *c, int rc, const outbox_error *err)
         outbox_trouble__met(&c->trouble, &c->in_trouble, "the cleaner cannot go on", err, next);
 }
 
+static void note_pass(outbox_cleaner *c, int rc)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    pthread_mutex_lock(&c->lock);
+    if (rc < 0) {
+        c->progress.failures++;
+    } else {
+        c->progress.passes++;
+        c->progress.last_pass = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+void outbox_cleaner__progress(outbox_cleaner *c, struct outbox_cleaner_progress *progress)
+{
+    pthread_mutex_lock(&c->lock);
+    *progress = c->progress;
+    pthread_mutex_unlock(&c->lock);
+}
+
 static int pass(outbox_cleaner *c, outbox_conn **conn)
 {
     struct outbox_clean_limits limits;
@@ -97,6 +123,7 @@ static int pass(outbox_cleaner *c, outbox_conn **conn)
         if (c->hooks.cleaned != NULL)
             c->hooks.cleaned(c->hooks.user, removed);
     }
+    note_pass(c, rc);
     if (rc >= 0)
         outbox_trouble__over(&c->trouble, &c->in_trouble);
     outbox_error_free(err);
@@ -166,6 +193,7 @@ void outbox_cleaner_free(outbox_cleaner *c)
         outbox_cleaner_join(c, NULL);
     }
     outbox_trouble__destroy(&c->trouble);
+    pthread_mutex_destroy(&c->lock);
     outbox_signal__destroy(&c->signal);
     outbox_conf_free(c->conf);
     free(c->dsn);

@@ -106,6 +106,9 @@
     X(CLEAN_BATCH, "clean.batch", INTEGER, "1000", 1, 100000, NULL,                                                     \
       "Rows that the cleaner removes in one transaction.")                                                              \
     X(DEDUP_WINDOW, "dedup.window", DURATION, "7d", CONF_US_, 3650 * 86400 * CONF_US_, "forever",                       \
-      "How long an id or dedup_key given by the caller is refused when it comes again.")
+      "How long an id or dedup_key given by the caller is refused when it comes again.")                                \
+    X(METRICS_INTERVAL, "metrics.interval", DURATION, "15s", 100000, 3600 * CONF_US_, NULL,                             \
+      "How old the counts of waiting messages in metrics may become before they are taken anew; nobody counts while "   \
+      "nobody asks.")
 
 #endif

@@ -91,7 +91,8 @@ int outbox_conn__check_settle(const struct outbox_driver *driver, int position, 
 int outbox_conn__load(outbox_conn *conn, outbox_error **err);
 
 /* When positions do not mean what they say: after a restore all are taken over; messages whose numbers began again behind
- * them get new ones. A consumer that starts asks both, the keeper and the cleaner the second from time to time. */
+ * them get new ones. A consumer that starts asks both, as does the first look of a connection; the keeper and the cleaner
+ * look at the numbers from time to time. */
 int outbox_conn__check_restore(outbox_conn *conn, outbox_error **err);
 int outbox_conn__check_numbers(outbox_conn *conn, outbox_error **err);
 

@@ -47,6 +47,7 @@ struct outbox_delivery {
     int warned;     /* the publisher's cancel was called, or must not be any more */
     int64_t patience; /* once it was: until when the answers that it still gives are waited for; monotonic µs */
     int cancelled;  /* answers no longer count */
+    int let_go;     /* by the publisher, whose call failed: it owes no answers */
     int unavailable; /* so it was said of one of them */
     int abandoned;  /* nobody waits */
     outbox_batch *keep;
@@ -391,23 +392,35 @@ static size_t fill_in(outbox_delivery *d)
     return unanswered;
 }
 
-static enum outbox_outcome outcome_of(int rc, size_t unanswered)
+/* A call that failed once it had been cancelled did so because of that: to send halves of it may take as long again. */
+static enum outbox_outcome outcome_of(int rc, int warned, size_t unanswered)
 {
     if (unanswered == 0)
         return DELIVERY_DONE;
-    if (rc >= 0)
-        return DELIVERY_LATE;
-    return rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONNECT ? DELIVERY_UNAVAILABLE : DELIVERY_FAILED;
+    if (rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONNECT)
+        return DELIVERY_UNAVAILABLE;
+    return rc >= 0 || warned ? DELIVERY_LATE : DELIVERY_FAILED;
+}
+
+static void explain(enum outbox_outcome outcome, int64_t timeout_us, const outbox_error *err, char *why, size_t size)
+{
+    char within[OUTBOX_LOG_SECONDS];
+
+    if (outcome == DELIVERY_LATE || outcome == DELIVERY_DONE)
+        snprintf(why, size, "the publisher gave no answer within %s (relay.publish_timeout)%s%s",
+                 outbox_log__seconds(timeout_us, within), err != NULL ? ": " : "",
+                 err != NULL ? outbox_error_message(err) : "");
+    else
+        snprintf(why, size, "%s", err != NULL ? outbox_error_message(err) : "the publisher failed and gave no reason");
 }
 
 enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us, atomic_int *hurry, char *why,
                                          size_t size)
 {
     int64_t deadline = monotonic_us() + timeout_us;
-    char within[OUTBOX_LOG_SECONDS];
+    enum outbox_outcome outcome;
     outbox_error *err = NULL;
-    size_t unanswered;
-    int rc, given_up;
+    int rc, given_up, warned;
 
     pthread_mutex_lock(&d->lock);
     d->moved = monotonic_us();
@@ -415,27 +428,24 @@ enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us,
     rc = d->publisher->ops.publish(d->publisher->self, d, &err);
     pthread_mutex_lock(&d->lock);
     d->publishing = 0;
+    warned = d->warned;
     if (rc >= 0)
         wait_for_answers(d, deadline, hurry);
     given_up = d->done < d->count;
     if (rc < 0) {
-        /* The publisher let go of it: it is not to be told any more. */
-        d->warned = 1;
+        /* It is not to be told any more. */
+        d->let_go = d->warned = 1;
         d->cancelled = given_up;
     }
     pthread_mutex_unlock(&d->lock);
     if (given_up && rc >= 0)
         outbox_delivery__cancel(d);
     pthread_mutex_lock(&d->lock);
-    unanswered = fill_in(d);
+    outcome = outcome_of(rc, warned, fill_in(d));
     pthread_mutex_unlock(&d->lock);
-    if (rc >= 0)
-        snprintf(why, size, "the publisher gave no answer within %s (relay.publish_timeout)",
-                 outbox_log__seconds(timeout_us, within));
-    else
-        snprintf(why, size, "%s", err != NULL ? outbox_error_message(err) : "the publisher failed and gave no reason");
+    explain(outcome, timeout_us, err, why, size);
     outbox_error_free(err);
-    return outcome_of(rc, unanswered);
+    return outcome;
 }
 
 int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch)
@@ -444,7 +454,7 @@ int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch)
 
     pthread_mutex_lock(&publisher->lock);
     pthread_mutex_lock(&d->lock);
-    if (d->done < d->count && d->cancelled && batch != NULL) {
+    if (d->done < d->count && d->cancelled && !d->let_go && batch != NULL) {
         d->abandoned = 1;
         d->keep = batch;
         d->next_abandoned = publisher->abandoned;

@@ -37,7 +37,7 @@ enum outbox_outcome {
     DELIVERY_DONE,        /* every message was answered, or passed over behind one that was */
     DELIVERY_FAILED,      /* the call failed as a whole: any of those without an answer may be to blame */
     DELIVERY_UNAVAILABLE, /* the call failed because the broker is away */
-    DELIVERY_LATE         /* given up: the publisher has not answered in time, or was cancelled */
+    DELIVERY_LATE         /* given up: the publisher has not answered in time, or failed when it was cancelled */
 };
 
 /* Publishes, and waits until all is answered, the deadline passed, or *hurry is set. Then each item has the verdict that
@@ -54,7 +54,8 @@ int64_t outbox_delivery__stuck_since(outbox_delivery *d);
 /* The same as a warning, and from here on answers no longer count. */
 void outbox_delivery__cancel(outbox_delivery *d);
 
-/* Frees it; one that was given up keeps batch until the last answer. Returns 1 when the batch is its own now. */
+/* Frees it; one that was given up, and of which the publisher did not let go, keeps batch until the last answer. Returns 1
+ * when the batch is its own now. */
 int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch);
 
 #endif

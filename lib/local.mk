@@ -23,6 +23,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/admin_change.c \
 	%D%/arena.c \
 	%D%/audit.c \
+	%D%/backlog.c \
 	%D%/backoff.c \
 	%D%/base64.c \
 	%D%/batch.c \
@@ -45,15 +46,22 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/error.c \
 	%D%/json.c \
 	%D%/json_parse.c \
+	%D%/histogram.c \
 	%D%/keys.c \
 	%D%/lane.c \
 	%D%/log.c \
+	%D%/metrics.c \
+	%D%/metrics_health.c \
+	%D%/metrics_table.c \
+	%D%/metrics_text.c \
 	%D%/migrate.c \
 	%D%/odbc.c \
 	%D%/odbc_fetch.c %D%/odbc_internal.h \
 	%D%/odbc_profile.c \
 	%D%/publisher.c \
+	%D%/packed.c \
 	%D%/read.c \
+	%D%/read_packed.c \
 	%D%/record.c \
 	%D%/keeper.c \
 	%D%/relay.c \
@@ -86,6 +94,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/module.h \
 	%D%/waker.h \
 	%D%/odbc.h \
+	%D%/packed.h \
 	%D%/record.h \
 	%D%/relay_internal.h \
 	%D%/sqltext.h \
@@ -103,6 +112,9 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/dsn.h \
 	%D%/error_internal.h \
 	%D%/json.h \
+	%D%/backlog.h \
+	%D%/histogram.h \
+	%D%/metrics_internal.h \
 	%D%/keys.h \
 	%D%/lane.h \
 	%D%/log.h \
@@ -138,6 +150,7 @@ outboxinclude_HEADERS = \
 	%D%/include/outbox/doctor.h \
 	%D%/include/outbox/error.h \
 	%D%/include/outbox/message.h \
+	%D%/include/outbox/metrics.h \
 	%D%/include/outbox/outbox.h \
 	%D%/include/outbox/publisher.h \
 	%D%/include/outbox/relay.h \

@@ -338,9 +338,12 @@ int outbox_odbc__direct(outbox_odbc *odbc, const char *sql, outbox_error **err)
     return rc;
 }
 
-void outbox_odbc__timeout(outbox_odbc *odbc, unsigned seconds)
+unsigned outbox_odbc__timeout(outbox_odbc *odbc, unsigned seconds)
 {
+    unsigned was = odbc->timeout;
+
     odbc->timeout = seconds;
+    return was;
 }
 
 /* A driver that knows of no timeout says so here, or nothing at all: its statements wait. */

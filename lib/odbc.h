@@ -68,8 +68,9 @@ int outbox_odbc__end(outbox_odbc *odbc, int commit, outbox_error **err);
 /* One statement without parameters or results. */
 int outbox_odbc__direct(outbox_odbc *odbc, const char *sql, outbox_error **err);
 
-/* Statements that are prepared from now on take no longer, where the driver can see to that. */
-void outbox_odbc__timeout(outbox_odbc *odbc, unsigned seconds);
+/* Statements that are prepared from now on take no longer, where the driver can see to that; 0: as long as they like.
+ * Returns what it was. */
+unsigned outbox_odbc__timeout(outbox_odbc *odbc, unsigned seconds);
 
 int outbox_odbc__prepare(outbox_odbc *odbc, const char *sql, size_t params, outbox_stmt **stmt, outbox_error **err);
 void outbox_stmt__free(outbox_stmt *stmt);
@@ -80,7 +81,8 @@ int outbox_stmt__bind(outbox_stmt *stmt, size_t index, const struct outbox_value
 /* Executes; rows (may be NULL) is the number of rows written, 0 when the driver does not know. `doing` is for the error. */
 int outbox_stmt__execute(outbox_stmt *stmt, const char *doing, int64_t *rows, outbox_error **err);
 
-/* Fetches the next row into cells. Columns come as the types say: 'i' a number, 't' text, 'b' bytes, in that order.
+/* Fetches the next row into cells. Columns come as the types say: 'i' a number, 't' text, 'b' bytes, in that order; 'T' is
+ * a text of many kilobytes, and stands at the end only.
  * Text and bytes land in the arena, with a NUL behind. OUTBOX_NONE after the last row. */
 int outbox_stmt__fetch(outbox_stmt *stmt, const char *types, struct outbox_value *cells, outbox_arena *arena,
                        outbox_error **err);

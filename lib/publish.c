@@ -276,7 +276,8 @@ static enum course deliver(struct course_of *c, struct outbox_item **items, size
     struct outbox_worker *worker = c->worker;
     outbox_relay *relay = worker->relay;
     outbox_delivery *d = outbox_delivery__new(relay->publisher, items, n);
-    int64_t timeout = time_left(relay);
+    int64_t timeout = time_left(relay), began = outbox_thread__clock();
+    struct outbox_histogram took = { { 0 }, 0 };
     enum outbox_outcome outcome;
     enum course course;
     char why[1024];
@@ -288,6 +289,10 @@ static enum course deliver(struct course_of *c, struct outbox_item **items, size
     outbox_relay__watch(worker, d, c->batch->lane, timeout);
     outcome = outbox_delivery__run(d, timeout, &relay->hurry, why, sizeof(why));
     outbox_relay__unwatch(worker);
+    outbox_histogram__observe(&took, outbox_thread__clock() - began);
+    pthread_mutex_lock(&relay->lock);
+    outbox_histogram__add(&relay->publish_time, &took);
+    pthread_mutex_unlock(&relay->lock);
     course = note_answers(c, items, n, epoch);
     n = collect_unanswered(items, n);
     if (outcome == DELIVERY_LATE) {

@@ -370,17 +370,31 @@ static int take_size(void *ctx, const struct outbox_value *cells, outbox_error *
     return OUTBOX_OK;
 }
 
+static int read_rows(struct reader *r, enum outbox_query query, struct outbox_args *args, outbox_error **err)
+{
+    outbox_conn *conn = r->batch->consumer->conn;
+    struct outbox_result rows = { OUTBOX_RECORD_TYPES "ti", &r->batch->arena, take_new, r, 0 };
+    struct bound bound = { 0, 0, r->bytes - r->used, 0 };
+    struct outbox_result sizes = { "ii", NULL, take_size, &bound, 0 };
+    int rc;
+
+    outbox_args__int(args, P_BYTES, r->bytes - r->used);
+    if (strstr(outbox_conn__sql(conn, query), ":bytes") == NULL) { /* else the statement itself bounds the bytes */
+        rc = outbox_conn__run(conn, Q_SIZES, args, 0, "look at the size of messages", &sizes, err);
+        if (rc != OUTBOX_OK || bound.rows == 0)
+            return rc;
+        outbox_args__int(args, P_SEQ, bound.seq);
+        outbox_args__int(args, P_LIMIT, (int64_t)bound.rows);
+    }
+    return outbox_conn__run(conn, query, args, 0, "read messages", &rows, err);
+}
+
 static int read_new(struct reader *r, outbox_error **err)
 {
     outbox_batch *batch = r->batch;
-    outbox_conn *conn = batch->consumer->conn;
-    enum outbox_query query = outbox_conn__form(conn, Q_READ);
-    struct outbox_result rows = { OUTBOX_RECORD_TYPES "ti", &batch->arena, take_new, r, 0 };
     struct outbox_args args = { .set = 0 };
-    struct bound bound = { 0, 0, r->bytes - r->used, 0 };
-    struct outbox_result sizes = { "ii", NULL, take_size, &bound, 0 };
     size_t limit = r->limit - batch->count;
-    int rc = OUTBOX_OK;
+    int rc;
 
     outbox_args__int(&args, P_LANE, batch->lane);
     outbox_args__int(&args, P_POS, batch->pos);
@@ -388,15 +402,9 @@ static int read_new(struct reader *r, outbox_error **err)
     outbox_args__text(&args, P_SNAP, batch->snap);
     outbox_args__text(&args, P_XBOUND, batch->xbound);
     outbox_args__int(&args, P_LIMIT, (int64_t)limit);
-    outbox_args__int(&args, P_BYTES, r->bytes - r->used);
-    if (strstr(outbox_conn__sql(conn, query), ":bytes") == NULL) { /* else the statement itself bounds the bytes */
-        rc = outbox_conn__run(conn, Q_SIZES, &args, 0, "look at the size of messages", &sizes, err);
-        if (rc != OUTBOX_OK || bound.rows == 0)
-            return rc;
-        outbox_args__int(&args, P_SEQ, bound.seq);
-        outbox_args__int(&args, P_LIMIT, (int64_t)bound.rows);
-    }
-    rc = outbox_conn__run(conn, query, &args, 0, "read messages", &rows, err);
+    rc = outbox_batch__read_packed(batch, &args, limit, r->bytes - r->used, take_new, r, err);
+    if (rc == OUTBOX_NONE)
+        rc = read_rows(r, outbox_conn__form(batch->consumer->conn, Q_READ), &args, err);
     batch->cut = r->rows > 0 && r->last_seq <= batch->pos && (r->rows >= limit || r->used >= r->bytes);
     return rc;
 }

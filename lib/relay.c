@@ -192,6 +192,14 @@ static int start_threads(outbox_relay *relay, outbox_error **err)
     return rc;
 }
 
+/* `running` is of the thread that starts and joins; this is what others may know. */
+static void set_up(outbox_relay *relay, int up)
+{
+    pthread_mutex_lock(&relay->lock);
+    relay->up = up;
+    pthread_mutex_unlock(&relay->lock);
+}
+
 static int start(outbox_relay *relay, int once, outbox_error **err)
 {
     int rc;
@@ -208,6 +216,8 @@ static int start(outbox_relay *relay, int once, outbox_error **err)
         outbox_relay_stop(relay);
         outbox_relay_join(relay, NULL);
         drop_first_connection(relay);
+    } else {
+        set_up(relay, 1);
     }
     return rc;
 }
@@ -242,6 +252,7 @@ int outbox_relay_join(outbox_relay *relay, outbox_error **err)
         return outbox_error__set(err, OUTBOX_ERR_STATE, "relay.not_started", "this relay was not started");
     join_workers(relay);
     relay->running = 0;
+    set_up(relay, 0);
     /* It may be started again. A stop that comes before that counts for the next run. */
     outbox_signal__reset(&relay->signal);
     outbox_idle__reset(&relay->idle);
@@ -279,6 +290,30 @@ int outbox_relay_run_once(outbox_relay *relay, outbox_error **err)
 void outbox_relay_wake(outbox_relay *relay)
 {
     hint(relay, 1);
+}
+
+void outbox_relay__view(outbox_relay *relay, struct outbox_relay_view *view)
+{
+    int i;
+
+    memset(view, 0, sizeof(*view));
+    pthread_mutex_lock(&relay->trouble.lock);
+    view->in_trouble = relay->trouble.threads;
+    pthread_mutex_unlock(&relay->trouble.lock);
+    if (relay->cleaner != NULL)
+        outbox_cleaner__progress(relay->cleaner, &view->cleaner);
+    pthread_mutex_lock(&relay->lock);
+    view->publish_time = relay->publish_time;
+    view->latency = relay->latency;
+    view->up = relay->up;
+    view->workers = relay->count;
+    view->stopping = relay->stop_at != 0;
+    view->silent = relay->silent;
+    for (i = 0; i < relay->count; i++) {
+        view->lanes_held += relay->workers[i].holds;
+        view->stuck += relay->workers[i].stuck;
+    }
+    pthread_mutex_unlock(&relay->lock);
 }
 
 int outbox_relay_stats_get(outbox_relay *relay, outbox_relay_stats *stats)

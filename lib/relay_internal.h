@@ -3,7 +3,7 @@
  *
  * Threads: N workers (each with a connection and a consumer of its own), one keeper (a connection of its own; renews the
  * leases that workers hold), one watcher (no connection; see watch.c), one waker (see waker.h), one cleaner (see cleaner.c).
- * `lock` guards stats, failure, silent and each worker's owner, what it holds, and what stands from lane to pinned; the signals, the idle
+ * `lock` guards stats, the histograms, failure, up, silent and each worker's owner, what it holds, and what stands from lane to pinned; the signals, the idle
  * state, the breaker and deliveries have locks of their own. None of them is taken under another, and none is held when the
  * publisher or a hook is called. Nothing of ODBC crosses a thread. */
 #ifndef OUTBOX_RELAY_INTERNAL_H
@@ -11,7 +11,9 @@
 
 #include "batch_internal.h"
 #include "breaker.h"
+#include "clean.h"
 #include "delivery.h"
+#include "histogram.h"
 #include "idle.h"
 #include "log.h"
 #include "thread.h"
@@ -38,6 +40,7 @@ struct outbox_worker {
     int locked, tried;      /* the keeper's own: its lane's row was locked the last time; it had its turn this time */
     int lane;               /* of the delivery */
     outbox_delivery *delivery; /* in the publisher's hands now */
+    int64_t clock_offset, clock_at; /* the database's clock less the monotonic one, as it was then; 0: not asked */
     int64_t deadline;       /* when the watcher looks at it, monotonic microseconds */
     int warned;             /* the watcher has told the publisher */
     int stuck;              /* publish() does not return: the lease is not renewed */
@@ -62,6 +65,7 @@ struct outbox_relay {
     pthread_mutex_t lock;
     pthread_cond_t unpinned;       /* of a worker; with lock */
     outbox_relay_stats stats;
+    struct outbox_histogram publish_time, latency; /* of a delivery; of a message from created to published */
     outbox_error *failure;
     char base[100];
     struct outbox_worker *workers;
@@ -69,6 +73,7 @@ struct outbox_relay {
     atomic_int hurry;              /* read by waits that hold other locks */
     atomic_int restarts;           /* so many times numbers began again, as the keeper saw it */
     int64_t stop_at;               /* when the drain ends; 0: not stopping */
+    int up;                        /* started and not joined, for threads that may not look at `running` */
     int silent;                    /* the publisher keeps too much without an answer */
     int64_t watch_until;           /* the watcher looks at deliveries again; before that it must be poked */
     pthread_t keeper, watcher;
@@ -77,6 +82,14 @@ struct outbox_relay {
 
 void outbox_relay__count(outbox_relay *relay, size_t offset, uint64_t n);
 #define COUNT(relay, field, n) outbox_relay__count(relay, offsetof(outbox_relay_stats, field), n)
+
+/* What metrics show beside the stats. */
+struct outbox_relay_view {
+    struct outbox_histogram publish_time, latency;
+    int up, workers, lanes_held, stopping, silent, stuck, in_trouble;
+    struct outbox_cleaner_progress cleaner;
+};
+void outbox_relay__view(outbox_relay *relay, struct outbox_relay_view *view);
 
 /* Publishes a batch's messages. Those that could not be tried keep FATE_NONE. Returns 1 when the publisher still has some. */
 int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, outbox_delivery **given_up);

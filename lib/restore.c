@@ -7,9 +7,15 @@
 
 #include <outbox/types.h>
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define NUMBERS_AGAIN "the numbers of messages began again behind what is published (%s): they go on beyond it now"
+
+/* How far a transaction's own xids, which its savepoints have, lie apart at the most, where nothing else tells. */
+#define NEAR_XIDS 100000
 
 /* Rows that were written before a restore carry xids of another cluster. What is behind each lane's position is settled
  * but for late rows, which are moved aside to go as retries, in seq order and without a key: what came after them may
@@ -19,6 +25,7 @@ struct rebase {
     outbox_arena *arena;
     struct outbox_value lanes[1024][6];
     size_t count;
+    int foreign, restarted; /* it is another cluster; its numbers began again */
 };
 
 static int take_lane(void *ctx, const struct outbox_value *cells, outbox_error **err)
@@ -55,7 +62,7 @@ static void lane_args(struct outbox_args *args, const struct outbox_value *lane)
     outbox_args__int(args, P_LOW, lane[4].number);
 }
 
-static int rebase_lane(outbox_conn *conn, const struct outbox_value *lane, outbox_error **err)
+static int rebase_lane(outbox_conn *conn, const struct outbox_value *lane, int restarted, outbox_error **err)
 {
     struct outbox_args args = { .set = 0 };
     struct seqs seqs;
@@ -78,9 +85,11 @@ static int rebase_lane(outbox_conn *conn, const struct outbox_value *lane, outbo
         if (rc == OUTBOX_OK)
             rc = outbox_conn__run_list(conn, Q_DELETE, &args, seqs.list, seqs.count, "set late messages aside", NULL, err);
     } while (rc == OUTBOX_OK && seqs.count == 512);
-    if (rc == OUTBOX_OK)
+    if (rc == OUTBOX_OK && !restarted)
         rc = outbox_conn__run(conn, Q_REBASE_LANE, &args, 0, "note a restore", NULL, err);
-    return rc == OUTBOX_OK ? outbox_conn__run(conn, Q_REBASE_NEW, &args, 0, "note a restore", NULL, err) : rc;
+    if (rc == OUTBOX_OK && !restarted)
+        rc = outbox_conn__run(conn, Q_REBASE_NEW, &args, 0, "note a restore", NULL, err);
+    return rc;
 }
 
 static int take_flag(void *ctx, const struct outbox_value *cells, outbox_error **err)
@@ -99,79 +108,6 @@ static int is_foreign(outbox_conn *conn, const char *system, int *foreign, outbo
     *foreign = strcmp(conn->system, system) != 0;
     return *foreign ? OUTBOX_OK : outbox_conn__run(conn, Q_FUTURE, &args, 0, "look for a restore", &result, err);
 }
-
-static int rebase_all(outbox_conn *conn, const char *system, struct rebase *r, outbox_error **err)
-{
-    struct outbox_args args = { .set = 0 };
-    struct outbox_result result = { "iittii", r->arena, take_lane, r, 0 };
-    size_t i;
-    int foreign = 0, rc = outbox_conn__begin(conn, err);
-
-    if (rc != OUTBOX_OK)
-        return rc;
-    /* The cleaner's lane is locked first: whoever does this at the same time waits here, and finds it done. */
-    outbox_args__int(&args, P_LANE, -1);
-    rc = outbox_conn__run(conn, Q_LOCK_LANE, &args, 0, "note a restore", NULL, err);
-    conn->lanes = 0;
-    if (rc == OUTBOX_OK)
-        rc = outbox_conn__load(conn, err);
-    if (rc == OUTBOX_OK)
-        rc = is_foreign(conn, system, &foreign, err);
-    if (rc == OUTBOX_OK && foreign) {
-        rc = outbox_conn__run(conn, Q_LANES, &args, 0, "read the lanes", &result, err);
-        for (i = 0; i < r->count && rc == OUTBOX_OK; i++)
-            rc = rebase_lane(conn, r->lanes[i], err);
-        outbox_args__text(&args, P_NAME, "system");
-        outbox_args__text(&args, P_VALUE, system);
-        if (rc == OUTBOX_OK)
-            rc = outbox_conn__run(conn, Q_META_SET, &args, 0, "note a restore", NULL, err);
-    }
-    if (rc == OUTBOX_OK)
-        rc = outbox_conn__commit(conn, err);
-    else
-        outbox_conn__rollback(conn);
-    if (rc == OUTBOX_OK)
-        snprintf(conn->system, sizeof(conn->system), "%s", system);
-    return rc;
-}
-
-static int take_system(void *ctx, const struct outbox_value *cells, outbox_error **err)
-{
-    (void)err;
-    snprintf(ctx, 80, "%s", cells[0].data != NULL ? (const char *)cells[0].data : "");
-    return OUTBOX_OK;
-}
-
-static int check_system(outbox_conn *conn, int *rebased, outbox_error **err)
-{
-    outbox_arena arena = { NULL };
-    char system[80] = "";
-    struct outbox_result result = { "t", &arena, take_system, system, 0 };
-    struct outbox_args args = { .set = 0 };
-    struct rebase *r;
-    int foreign = 0, rc;
-
-    if (!conn->position || outbox_conn__sql(conn, Q_SYSTEM) == NULL)
-        return OUTBOX_OK;
-    rc = outbox_conn__run(conn, Q_SYSTEM, &args, 0, "ask which database cluster this is", &result, err);
-    if (rc == OUTBOX_OK)
-        rc = is_foreign(conn, system, &foreign, err);
-    if (rc == OUTBOX_OK && foreign) {
-        r = calloc(1, sizeof(*r));
-        if (r != NULL)
-            r->arena = &arena;
-        rc = r != NULL ? rebase_all(conn, system, r, err) : outbox_error__nomem(err);
-        free(r);
-        *rebased = rc == OUTBOX_OK;
-        if (rc == OUTBOX_OK)
-            outbox_log__write(conn->conf, OUTBOX_LOG_WARNING,
-                          "this database was restored from another cluster: positions were taken over");
-    }
-    outbox_arena__free(&arena);
-    return rc;
-}
-
-/* ---- numbers that began again ---- */
 
 /* What Q_SEQUENCE says. */
 struct sequence {
@@ -197,6 +133,132 @@ static int look_at_sequence(outbox_conn *conn, struct sequence *s, outbox_error 
     return outbox_conn__run(conn, Q_SEQUENCE, &args, 0, "look whether numbers began again", &result, err);
 }
 
+/* Where the tables have the same oid and the xids are possible, it may be the same cluster, upgraded. */
+static int may_be_upgraded(const outbox_conn *conn, const char *system)
+{
+    const char *was = strrchr(conn->system, '/'), *is = strrchr(system, '/');
+
+    return strcmp(conn->system, system) != 0 && was != NULL && is != NULL && strcmp(was, is) == 0;
+}
+
+/* A logical replica has no numbers of its origin's sequence: what was written here until now lies behind positions. */
+static int look_at_numbers(struct rebase *r, const char *system, struct sequence *s, outbox_error **err)
+{
+    struct outbox_result result = { "i", NULL, take_flag, &r->restarted, 0 };
+    struct outbox_args args = { .set = 0 };
+    int rc = look_at_sequence(r->conn, s, err);
+
+    r->restarted = s->behind;
+    if (rc == OUTBOX_OK && !s->behind && s->last >= 0 && !may_be_upgraded(r->conn, system))
+        rc = outbox_conn__run(r->conn, Q_REBASE_PASSED, &args, 0, "look whether numbers began again", &result, err);
+    /* Who may not look may not do this, and is told so. */
+    if (rc == OUTBOX_OK && (r->restarted || s->last < 0))
+        rc = outbox_conn__run(r->conn, Q_ADVANCE, &args, 0, "let numbers go on beyond all positions", NULL, err);
+    return rc;
+}
+
+/* Late rows first, as the numbers of the old cluster tell which they are. */
+static int rebase_lanes(struct rebase *r, const char *system, outbox_error **err)
+{
+    struct outbox_args args = { .set = 0 };
+    struct outbox_result result = { "iittii", r->arena, take_lane, r, 0 };
+    struct sequence s;
+    size_t i;
+    int rc = outbox_conn__run(r->conn, Q_LOCK_LANES, &args, 0, "note a restore", NULL, err);
+
+    if (rc == OUTBOX_OK)
+        rc = look_at_numbers(r, system, &s, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__run(r->conn, Q_LANES, &args, 0, "read the lanes", &result, err);
+    for (i = 0; i < r->count && rc == OUTBOX_OK; i++)
+        rc = rebase_lane(r->conn, r->lanes[i], r->restarted, err);
+    if (rc == OUTBOX_OK && r->restarted) {
+        outbox_args__int(&args, P_COUNT, s.last);
+        outbox_args__int(&args, P_NEAR, s.behind ? INT32_MAX : NEAR_XIDS);
+        rc = outbox_conn__run(r->conn, Q_REBASE_NUMBERS, &args, 0, "number messages anew", NULL, err);
+    }
+    return rc;
+}
+
+static int rebase_all(struct rebase *r, const char *system, outbox_error **err)
+{
+    outbox_conn *conn = r->conn;
+    struct outbox_args args = { .set = 0 };
+    int rc = outbox_conn__begin(conn, err);
+
+    if (rc != OUTBOX_OK)
+        return rc;
+    /* The cleaner's lane is locked first: whoever does this at the same time waits here, and finds it done. */
+    outbox_args__int(&args, P_LANE, -1);
+    rc = outbox_conn__run(conn, Q_LOCK_LANE, &args, 0, "note a restore", NULL, err);
+    conn->lanes = 0;
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__load(conn, err);
+    if (rc == OUTBOX_OK)
+        rc = is_foreign(conn, system, &r->foreign, err);
+    if (rc == OUTBOX_OK && r->foreign)
+        rc = rebase_lanes(r, system, err);
+    outbox_args__text(&args, P_NAME, "system");
+    outbox_args__text(&args, P_VALUE, system);
+    if (rc == OUTBOX_OK && r->foreign)
+        rc = outbox_conn__run(conn, Q_META_SET, &args, 0, "note a restore", NULL, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__commit(conn, err);
+    else
+        outbox_conn__rollback(conn);
+    if (rc == OUTBOX_OK)
+        snprintf(conn->system, sizeof(conn->system), "%s", system);
+    return rc;
+}
+
+static void tell(const struct rebase *r)
+{
+    if (r->foreign)
+        outbox_log__write(r->conn->conf, OUTBOX_LOG_WARNING,
+                          "this database was restored from another cluster: positions were taken over");
+    if (r->foreign && r->restarted)
+        outbox_log__write(r->conn->conf, OUTBOX_LOG_WARNING, NUMBERS_AGAIN,
+                          "as a logical replica has none of its origin");
+}
+
+static int take_system(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    (void)err;
+    snprintf(ctx, 80, "%s", cells[0].data != NULL ? (const char *)cells[0].data : "");
+    return OUTBOX_OK;
+}
+
+static int check_system(outbox_conn *conn, outbox_error **err)
+{
+    outbox_arena arena = { NULL };
+    char system[80] = "";
+    struct outbox_result result = { "t", &arena, take_system, system, 0 };
+    struct outbox_args args = { .set = 0 };
+    struct rebase *r;
+    int foreign = 0, rc;
+
+    if (!conn->position || outbox_conn__sql(conn, Q_SYSTEM) == NULL)
+        return OUTBOX_OK;
+    rc = outbox_conn__run(conn, Q_SYSTEM, &args, 0, "ask which database cluster this is", &result, err);
+    if (rc == OUTBOX_OK)
+        rc = is_foreign(conn, system, &foreign, err);
+    if (rc == OUTBOX_OK && foreign) {
+        r = calloc(1, sizeof(*r));
+        if (r != NULL) {
+            r->conn = conn;
+            r->arena = &arena;
+        }
+        rc = r != NULL ? rebase_all(r, system, err) : outbox_error__nomem(err);
+        if (rc == OUTBOX_OK)
+            tell(r);
+        free(r);
+    }
+    outbox_arena__free(&arena);
+    return rc;
+}
+
+/* ---- numbers that began again ---- */
+
 static int is_behind(outbox_conn *conn, int *behind, outbox_error **err)
 {
     struct outbox_result result = { "i", NULL, take_flag, behind, 0 };
@@ -215,8 +277,8 @@ static int renumber(outbox_conn *conn, const struct sequence *s, outbox_error **
 }
 
 /* Numbers that lie behind a position would pass for published. Whoever does this at the same time waits for the cleaner's
- * lane and finds it done. After a rebase, no xid tells which messages have got such a number. */
-static int advance(outbox_conn *conn, int rebased, int changed, struct sequence *s, int *behind, outbox_error **err)
+ * lane and finds it done. */
+static int advance(outbox_conn *conn, int changed, struct sequence *s, int *behind, outbox_error **err)
 {
     struct outbox_args args = { .set = 0 };
     int rc = outbox_conn__begin(conn, err);
@@ -231,7 +293,7 @@ static int advance(outbox_conn *conn, int rebased, int changed, struct sequence 
         rc = is_behind(conn, behind, err);
     if (rc == OUTBOX_OK && (s->behind || s->last < 0)) /* who may not look may not do this, and is told so */
         rc = outbox_conn__run(conn, Q_ADVANCE, &args, 0, "let numbers go on beyond all positions", NULL, err);
-    if (rc == OUTBOX_OK && !rebased && (s->behind || *behind || changed))
+    if (rc == OUTBOX_OK && (s->behind || *behind || changed))
         rc = renumber(conn, s, err);
     *behind |= s->behind;
     if (rc == OUTBOX_OK)
@@ -240,7 +302,7 @@ static int advance(outbox_conn *conn, int rebased, int changed, struct sequence 
     return rc;
 }
 
-static int check_numbers(outbox_conn *conn, int rebased, outbox_error **err)
+static int check_numbers(outbox_conn *conn, outbox_error **err)
 {
     struct sequence s;
     int behind = 0, changed, rc;
@@ -254,13 +316,12 @@ static int check_numbers(outbox_conn *conn, int rebased, outbox_error **err)
     if (conn->numbers.file == 0)
         rc = is_behind(conn, &behind, err);
     if (rc == OUTBOX_OK && (s.behind || behind || changed))
-        rc = advance(conn, rebased, changed, &s, &behind, err);
+        rc = advance(conn, changed, &s, &behind, err);
     if (rc != OUTBOX_OK)
         return rc;
     if (behind)
-        outbox_log__write(conn->conf, OUTBOX_LOG_WARNING,
-                          "the numbers of messages began again behind what is published (TRUNCATE with RESTART IDENTITY, "
-                          "logical replication, or a partial restore): they go on beyond it now");
+        outbox_log__write(conn->conf, OUTBOX_LOG_WARNING, NUMBERS_AGAIN,
+                          "by TRUNCATE with RESTART IDENTITY or a partial restore");
     /* What was read before all that: a file that came later is noticed the next time. */
     conn->numbers.id = s.id;
     conn->numbers.file = s.file;
@@ -268,14 +329,15 @@ static int check_numbers(outbox_conn *conn, int rebased, outbox_error **err)
     return OUTBOX_OK;
 }
 
-int outbox_conn__check_numbers(outbox_conn *conn, outbox_error **err)
-{
-    return check_numbers(conn, 0, err);
-}
-
 int outbox_conn__check_restore(outbox_conn *conn, outbox_error **err)
 {
-    int rebased = 0, rc = check_system(conn, &rebased, err);
+    int rc = check_system(conn, err);
 
-    return rc == OUTBOX_OK ? check_numbers(conn, rebased, err) : rc;
+    return rc == OUTBOX_OK ? check_numbers(conn, err) : rc;
+}
+
+/* The numbers of a restored outbox cannot be compared with anything before it is taken over. */
+int outbox_conn__check_numbers(outbox_conn *conn, outbox_error **err)
+{
+    return conn->numbers.file == 0 ? outbox_conn__check_restore(conn, err) : check_numbers(conn, err);
 }

@@ -122,6 +122,11 @@ int outbox_sqltext__repeats(const char *template_text)
     return strstr(template_text, "[[") != NULL;
 }
 
+int outbox_sqltext__is_single(const char *template_text)
+{
+    return strstr(template_text, "= [[") != NULL;
+}
+
 static int expand_all(struct render *r, const char *text, size_t nrows)
 {
     const char *open = strstr(text, "[["), *close = open != NULL ? strstr(open, "]]") : NULL;

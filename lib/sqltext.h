@@ -21,7 +21,7 @@
     X(KEY, "key") X(PAYLOAD, "payload") X(HEADERS, "headers") X(CONTENT_TYPE, "content_type")                           \
     X(MESSAGE_TYPE, "message_type") X(MAX_ATTEMPTS, "max_attempts") X(AVAILABLE, "available") X(AGE, "age")             \
     X(DEDUP, "dedup") X(NAME, "name") X(VALUE, "value") X(COUNT, "count") X(BOUND, "bound") X(STARTS, "starts")         \
-    X(SIZES, "sizes") X(SEQUENCE, "sequence") X(FILE, "file")
+    X(SIZES, "sizes") X(SEQUENCE, "sequence") X(FILE, "file") X(NEAR, "near")
 
 enum outbox_param {
 #define PARAM_ENUM_(symbol, name) P_##symbol,
@@ -49,6 +49,9 @@ struct outbox_sqltext {
 
 /* 1 when the template has a part that is repeated. */
 int outbox_sqltext__repeats(const char *template_text);
+
+/* 1 when that part can stand there once only: what equals it is one. */
+int outbox_sqltext__is_single(const char *template_text);
 
 /* Renders for that many rows. Free the result with outbox_sqltext__free(). */
 int outbox_sqltext__render(const char *template_text, const struct outbox_sqlname *names, size_t nrows,

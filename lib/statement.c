@@ -27,8 +27,8 @@ size_t outbox_conn__chunk(const outbox_conn *conn, enum outbox_query query, size
 {
     size_t i = OUTBOX_SIZES, most = conn->driver.params;
 
-    if (strstr(outbox_conn__sql(conn, query), "= [[") != NULL)
-        return 1; /* what equals something is a single one */
+    if (outbox_sqltext__is_single(outbox_conn__sql(conn, query)))
+        return 1;
     most = most > 0 ? (most - OTHER_PARAMS) / params_of_row(outbox_conn__sql(conn, query)) : left;
     while (--i > 0)
         if (sizes[i] <= left && sizes[i] <= most)
@@ -126,6 +126,20 @@ static int execute(const struct outbox_cached *slot, const struct outbox_args *a
     return rc;
 }
 
+/* To take a lane waits for no lock for long: there are others. What a driver has for this is in its statement;
+ * elsewhere, the ODBC driver's timeout has to do. */
+static int prepare_query(outbox_conn *conn, enum outbox_query query, size_t nrows, struct outbox_cached *slot,
+                         outbox_error **err)
+{
+    int impatient = query == Q_TAKE && conn->driver.impatience == NULL, rc;
+    unsigned was = impatient ? outbox_odbc__timeout(conn->odbc, 1) : 0;
+
+    rc = prepare(conn, outbox_conn__sql(conn, query), nrows, slot, err);
+    if (impatient)
+        outbox_odbc__timeout(conn->odbc, was);
+    return rc;
+}
+
 int outbox_conn__run(outbox_conn *conn, enum outbox_query query, const struct outbox_args *args, size_t nrows,
                      const char *doing, struct outbox_result *result, outbox_error **err)
 {
@@ -139,7 +153,7 @@ int outbox_conn__run(outbox_conn *conn, enum outbox_query query, const struct ou
         size++;
     slot = &conn->cache[query][size];
     if (slot->stmt == NULL)
-        rc = prepare(conn, outbox_conn__sql(conn, query), nrows, slot, err);
+        rc = prepare_query(conn, query, nrows, slot, err);
     if (rc == OUTBOX_OK)
         rc = execute(slot, args, doing, result, err);
     if (rc < 0) {

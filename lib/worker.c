@@ -48,6 +48,7 @@ static void disconnect(struct outbox_worker *worker)
     outbox_conn_close(worker->conn);
     worker->consumer = NULL;
     worker->conn = NULL;
+    worker->clock_at = 0;
 }
 
 /* Lanes that an earlier connection of this worker held go free at once: nobody works on them. */
@@ -97,6 +98,50 @@ static void tell_failures(const outbox_relay *relay, const struct outbox_item *f
                       others, first->reason != NULL ? first->reason : "no reason given");
 }
 
+/* The database's time now, as its clock went when it was asked last; 0: unknown. Monotonic, so that a clock that is set
+ * here changes nothing. */
+#define CLOCK_ASK_US INT64_C(60000000)
+static int64_t database_time(struct outbox_worker *worker)
+{
+    int64_t before = outbox_thread__clock(), after, now = 0;
+
+    if (worker->clock_at == 0 || before - worker->clock_at > CLOCK_ASK_US) {
+        worker->clock_at = 0;
+        if (outbox_conn__now(worker->conn, &now, NULL) != OUTBOX_OK)
+            return 0; /* what comes next meets the error, too */
+        after = outbox_thread__clock();
+        worker->clock_offset = now - (before + after) / 2;
+        worker->clock_at = before = after;
+    }
+    return before + worker->clock_offset;
+}
+
+static void count_latency(struct outbox_worker *worker, const outbox_batch *batch)
+{
+    outbox_relay *relay = worker->relay;
+    int64_t now = database_time(worker);
+    struct outbox_histogram latency = { { 0 }, 0 };
+    uint64_t rejected = 0, bytes = 0;
+    size_t i, size;
+
+    for (i = 0; i < batch->count; i++) {
+        const struct outbox_item *item = &batch->items[i];
+
+        rejected += item->fate == FATE_REJECT;
+        if (item->fate != FATE_PUBLISHED)
+            continue;
+        outbox_record_payload(&item->record, &size);
+        bytes += size;
+        if (now != 0)
+            outbox_histogram__observe(&latency, now - item->record.created_at);
+    }
+    pthread_mutex_lock(&relay->lock);
+    outbox_histogram__add(&relay->latency, &latency);
+    relay->stats.rejected += rejected;
+    relay->stats.bytes += bytes;
+    pthread_mutex_unlock(&relay->lock);
+}
+
 /* What the application wants to know, once the database has it. */
 static void tell(struct outbox_worker *worker, const outbox_batch *batch)
 {
@@ -141,6 +186,7 @@ static void tell(struct outbox_worker *worker, const outbox_batch *batch)
     COUNT(relay, failed, failed);
     COUNT(relay, dead, dead);
     COUNT(relay, held, held);
+    count_latency(worker, batch);
 }
 
 /* A conflict rolled everything back and the verdicts are still here: once more. */
@@ -223,6 +269,7 @@ static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_e
 
         outbox_log__write(relay->conf, OUTBOX_LOG_DEBUG, "lane %d: a batch of %zu goes to the publisher", batch->lane,
                           batch->count);
+        COUNT(relay, messages, batch->count);
         late = outbox_relay__publish(worker, batch, &given_up);
         keep = --left > 0 && batch->full && !late && !outbox_breaker__is_open(&relay->breaker, NULL) &&
                !outbox_signal__stopped(&relay->signal);

@@ -33,13 +33,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Lines are made ahead up to this many bytes. */
-#define AHEAD_SIZE (64 * 1024)
-/* How soon a call notices that it was cancelled, or that its child ended while others keep its pipes open. */
-#define CHECK_MS 100
+#define AHEAD_SIZE (64 * 1024) /* lines are made ahead up to this many bytes */
+#define CHECK_MS 100 /* how soon a call notices a cancel, or that its child ended while others keep its pipes open */
 #define BACKOFF_FIRST_MS 100
-/* The relay waits between two tries, too, and longer. */
-#define BACKOFF_LAST_MS 1000
+#define BACKOFF_LAST_MS 1000 /* the relay waits between two tries, too, and longer */
 /* How long a command may take to end once its input is closed, and then once it got SIGTERM. */
 #define CLOSE_EOF_MS 5000
 #define CLOSE_TERM_MS 2000
@@ -245,8 +242,7 @@ static enum run exchange(struct call *c)
 
     c->first = c->made = c->answered;
     c->from = c->to = 0;
-    c->lines = c->written = 0;
-    c->run_answers = 0;
+    c->lines = c->written = c->run_answers = 0;
     c->why[0] = '\0';
     for (;;) {
         enum run run;
@@ -416,18 +412,20 @@ static void tell_silence(struct call *c)
                           c->made - c->first == 1 ? "a message" : "messages");
 }
 
-/* Everything with one child after the other, as long as they are of use. */
+/* Everything with one child after the other, as long as they are of use. OUTBOX_NONE: it was cancelled. */
 static int send_all(struct call *c)
 {
     for (;;) {
         enum run run;
         if (!child_from_idle(c)) {
             if (!backoff(c))
-                return OUTBOX_OK;
+                return OUTBOX_NONE;
             if (child_start(c) != OUTBOX_OK)
                 return OUTBOX_ERR_PUBLISH;
         }
         run = exchange(c);
+        if (run == RUN_DIED && is_cancelled(c)) /* it was killed just now */
+            run = RUN_CANCELLED;
         if (run == RUN_DIED)
             examine(c);
         if (run == RUN_CANCELLED)
@@ -435,7 +433,9 @@ static int send_all(struct call *c)
         if (run == RUN_DIED || c->run_answers > 0)
             note_run(c);
         child_leave(c, run == RUN_DONE);
-        if (run != RUN_DIED || (c->answered == c->fetched && c->no_more))
+        if (run == RUN_CANCELLED)
+            return OUTBOX_NONE;
+        if (run == RUN_DONE || (c->answered == c->fetched && c->no_more))
             return OUTBOX_OK;
         if (c->answered < c->seen)
             outbox_delivery_answer(c->delivery, c->index[c->answered++], OUTBOX_UNKNOWN, -1, c->why);
@@ -472,8 +472,7 @@ static int exec_publish(void *self, outbox_delivery *d, outbox_error **err)
     struct exec *e = self;
     struct call c = { .exec = e, .delivery = d };
     struct outbox_sigpipe signals;
-    /* One more: where the message would be that is asked for and not there. */
-    size_t room = outbox_delivery_count(d) + 1;
+    size_t room = outbox_delivery_count(d) + 1; /* one more: where the message would be that is not there */
     int rc = OUTBOX_ERR_NOMEM;
 
     c.index = calloc(room, sizeof(*c.index));
@@ -486,10 +485,12 @@ static int exec_publish(void *self, outbox_delivery *d, outbox_error **err)
         rc = send_all(&c);
         outbox_sigpipe__release(&signals);
     }
-    if (rc != OUTBOX_OK) {
+    if (rc < 0)
         give_up(&c);
-        rc = outbox_error_new(err, rc, "publisher.exec", c.why);
-    }
+    else if (rc == OUTBOX_NONE) /* nobody answers any more: what that means for the messages the relay knows best */
+        snprintf(c.why, sizeof(c.why), "the command was ended");
+    if (rc != OUTBOX_OK)
+        rc = outbox_error_new(err, rc < 0 ? rc : OUTBOX_ERR_PUBLISH, "publisher.exec", c.why);
     call_leave(e, &c);
     return rc;
 }
@@ -529,7 +530,7 @@ static int reap_idle(struct exec *e, long ms)
 static void exec_close(void *self)
 {
     struct exec *e = self;
-    struct outbox_exec_child *child, *next;
+    struct outbox_exec_child *child;
 
     for (child = e->idle; child != NULL; child = child->next)
         outbox_exec_child__close_in(child);
@@ -538,8 +539,8 @@ static void exec_close(void *self)
             outbox_exec_child__signal(child, SIGTERM);
         reap_idle(e, CLOSE_TERM_MS);
     }
-    for (child = e->idle; child != NULL; child = next) {
-        next = child->next;
+    while ((child = e->idle) != NULL) {
+        e->idle = child->next;
         child_kill(e, child);
         free(child);
     }

@@ -500,7 +500,8 @@ static int send_all(struct call *c, outbox_error **err)
     if (!outbox_pool__wait(&c->p->pool, &c->flight)) {
         if (idle != NULL)
             outbox_pool__give(&c->p->pool, idle);
-        return outbox_error_new(err, OUTBOX_ERR_CONNECT, "publisher.http", "the call was cancelled before a request was made");
+        return outbox_error_new(err, OUTBOX_ERR_CONNECT, "publisher.http",
+                                "the call was cancelled before a request was made");
     }
     c->link = idle != NULL ? (struct link *)idle : link_new(c->p, err);
     if (c->link == NULL)
@@ -515,7 +516,8 @@ static int send_all(struct call *c, outbox_error **err)
                                               outbox_target_shown(c->p->target), c->why);
     }
     link_free(c->link); /* ends the requests */
-    return outbox_error_new(err, OUTBOX_ERR_LOST, "publisher.http", "not all requests were answered before the call was cancelled");
+    return outbox_error_new(err, OUTBOX_ERR_LOST, "publisher.http",
+                            "not all requests were answered before the call was cancelled");
 }
 
 static int http_publish(void *self, outbox_delivery *delivery, outbox_error **err)
@@ -618,7 +620,8 @@ static int http_open(const outbox_target *target, const outbox_publisher_ops **o
     p = calloc(1, sizeof(*p));
     if (p == NULL || outbox_pool__init(&p->pool) != 0) {
         free(p);
-        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory", "out of memory while a publisher was opened");
+        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory",
+                                "out of memory while a publisher was opened");
     }
     p->target = target;
     p->slots = (size_t)outbox_target_number(target, "connections");
@@ -630,7 +633,8 @@ static int http_open(const outbox_target *target, const outbox_publisher_ops **o
                              : with_name(p, outbox_target_url(target), name, outbox_target_endpoints(target, NULL));
     if (p->url == NULL) {
         http_close(p);
-        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory", "out of memory while a publisher was opened");
+        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory",
+                                "out of memory while a publisher was opened");
     }
     *ops = &http_ops;
     *self = p;

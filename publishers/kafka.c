@@ -140,14 +140,13 @@ static void answer_failure(struct call *c, size_t index, const rd_kafka_message_
     const char *words = rd_kafka_err2str(m->err);
     char why[2 * KAFKA_WHY];
 
-    switch (c->stopped ? FOR_NOW : meaning_of(m->err)) {
+    enum meaning meaning = c->stopped ? FOR_NOW : meaning_of(m->err);
+
+    switch (meaning == OF_THE_BATCH && c->singly ? FOR_GOOD : meaning) {
     case OF_THE_BATCH:
-        if (!c->singly) {
-            c->progress[index] = IN_DOUBT;
-            c->doubts++;
-            return;
-        }
-        /* fall through */
+        c->progress[index] = IN_DOUBT;
+        c->doubts++;
+        return;
     case FOR_GOOD:
         snprintf(why, sizeof(why), "Kafka refused it: %s (%s)", words, rd_kafka_err2name(m->err));
         answer(c, index, OUTBOX_REJECT, why);
@@ -243,18 +242,28 @@ static rd_kafka_resp_err_t produce(struct link *link, const outbox_record *r, si
     const char *key = outbox_record_partition_key(r);
     rd_kafka_topic_t *topic = topic_of(link, outbox_envelope_topic(link->envelope));
     rd_kafka_headers_t *headers = topic != NULL ? headers_of(link->envelope) : NULL;
-    size_t size, key_size = key != NULL ? strlen(key) : 0;
-    const void *payload = outbox_envelope_payload(link->envelope, &size);
-    rd_kafka_resp_err_t err;
+    size_t size;
+    void *payload = (void *)(uintptr_t)outbox_envelope_payload(link->envelope, &size);
+    rd_kafka_vu_t parts[] = {
+        { .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic },
+        { .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY },
+        { .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { (void *)(uintptr_t)key, key != NULL ? strlen(key) : 0 } },
+        { .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { payload, size } },
+        { .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers },
+        { .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)(uintptr_t)index },
+    };
+    rd_kafka_resp_err_t code;
+    rd_kafka_error_t *err;
 
     if (headers == NULL)
         return topic == NULL ? rd_kafka_last_error() : RD_KAFKA_RESP_ERR__QUEUE_FULL;
-    err = rd_kafka_producev(link->rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                            RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE((void *)payload, size),
-                            RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE((void *)index), RD_KAFKA_V_END);
-    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-        rd_kafka_headers_destroy(headers);
-    return err;
+    err = rd_kafka_produceva(link->rk, parts, sizeof(parts) / sizeof(parts[0]));
+    if (err == NULL)
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    code = rd_kafka_error_code(err);
+    rd_kafka_error_destroy(err);
+    rd_kafka_headers_destroy(headers);
+    return code;
 }
 
 /* The producer did not even take it. */

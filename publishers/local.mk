@@ -66,6 +66,20 @@ outboxmodule_LTLIBRARIES += %D%/outbox-publisher-nats.la
 %C%_outbox_publisher_nats_la_LIBADD = lib/liboutbox.la $(LIBNATS_LIBS) $(JANSSON_LIBS)
 endif
 
+if WITH_QPID_PROTON
+outboxmodule_LTLIBRARIES += %D%/outbox-publisher-amqp1.la
+%C%_outbox_publisher_amqp1_la_SOURCES = \
+	%D%/amqp1.c %D%/amqp1.h \
+	%D%/amqp1_link.c \
+	%D%/amqp1_message.c \
+	%D%/flight.c \
+	%D%/resolve.c \
+	%D%/sigpipe.c
+%C%_outbox_publisher_amqp1_la_CPPFLAGS = $(AM_CPPFLAGS) $(QPID_PROTON_CFLAGS)
+%C%_outbox_publisher_amqp1_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
+%C%_outbox_publisher_amqp1_la_LIBADD = lib/liboutbox.la $(QPID_PROTON_LIBS)
+endif
+
 if WITH_LIBCURL
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-http.la
 %C%_outbox_publisher_http_la_SOURCES = %D%/http.c %D%/flight.c %D%/sigpipe.c

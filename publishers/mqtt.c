@@ -171,7 +171,8 @@ static SSL_CTX *tls_new(const outbox_target *target, const char *host)
     int ok = tls != NULL && SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION) == 1;
 
     if (ok)
-        ok = ca[0] != '\0' ? SSL_CTX_load_verify_locations(tls, ca, NULL) == 1 : SSL_CTX_set_default_verify_paths(tls) == 1;
+        ok = ca[0] != '\0' ? SSL_CTX_load_verify_locations(tls, ca, NULL) == 1
+                           : SSL_CTX_set_default_verify_paths(tls) == 1;
     if (ok && cert[0] != '\0') {
         SSL_CTX_set_default_passwd_cb(tls, key_password);
         SSL_CTX_set_default_passwd_cb_userdata(tls, (void *)(uintptr_t)target);
@@ -287,7 +288,8 @@ static struct link *link_new(struct call *c, const outbox_endpoint *at, outbox_e
     if (link->connected)
         return link;
     if (c->why[0] == '\0')
-        snprintf(c->why, sizeof(c->why), "no answer within %lld ms (mqtt.connect_timeout)", (long long)c->p->connect_ms);
+        snprintf(c->why, sizeof(c->why), "no answer within %lld ms (mqtt.connect_timeout)",
+                 (long long)c->p->connect_ms);
     outbox_error_format(err, OUTBOX_ERR_CONNECT, "publisher.mqtt", "cannot connect to %s (%s: %s)",
                         outbox_target_shown(c->p->target), host, c->why);
     link_free(link);
@@ -315,7 +317,8 @@ static int link_get(struct call *c, outbox_error **err)
     }
     c->why[0] = '\0';
     if (!outbox_pool__wait(&c->p->pool, &c->flight))
-        return outbox_error_new(err, OUTBOX_ERR_CONNECT, "publisher.mqtt", "the call was cancelled before MQTT was there");
+        return outbox_error_new(err, OUTBOX_ERR_CONNECT, "publisher.mqtt",
+                                "the call was cancelled before MQTT was there");
     all = outbox_target_endpoints(c->p->target, &count);
     c->link = link_new(c, &all[c->p->endpoint % count], err);
     c->p->endpoint += c->link == NULL;
@@ -377,7 +380,8 @@ static int publish_one(struct call *c, size_t index, const char **fault)
         return MOSQ_ERR_INVAL;
     rc = size <= MQTT_MAX_PAYLOAD ? make_properties(e, &properties) : MOSQ_ERR_PAYLOAD_SIZE;
     if (rc == MOSQ_ERR_SUCCESS)
-        rc = mosquitto_publish_v5(c->link->client, &id, outbox_envelope_topic(e), (int)size, payload, 1, false, properties);
+        rc = mosquitto_publish_v5(c->link->client, &id, outbox_envelope_topic(e), (int)size, payload, 1, false,
+                                  properties);
     mosquitto_property_free_all(&properties);
     if (rc != MOSQ_ERR_SUCCESS)
         return rc;
@@ -565,7 +569,8 @@ static int mqtt_open(const outbox_target *target, const outbox_publisher_ops **o
     p = calloc(1, sizeof(*p));
     if (p == NULL || outbox_pool__init(&p->pool) != 0) {
         free(p);
-        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory", "out of memory while a publisher was opened");
+        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory",
+                                "out of memory while a publisher was opened");
     }
     p->target = target;
     p->window = (size_t)outbox_target_number(target, "window");

@@ -64,7 +64,8 @@ static int link_get(struct call *c, outbox_error **err)
     }
     c->link = NULL;
     if (!outbox_pool__wait(&c->p->pool, &c->flight))
-        return outbox_error_new(err, OUTBOX_ERR_CONNECT, "publisher.nats", "the call was cancelled before NATS was there");
+        return outbox_error_new(err, OUTBOX_ERR_CONNECT, "publisher.nats",
+                                "the call was cancelled before NATS was there");
     all = outbox_target_endpoints(c->p->login.target, &count);
     c->link = outbox_nats_link__new(&c->p->login, &all[c->p->endpoint % count], err);
     c->p->endpoint += c->link == NULL;
@@ -196,7 +197,8 @@ static int is_plain_ack(const char *data, size_t size)
     static const char begin[] = "{\"stream\":\"";
 
     return size > sizeof(begin) && memcmp(data, begin, sizeof(begin) - 1) == 0 &&
-           memmem(data, size, "\"seq\":", 6) != NULL && memmem(data, size, "\"error\"", 7) == NULL && data[size - 1] == '}';
+           memmem(data, size, "\"seq\":", 6) != NULL && memmem(data, size, "\"error\"", 7) == NULL &&
+           data[size - 1] == '}';
 }
 
 static void take_answer(struct call *c, size_t index, const char *data, size_t size)
@@ -289,7 +291,8 @@ static int send_ready(struct call *c)
             return 0;
     }
     /* What is left in libnats's buffer would wait there for a millisecond. The PONG need not be awaited. */
-    return sent == 0 || c->p->login.mode == CORE || natsConnection_FlushTimeout(c->link->nc, 1) != NATS_CONNECTION_CLOSED;
+    return sent == 0 || c->p->login.mode == CORE ||
+           natsConnection_FlushTimeout(c->link->nc, 1) != NATS_CONNECTION_CLOSED;
 }
 
 /* Without JetStream: the PONG comes after all that was sent before was read, and after what the server said to it. */
@@ -437,7 +440,8 @@ static int nats_open(const outbox_target *target, const outbox_publisher_ops **o
     p = calloc(1, sizeof(*p));
     if (p == NULL || outbox_pool__init(&p->pool) != 0) {
         free(p);
-        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory", "out of memory while a publisher was opened");
+        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory",
+                                "out of memory while a publisher was opened");
     }
     p->login.target = target;
     p->stream = outbox_target_text(target, "stream");

@@ -220,11 +220,11 @@ void outbox_nats_link__free(struct outbox_nats_link *link)
 {
     if (link == NULL)
         return;
-    natsSubscription_Destroy(link->sub);
-    if (link->nc != NULL) {
+    /* Closed first: libnats's reading thread would go on with a subscription that was freed under it (up to 3.5). */
+    if (link->nc != NULL)
         outbox_nats_link__end(link);
-        natsConnection_Destroy(link->nc);
-    }
+    natsSubscription_Destroy(link->sub);
+    natsConnection_Destroy(link->nc);
     if (link->report != NULL)
         report_leave(link->report);
     outbox_envelope_free(link->envelope);
@@ -234,8 +234,10 @@ void outbox_nats_link__free(struct outbox_nats_link *link)
 
 static natsStatus set_tls(const struct outbox_nats_login *p, natsOptions *o, const char *host)
 {
-    const char *name = outbox_target_text(p->target, "tls.server_name"), *ca = outbox_target_text(p->target, "tls.ca_file");
-    const char *cert = outbox_target_text(p->target, "tls.cert_file"), *key = outbox_target_text(p->target, "tls.key_file");
+    const char *name = outbox_target_text(p->target, "tls.server_name");
+    const char *ca = outbox_target_text(p->target, "tls.ca_file");
+    const char *cert = outbox_target_text(p->target, "tls.cert_file");
+    const char *key = outbox_target_text(p->target, "tls.key_file");
     natsStatus s = natsOptions_SetSecure(o, outbox_target_is(p->target, "tls"));
 
     if (s == NATS_OK && ca[0] != '\0')
@@ -263,7 +265,8 @@ static natsStatus set_login(const struct outbox_nats_login *p, natsOptions *o)
     return NATS_OK;
 }
 
-static natsStatus set_options(const struct outbox_nats_login *p, natsOptions *o, const outbox_endpoint *at, struct outbox_nats_report *report)
+static natsStatus set_options(const struct outbox_nats_login *p, natsOptions *o, const outbox_endpoint *at,
+                              struct outbox_nats_report *report)
 {
     const char *host = at->host[0] != '\0' ? at->host : "localhost";
     char url[400];
@@ -296,7 +299,8 @@ static natsStatus link_subscribe(const struct outbox_nats_login *p, struct outbo
     if (s != NATS_OK)
         return s;
     /* It has libnats's prefix, whatever the connection's is; what is behind the dot is unique. */
-    snprintf(link->inbox, sizeof(link->inbox), "%s.%s", prefix, strchr(inbox, '.') != NULL ? strchr(inbox, '.') + 1 : inbox);
+    snprintf(link->inbox, sizeof(link->inbox), "%s.%s", prefix,
+             strchr(inbox, '.') != NULL ? strchr(inbox, '.') + 1 : inbox);
     natsInbox_Destroy(inbox);
     snprintf(subject, sizeof(subject), "%s.*", link->inbox);
     s = natsConnection_Subscribe(&link->sub, link->nc, subject, on_message, link->report);
@@ -311,7 +315,8 @@ static natsStatus link_subscribe(const struct outbox_nats_login *p, struct outbo
     return natsSubscription_SetPendingLimits(link->sub, -1, -1);
 }
 
-static natsStatus link_connect(const struct outbox_nats_login *p, struct outbox_nats_link *link, const outbox_endpoint *at)
+static natsStatus link_connect(const struct outbox_nats_login *p, struct outbox_nats_link *link,
+                               const outbox_endpoint *at)
 {
     natsOptions *options = NULL;
     natsStatus s = natsOptions_Create(&options);

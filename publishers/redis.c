@@ -519,7 +519,8 @@ static int redis_open(const outbox_target *target, const outbox_publisher_ops **
     r = calloc(1, sizeof(*r));
     if (r == NULL) {
         SSL_CTX_free(tls);
-        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory", "out of memory while a publisher was opened");
+        return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.memory",
+                                "out of memory while a publisher was opened");
     }
     r->target = target;
     r->tls = tls;

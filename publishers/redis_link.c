@@ -76,7 +76,8 @@ SSL_CTX *redis_link_tls(const outbox_target *target, outbox_error **err)
     if (ok) {
         SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
         SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-        SSL_CTX_set_verify(tls, outbox_target_number(target, "tls.verify") == 0 ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+        SSL_CTX_set_verify(tls, outbox_target_number(target, "tls.verify") == 0 ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
+                           NULL);
         ok = ca[0] != '\0' ? SSL_CTX_load_verify_locations(tls, ca, NULL) == 1
                            : SSL_CTX_set_default_verify_paths(tls) == 1;
     }
@@ -86,7 +87,8 @@ SSL_CTX *redis_link_tls(const outbox_target *target, outbox_error **err)
     }
     if (ok)
         return tls;
-    outbox_error_format(err, OUTBOX_ERR_CONF, "publisher.redis_tls", "redis.%s: cannot be used: %s", what, tls_reason());
+    outbox_error_format(err, OUTBOX_ERR_CONF, "publisher.redis_tls", "redis.%s: cannot be used: %s", what,
+                        tls_reason());
     SSL_CTX_free(tls);
     return NULL;
 }

@@ -106,7 +106,8 @@ static void wait_for(struct question *q, int64_t timeout_ms, atomic_int *cancell
     }
 }
 
-int outbox_resolve(const char *host, const char *port, int64_t timeout_ms, atomic_int *cancelled, struct addrinfo **list)
+int outbox_resolve(const char *host, const char *port, int64_t timeout_ms, atomic_int *cancelled,
+                   struct addrinfo **list)
 {
     struct question *q;
     int rc, answered;

@@ -13,6 +13,7 @@
  * passed or *cancelled was set, which is seen within a tenth of a second. A name that takes longer is asked for to the end
  * by a thread that nobody waits for.
  */
-int outbox_resolve(const char *host, const char *port, int64_t timeout_ms, atomic_int *cancelled, struct addrinfo **list);
+int outbox_resolve(const char *host, const char *port, int64_t timeout_ms, atomic_int *cancelled,
+                   struct addrinfo **list);
 
 #endif

@@ -69,10 +69,12 @@ struct broker_kind {
      * on their way at once, each acknowledged as the publisher wants it. 0, or -1. NULL: nothing to compare with. */
     int (*baseline)(struct broker *b, const char *topic, const struct parcel *p, size_t window);
     const struct broker_test *tests; /* what only this one can; ends with one without a name; NULL: none */
+    int own_later;                   /* that takes long: with OUTBOX_TEST_BROKERS only */
 };
 
-/* The message's texts, for a baseline. */
+/* For a baseline: a message, and the texts that go with it, pairs of a name and a value as a publisher sends them. How many. */
 const outbox_record *parcel_record(const struct parcel *p, size_t index);
+size_t parcel_metas(const outbox_record *r, const char *metas[TAKEN_METAS][2]);
 
 /* argv[1]: a part of the names of the tests to run; or "--bench": the publisher beside the baseline, no verdict. */
 int broker_main(const struct broker_kind *kind, int argc, char **argv);

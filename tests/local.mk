@@ -32,6 +32,7 @@ unit_tests = \
 	%D%/unit/log \
 	%D%/unit/migrations \
 	%D%/unit/names \
+	%D%/unit/packed \
 	%D%/unit/publisher \
 	%D%/unit/secrets \
 	%D%/unit/sqltext \
@@ -44,6 +45,7 @@ unit_tests = \
 plain_tests = \
 	%D%/plain/checker \
 	%D%/plain/doctor \
+	%D%/plain/metrics \
 	%D%/plain/idle
 
 conformance_tests = \
@@ -100,6 +102,7 @@ fuzz_tests = \
 	%D%/fuzz/headers \
 	%D%/fuzz/message \
 	%D%/fuzz/names \
+	%D%/fuzz/packed \
 	%D%/fuzz/publisher_url \
 	%D%/fuzz/record \
 	%D%/fuzz/sqltext \
@@ -132,6 +135,8 @@ publisher_tests += %D%/publishers/mqtt
 endif
 if WITH_LIBCURL
 publisher_tests += %D%/publishers/http %D%/publishers/http_answers
+%C%_publishers_http_CPPFLAGS = $(AM_CPPFLAGS) $(LIBCURL_CFLAGS)
+%C%_publishers_http_LDADD = $(LDADD) $(LIBCURL_LIBS)
 endif
 if WITH_RDKAFKA
 publisher_tests += %D%/publishers/kafka
@@ -145,26 +150,41 @@ publisher_tests += %D%/publishers/kafka
 endif
 if WITH_RABBITMQ
 publisher_tests += %D%/publishers/rabbitmq
+%C%_publishers_rabbitmq_SOURCES = %D%/publishers/rabbitmq.c %D%/publishers/rabbitmq_broker.c %D%/publishers/rabbitmq_broker.h
 %C%_publishers_rabbitmq_CPPFLAGS = $(AM_CPPFLAGS) $(RABBITMQ_CFLAGS)
 %C%_publishers_rabbitmq_LDADD = $(LDADD) $(RABBITMQ_LIBS)
+if WITH_QPID_PROTON
+publisher_tests += %D%/publishers/amqp1
+%C%_publishers_amqp1_SOURCES = \
+	%D%/publishers/amqp1.c \
+	%D%/publishers/amqp1_peer.c \
+	%D%/publishers/amqp1_wire.c %D%/publishers/amqp1_wire.h \
+	%D%/publishers/rabbitmq_broker.c %D%/publishers/rabbitmq_broker.h
+%C%_publishers_amqp1_CPPFLAGS = $(AM_CPPFLAGS) $(RABBITMQ_CFLAGS) $(QPID_PROTON_CFLAGS)
+%C%_publishers_amqp1_LDADD = $(LDADD) $(RABBITMQ_LIBS) $(QPID_PROTON_LIBS)
+endif
 endif
 
 script_tests = \
+	%D%/abi \
 	%D%/conformance/documents \
 	%D%/conformance/connections \
 	%D%/conformance/daemon \
 	%D%/conformance/doctor \
 	%D%/conformance/hostile_lines \
+	%D%/conformance/metrics \
 	%D%/conformance/text \
 	%D%/conformance/tools \
 	%D%/conformance/permissions \
 	%D%/conformance/producers \
+	%D%/completions \
 	%D%/documented-api \
 	%D%/documented-errors \
 	%D%/documented-tools \
 	%D%/exported-symbols \
 	%D%/installed.sh \
 	%D%/listed-files \
+	%D%/packaged \
 	%D%/models.sh \
 	%D%/parsed_sql \
 	%D%/publishers/scheme
@@ -271,7 +291,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += %D%/publishers/http_server.py
+EXTRA_DIST += %D%/conformance/metrics.py %D%/publishers/http_server.py
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/versions %D%/with-firebird %D%/with-galera \
 	%D%/with-hosts %D%/with-mariadb %D%/with-odbc %D%/with-postgres %D%/with-standby \
 	%D%/publishers/rabbitmq-server \

@@ -36,4 +36,7 @@ void send_later(struct fixture *fx, const char *key, const char *word, int64_t d
 /* All of them. argv[1], when given, is a part of the names of the tests to run. Returns the exit status. */
 int conformance_main(const char *target, int argc, char **argv);
 
+/* What metrics tell is what was counted, in an outbox that is small enough. */
+void check_backlog(struct fixture *fx, const outbox_counts *counts, int64_t blocked);
+
 #endif

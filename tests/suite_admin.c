@@ -68,6 +68,7 @@ static void test_count(struct fixture *fx)
     CHECK_INT(counts.lanes_held, 1);
     CHECK(counts.oldest_pending_us >= 0 && counts.oldest_pending_us < 3600 * SECOND_US, "oldest: %lld µs",
           (long long)counts.oldest_pending_us);
+    check_backlog(fx, &counts, 1);
     if (batch != NULL)
         OK(outbox_batch_release(batch, &fx->err));
     outbox_batch_free(batch);

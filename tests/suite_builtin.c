@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "delivery.h"
 #include "script.h"
 #include "suite.h"
 
@@ -161,6 +162,60 @@ static void test_exec_poison(struct fixture *fx)
     act_close(fx, &a);
 }
 
+/* One that never answers is ended each time, and owes nothing afterwards: the relay goes on, however often that was. What
+ * was not to blame is not charged. */
+static void test_exec_hangs(struct fixture *fx)
+{
+    outbox_publisher *publisher = NULL;
+    struct act a;
+    int done;
+
+    fixture_set(fx, "relay.workers", "4");
+    fixture_set(fx, "relay.publish_timeout", "20ms");
+    fixture_set(fx, "retry.max_attempts", "1000000");
+    fixture_set(fx, "retry.backoff_min", "1ms");
+    fixture_set(fx, "retry.backoff_max", "1ms");
+    fixture_set(fx, "breaker.threshold", "0");
+    REQUIRE(act_open(fx, &a, FINE, 0) && OK(outbox_publisher_open("exec:exec sleep 1000", NULL, &publisher, &fx->err)) &&
+            act_swap(fx, &a, publisher) && send_numbered(fx, "t", 16, 32), "no relay");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(stats_of(&a).failed >= 80 || script_get(&a.script, &a.script.silent) > 0, done);
+    CHECK(done, "%d were given up", (int)stats_of(&a).failed);
+    CHECK_INT(script_get(&a.script, &a.script.silent), 0);
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(outbox_publisher__kept(publisher), 0);
+    CHECK_INT(count_waiting(fx), 32);
+    act_close(fx, &a);
+}
+
+/* While the relay stops, too: that is charged to nobody. */
+static void test_exec_stop(struct fixture *fx)
+{
+    outbox_publisher *publisher = NULL;
+    struct act a;
+    char url[300], path[100];
+    int done;
+
+    snprintf(path, sizeof path, "/tmp/outbox-test-%ld-read", (long)getpid());
+    snprintf(url, sizeof url, "exec:read -r l; : >%s; exec sleep 1000", path);
+    fixture_set(fx, "relay.drain_timeout", "50ms");
+    fixture_set(fx, "relay.publish_timeout", "1d");
+    REQUIRE(act_open(fx, &a, FINE, 0) && OK(outbox_publisher_open(url, NULL, &publisher, &fx->err)) &&
+            act_swap(fx, &a, publisher), "no relay");
+    send_words(fx, "t", "k", "1 2 3");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(access(path, F_OK) == 0, done);
+    CHECK(done, "the command got nothing");
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(outbox_publisher__kept(publisher), 0);
+    CHECK_INT(attempts_charged(fx), 0);
+    CHECK_INT(count_waiting(fx), 3);
+    act_close(fx, &a);
+    unlink(path);
+}
+
 /* The reader of the standard output is gone: nothing is charged, and what was not read by it is there. */
 static void test_stdout_closed(struct fixture *fx)
 {
@@ -195,6 +250,8 @@ void suite_builtin(const struct target *target, const char *only)
         {"broker: exec:, a command that is broken", test_exec_broken, 0},
         {"broker: exec:, unavailable", test_exec_unavailable, 0},
         {"broker: exec:, a message that kills it", test_exec_poison, 0},
+        {"broker: exec:, a command that hangs", test_exec_hangs, 0},
+        {"broker: exec:, a command that hangs while the relay stops", test_exec_stop, 0},
         {"broker: stdout:, nobody reads", test_stdout_closed, 0},
     };
 

@@ -66,6 +66,49 @@ static void test_claim(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 0);
 }
 
+/* For how many milliseconds somebody has waited for a row, where the server can tell. */
+static int64_t lock_waits(struct fixture *fx)
+{
+    return !target_is_mariadb(fx->target) ? 0
+                                          : db_int(&fx->db, "SELECT CAST(variable_value AS SIGNED) FROM "
+                                                   "information_schema.global_status WHERE variable_name = "
+                                                   "'INNODB_ROW_LOCK_TIME'");
+}
+
+/* The row of a lane with work is locked by somebody: a worker that takes one after the other takes the other, and waits for
+ * none when there is none. */
+static void test_locked(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_batch *batch;
+    struct db locker;
+    int64_t waited = 0;
+
+    if (strcmp(fx->target->driver, "postgresql") != 0 && strcmp(fx->target->driver, "mariadb") != 0) {
+        tap_skip("SQLite locks no rows, and elsewhere it is the ODBC driver's timeout that ends the wait, if it has one");
+        return;
+    }
+    fixture_set(fx, "schema.lanes", "2");
+    REQUIRE(fixture_migrate(fx) == 0 && send_numbered(fx, "t", 20, 40), "not sent");
+    consumer = fixture_consumer(fx, NULL);
+    REQUIRE(consumer != NULL && db_open(&locker, fx->dsn, 0) == 0, "no connection");
+    CHECK_INT(db_exec(&locker, "UPDATE %slanes SET cleaned = cleaned + 1 WHERE lane = 0", fx->prefix), 0);
+    waited = lock_waits(fx);
+    if ((batch = claim(fx, consumer)) != NULL) {
+        CHECK_INT(outbox_batch_lane(batch), 1);
+        expect_nothing(fx, consumer);
+        answer_all(batch, OUTBOX_PUBLISHED);
+        OK(outbox_batch_settle(batch, &fx->err));
+        outbox_batch_free(batch);
+    }
+    expect_nothing(fx, consumer);
+    CHECK_INT(lock_waits(fx), waited);
+    CHECK_INT(db_rollback(&locker), 0);
+    CHECK(drain(fx, consumer, NULL) > 0, "it is not delivered once it is free");
+    CHECK_INT(count_waiting(fx), 0);
+    db_close(&locker);
+}
+
 static void test_next(struct fixture *fx)
 {
     outbox_consumer *consumer = NULL;
@@ -566,6 +609,7 @@ void suite_lease(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
         {"lease: claim and settle", test_claim, 0},
+        {"lease: a lane is locked", test_locked, 1},
         {"lease: next keeps the lane", test_next, 0},
         {"lease: arrivals while a lane is held", test_arrivals, 0},
         {"lease: release hands over at once", test_release, 0},

@@ -114,10 +114,15 @@ static void test_cleaner(struct fixture *fx)
     CHECK_INT(db_exec(&fx->db, "DELETE FROM %smessages WHERE seq = 3", fx->prefix), 0);
     CHECK_INT(db_exec(&fx->db, "INSERT INTO %smessages (seq, lane, id, topic, payload) OVERRIDING SYSTEM VALUE "
                                "VALUES (3, 0, gen_random_uuid(), 't', 'x')", fx->prefix), 0);
+    /* Behind a savepoint: its xmin is another xid. */
+    CHECK_INT(db_exec(&fx->db, "DELETE FROM %smessages WHERE seq = 4", fx->prefix), 0);
+    CHECK_INT(db_exec(&fx->db, "DO $$ BEGIN PERFORM pg_current_xact_id(); BEGIN INSERT INTO %smessages (seq, lane, id, topic, "
+                      "payload) OVERRIDING SYSTEM VALUE VALUES (4, 0, gen_random_uuid(), 't', 'x'); "
+                      "EXCEPTION WHEN division_by_zero THEN NULL; END; END $$", fx->prefix), 0);
     fixture_set(fx, "clean.retention", "0");
     clean(fx);
-    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 1);
-    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages WHERE seq = 3", fx->prefix), 1);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 2);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages WHERE seq IN (3, 4)", fx->prefix), 2);
 }
 
 /* What comes while one consumer lives on: lanes whose position is low move on, and must not pass over the others' messages.
@@ -256,6 +261,139 @@ static void test_relay(struct fixture *fx)
     act_close(fx, &a);
 }
 
+/* ---- A logical replica: all tables, but the sequence begins again, as do the xids ---- */
+
+/* Transaction numbers of the origin: above ours, below ours when compared modulo 2^32 as xmin has them, and in our past. */
+static const int64_t origins[] = {5000000000, 3000000000, 20};
+
+/* Makes it one: what is there came from an origin whose positions are far away. One is published and kept, two wait; none
+ * in our past, where nothing tells them from ours. */
+static void become_replica(struct fixture *fx, int64_t origin)
+{
+    long long tx = (long long)origin;
+
+    CHECK_INT(db_exec(&fx->db, "TRUNCATE %smessages RESTART IDENTITY", fx->prefix), 0);
+    CHECK_INT(db_exec(&fx->db, "UPDATE %smeta SET value = 'origin/1' WHERE name = 'system'", fx->prefix), 0);
+    CHECK_INT(db_exec(&fx->db, "UPDATE %slanes SET pos = 100, low = 90, cleaned = 90, snap = '%lld:%lld:', xbound = '%lld'",
+                      fx->prefix, tx, tx, tx + 1), 0);
+    if (origin > 1000)
+        CHECK_INT(db_exec(&fx->db, "INSERT INTO %smessages (tx, seq, lane, id, topic, partition_key, payload) OVERRIDING "
+                          "SYSTEM VALUE SELECT (%lld - 200 + n)::text::xid8, n, 0, gen_random_uuid(), 't', 'k', "
+                          "convert_to('o' || n, 'UTF8') FROM unnest(ARRAY[96, 101, 102]) n", fx->prefix, tx), 0);
+}
+
+/* How a producer's rows come about: alone, or behind a savepoint, which has an xid of its own. */
+static void produce(struct fixture *fx, const char *words, int savepoint)
+{
+    char list[200], *word, *rest = NULL;
+
+    if (!savepoint) {
+        send_words(fx, "t", "k", words);
+        return;
+    }
+    snprintf(list, sizeof list, "%s", words);
+    for (word = strtok_r(list, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+        CHECK_INT(db_exec(&fx->db, "DO $$ BEGIN PERFORM pg_current_xact_id(); BEGIN PERFORM %senqueue('t', '%s', 'k'); "
+                          "EXCEPTION WHEN division_by_zero THEN NULL; END; END $$", fx->prefix, word), 0);
+    }
+}
+
+static void check_replica(const struct target *target, int64_t origin, int savepoint, int passed)
+{
+    const char *words = origin > 1000 ? "o101 o102 a b c" : "a b c";
+    struct fixture fx;
+    outbox_consumer *consumer;
+
+    tap_note("xids from %lld, %s savepoints", (long long)origin, savepoint ? "with" : "without");
+    if (fixture_prepare(&fx, target) == 0 && begin(&fx, "1") != NULL) {
+        become_replica(&fx, origin);
+        produce(&fx, "a b c", savepoint);
+        CHECK_INT(db_int(&fx.db, "SELECT count(*) FROM %smessages WHERE seq < 4", fx.prefix), 3);
+        if (passed)
+            CHECK_INT(db_exec(&fx.db, "DO $$ BEGIN PERFORM setval('%smessages_seq_seq', 200); END $$", fx.prefix), 0);
+        REQUIRE((consumer = fixture_consumer(&fx, NULL)) != NULL, "no consumer");
+        expect(&fx, consumer, words);
+        CHECK_INT(db_int(&fx.db, "SELECT count(*) FROM %sstatus WHERE state <> 'published'", fx.prefix), 0);
+        clean(&fx);
+        CHECK_INT(db_int(&fx.db, "SELECT count(*) FROM %smessages", fx.prefix), 0);
+        send_words(&fx, "t", "k", "last");
+        expect(&fx, consumer, "last");
+    }
+    fixture_close(&fx);
+}
+
+static void check_replicas(struct fixture *fx, int passed)
+{
+    if (begin(fx, "1") == NULL)
+        return;
+    for (size_t i = 0; i < COUNT_OF(origins); i++)
+        for (int savepoint = 0; savepoint < 2; savepoint++)
+            check_replica(fx->target, origins[i], savepoint, passed);
+}
+
+static void test_replica(struct fixture *fx)
+{
+    check_replicas(fx, 0);
+}
+
+/* What was written here has passed the positions before anybody looks. */
+static void test_replica_passed(struct fixture *fx)
+{
+    check_replicas(fx, 1);
+}
+
+/* A producer's transaction is open when the replica is taken over. */
+static void test_replica_open(struct fixture *fx)
+{
+    outbox_message m = text_message("t", "k", "open");
+    outbox_consumer *consumer;
+    outbox_conn *writer = NULL;
+
+    if (begin(fx, "1") == NULL)
+        return;
+    become_replica(fx, origins[0]);
+    REQUIRE((writer = fixture_connect(fx)) != NULL && OK(outbox_conn_begin(writer, &fx->err)), "no transaction");
+    OK(outbox_enqueue(writer, &m, 1, NULL, &fx->err));
+    send_words(fx, "t", "k", "a b");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    expect(fx, consumer, "o101 o102 a b");
+    OK(outbox_conn_commit(writer, &fx->err));
+    expect(fx, consumer, "open");
+    clean(fx);
+    expect(fx, consumer, "");
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
+}
+
+/* The cleaner comes first: it removes nothing that was not sent. */
+static void test_replica_cleaner(struct fixture *fx)
+{
+    outbox_consumer *consumer;
+
+    if (begin(fx, "1") == NULL)
+        return;
+    become_replica(fx, origins[0]);
+    send_words(fx, "t", "k", "a b c");
+    clean(fx);
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    expect(fx, consumer, "o101 o102 a b c");
+}
+
+/* Nor is anything left that was kept, whose xids may be larger than any that will ever be here. */
+static void test_restored(struct fixture *fx)
+{
+    outbox_consumer *consumer;
+
+    if (begin(fx, "1") == NULL)
+        return;
+    become_replica(fx, origins[0]);
+    CHECK_INT(db_exec(&fx->db, "DO $$ BEGIN PERFORM setval('%smessages_seq_seq', 200); END $$", fx->prefix), 0);
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    expect(fx, consumer, "o101 o102");
+    clean(fx);
+    expect(fx, consumer, "");
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
+}
+
 void suite_numbers(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
@@ -266,6 +404,11 @@ void suite_numbers(const struct target *target, const char *only)
         {"numbers again: the cleaner looks, a consumer lives on", test_consumer, 1},
         {"numbers again: nobody looks, a consumer lives on", test_refused, 1},
         {"numbers again: a relay lives on", test_relay, 1},
+        {"numbers again: a logical replica", test_replica, 1},
+        {"numbers again: a logical replica, an open transaction", test_replica_open, 1},
+        {"numbers again: a logical replica, the cleaner comes first", test_replica_cleaner, 1},
+        {"numbers again: a logical replica, beyond all positions", test_replica_passed, 1},
+        {"numbers again: not after a restore", test_restored, 1},
     };
 
     suite_run(tests, COUNT_OF(tests), target, only);

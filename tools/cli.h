@@ -61,6 +61,9 @@ void cli_print_options(const struct cli *cli, uint64_t which);
 /* Prints text in lines that fit, each after so many blanks. */
 void cli_print_wrapped(FILE *to, const char *text, int indent);
 
+/* Prints the version of the program and of the library, and what was built. */
+void cli_print_version(const struct cli *cli);
+
 /* Says what went wrong, on the standard error; returns CLI_FAILED or CLI_USAGE, so that a caller can return it. */
 int cli_fail(const struct cli *cli, const char *format, ...) CLI_PRINTF(2, 3);
 int cli_usage(const struct cli *cli, const char *format, ...) CLI_PRINTF(2, 3);

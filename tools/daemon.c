@@ -257,6 +257,11 @@ static int run_once(struct daemon_outbox *o)
     return CLI_FAILED;
 }
 
+static const char *name_of(const struct daemon_outbox *o)
+{
+    return o->settings.name != NULL ? o->settings.name : "outbox";
+}
+
 static void *run(void *user)
 {
     struct daemon_outbox *o = user;
@@ -266,6 +271,9 @@ static void *run(void *user)
                              outbox_publisher_name(o->publisher));
     status = o->daemon->once ? run_once(o) : run_on(o);
     log_stats(o);
+    /* Here, as it may wait for a database that hangs: the main thread must not. */
+    if (o->daemon->metrics != NULL)
+        outbox_metrics_remove(o->daemon->metrics, name_of(o));
     pthread_mutex_lock(&o->daemon->lock);
     o->status = status;
     pthread_mutex_unlock(&o->daemon->lock);
@@ -375,21 +383,37 @@ static enum daemon_state state_of(struct daemon_outbox *o)
     return state;
 }
 
+/* Main thread. */
+static void enter_state(struct daemon_outbox *o, enum daemon_state state)
+{
+    pthread_mutex_lock(&o->daemon->lock);
+    o->state = state;
+    pthread_mutex_unlock(&o->daemon->lock);
+}
+
 static int start(struct daemon *d, struct daemon_outbox *o)
 {
-    bool stopped;
+    outbox_error *err = NULL;
     int rc;
 
-    pthread_mutex_lock(&d->lock);
-    stopped = o->stop != DAEMON_GO_ON;
-    o->state = stopped ? DAEMON_ENDED : DAEMON_STARTING;
-    pthread_mutex_unlock(&d->lock);
-    if (stopped)
+    if (is_stopping(o)) {
+        enter_state(o, DAEMON_ENDED);
         return CLI_OK;
+    }
+    /* Before the state says so. */
+    if (d->metrics != NULL && outbox_metrics_add(d->metrics, name_of(o), o->relay, &err) != OUTBOX_OK) {
+        daemon_log_source_write(&o->log, OUTBOX_LOG_ERROR, outbox_error_message(err));
+        outbox_error_free(err);
+        return CLI_FAILED;
+    }
+    enter_state(o, DAEMON_STARTING);
     rc = pthread_create(&o->runner, NULL, run, o);
     o->started = rc == 0;
     if (o->started)
         return CLI_OK;
+    if (d->metrics != NULL)
+        outbox_metrics_remove(d->metrics, name_of(o));
+    enter_state(o, DAEMON_ENDED);
     daemon_log_source_printf(&o->log, OUTBOX_LOG_ERROR, "cannot start a thread: %s", strerror(rc));
     return CLI_FAILED;
 }
@@ -441,7 +465,7 @@ void daemon_walk(struct daemon *d, daemon_see_fn *see, void *user)
     pthread_mutex_lock(&d->lock);
     for (const struct daemon_outbox *o = d->first; o != NULL; o = o->next)
         if (!o->leaving)
-            see(user, o->settings.name != NULL ? o->settings.name : "outbox", o->state, o->relay);
+            see(user, name_of(o), o->state, o->relay);
     pthread_mutex_unlock(&d->lock);
 }
 

@@ -12,6 +12,8 @@
 #include "cli.h"
 #include "daemon_log.h"
 
+#include <outbox/metrics.h>
+
 #include <pthread.h>
 
 enum daemon_state {
@@ -54,6 +56,7 @@ struct daemon {
     pthread_t main;
     pthread_mutex_t lock;
     pthread_cond_t changed;
+    outbox_metrics *metrics;        /* of the outboxes that have a runner, or NULL: nobody asks */
     struct daemon_outbox *first;
 };
 
@@ -87,7 +90,8 @@ struct daemon_count {
 int daemon_turn(struct daemon *d, struct daemon_count *count);
 
 /* Calls for each outbox of the configuration, in its order; it stays during the call. Any thread; `see` should return
- * soon, must not block on the relay, and must call nothing of this header. An outbox of no name is "outbox". */
+ * soon, must not block on the relay, and must call nothing of this header. An outbox of no name is "outbox", as in
+ * the metrics, which have all but the new ones. */
 typedef void daemon_see_fn(void *user, const char *name, enum daemon_state state, outbox_relay *relay);
 void daemon_walk(struct daemon *d, daemon_see_fn *see, void *user);
 const char *daemon_state_name(enum daemon_state state);

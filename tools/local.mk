@@ -9,6 +9,7 @@ bin_PROGRAMS += %D%/outboxctl
 	%D%/cli.c \
 	%D%/cli_config.c \
 	%D%/cli_secret.c \
+	%D%/cli_version.c \
 	%D%/ctl_audit.c \
 	%D%/ctl_change.c \
 	%D%/ctl_doctor.c \
@@ -29,13 +30,31 @@ sbin_PROGRAMS += %D%/outboxd
 	%D%/cli.c \
 	%D%/cli_config.c \
 	%D%/cli_secret.c \
+	%D%/cli_version.c \
 	%D%/daemon.c \
+	%D%/daemon_http.c \
 	%D%/daemon_log.c \
 	%D%/daemon_notify.c \
 	%D%/cli.h \
 	%D%/daemon.h \
+	%D%/daemon_http.h \
 	%D%/daemon_log.h \
 	%D%/daemon_notify.h
-%C%_outboxd_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS) $(LIBSYSTEMD_CFLAGS)
-%C%_outboxd_LDADD = lib/liboutbox.la $(TOOLS_LIBS) $(LIBSYSTEMD_LIBS) $(JANSSON_LIBS)
+%C%_outboxd_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS) $(LIBMICROHTTPD_CFLAGS) $(LIBSYSTEMD_CFLAGS)
+%C%_outboxd_LDADD = lib/liboutbox.la $(TOOLS_LIBS) $(JANSSON_LIBS) $(LIBMICROHTTPD_LIBS) $(LIBSYSTEMD_LIBS)
+
+# Completions come from --help. Like outbox.conf(5) they are in the tarball.
+bashcompletiondir = $(datadir)/bash-completion/completions
+fishcompletiondir = $(datadir)/fish/vendor_completions.d
+dist_bashcompletion_DATA = %D%/completions/bash/outboxctl %D%/completions/bash/outboxd
+dist_fishcompletion_DATA = %D%/completions/fish/outboxctl.fish %D%/completions/fish/outboxd.fish
+dist_zshcompletion_DATA = %D%/completions/zsh/_outboxctl %D%/completions/zsh/_outboxd
+completions = $(dist_bashcompletion_DATA) $(dist_fishcompletion_DATA) $(dist_zshcompletion_DATA)
+MAINTAINERCLEANFILES += $(completions)
+$(completions): $(srcdir)/build-aux/completions $(srcdir)/%D%/outboxctl.c $(srcdir)/%D%/outboxd.c | \
+	%D%/outboxctl$(EXEEXT) %D%/outboxd$(EXEEXT)
+	$(AM_V_at)$(MKDIR_P) $(@D)
+	$(AM_V_GEN)shell=$(@D); shell=$${shell##*/}; program=$(@F); program=$${program#_}; \
+		$(srcdir)/build-aux/completions $$shell %D%/$${program%.fish} >$@.tmp && mv -f $@.tmp $@
 endif
+EXTRA_DIST += build-aux/completions

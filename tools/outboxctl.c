@@ -13,7 +13,7 @@ static const struct cli_option options[CTL__COUNT] = {
     [CTL_OUTBOX] = { "outbox", 'o', "NAME", "Which outbox of --config, when that has several." },
     [CTL_JSON] = { "json", 'j', NULL, "Prints JSON, for programs." },
     [CTL_HELP] = { "help", 'h', NULL, "Prints this, or what a command does, and exits." },
-    [CTL_VERSION] = { "version", 'V', NULL, "Prints the version and exits." },
+    [CTL_VERSION] = { "version", 'V', NULL, "Prints the version and what was built, and exits." },
     [CTL_LIST] = { "list", 0, NULL, "Lists the migrations and which of them were applied, and changes nothing." },
     [CTL_PRINT] = { "print", 0, NULL, "Prints the SQL of all migrations, and changes nothing; needs no database." },
     [CTL_DIALECT] = { "dialect", 0, "NAME", "With --print: postgresql, sqlite or generic." },
@@ -193,7 +193,7 @@ static int run(struct ctl *ctl)
     if (status != CLI_OK)
         return status;
     if (cli_has(&ctl->cli, CTL_VERSION)) {
-        printf("outboxctl %s\n", outbox_version());
+        cli_print_version(&ctl->cli);
         return CLI_OK;
     }
     if (cli_has(&ctl->cli, CTL_HELP))

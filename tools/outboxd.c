@@ -8,6 +8,7 @@
  * has changed.
  */
 #include "daemon.h"
+#include "daemon_http.h"
 #include "daemon_notify.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@ enum option {
     OPT_CONFIG,
     OPT_CHECK,
     OPT_ONCE,
+    OPT_LISTEN,
     OPT_JSON_LOGS,
     OPT_VERBOSE,
     OPT_QUIET,
@@ -44,11 +46,13 @@ static const struct cli_option options[OPT__COUNT] = {
                     "Reads the configuration, says what is wrong with it or which outboxes it has, and exits; opens "
                     "nothing." },
     [OPT_ONCE] = { "once", '1', NULL, "Publishes what is ready, also what becomes so meanwhile, then exits." },
+    [OPT_LISTEN] = { "listen", 'l', "ADDRESS",
+                     "Serves /metrics, /healthz and /readyz over HTTP at HOST:PORT or unix:PATH." },
     [OPT_JSON_LOGS] = { "json-logs", 0, NULL, "Logs JSON, an object a line, whoever writes to the standard error." },
     [OPT_VERBOSE] = { "verbose", 'v', NULL, "Logs each batch, and each failed try to reach the database." },
     [OPT_QUIET] = { "quiet", 'q', NULL, "Logs warnings and errors only." },
     [OPT_HELP] = { "help", 'h', NULL, "Prints this and exits." },
-    [OPT_VERSION] = { "version", 'V', NULL, "Prints the version and exits." },
+    [OPT_VERSION] = { "version", 'V', NULL, "Prints the version and what was built, and exits." },
 };
 
 struct outboxd {
@@ -56,6 +60,7 @@ struct outboxd {
     struct daemon_log log;
     struct daemon daemon;
     struct daemon_notify notify;
+    struct daemon_http *http;
     sigset_t wanted;
     int signals; /* to stop */
 };
@@ -338,6 +343,19 @@ static int serve(struct outboxd *o)
 
 /* ---- all ---- */
 
+/* Before any outbox runs, so that each is told of from its start. */
+static int listen_http(struct outboxd *o)
+{
+    outbox_error *err = NULL;
+
+    if (!cli_has(&o->cli, OPT_LISTEN))
+        return CLI_OK;
+    if (outbox_metrics_new(&o->daemon.metrics, &err) != OUTBOX_OK)
+        return cli_error(&o->cli, NULL, err);
+    o->http = daemon_http_start(cli_value(&o->cli, OPT_LISTEN), &o->daemon);
+    return o->http != NULL ? CLI_OK : CLI_FAILED;
+}
+
 static int serve_all(struct outboxd *o)
 {
     int status;
@@ -349,8 +367,12 @@ static int serve_all(struct outboxd *o)
     daemon_init(&o->daemon, &o->log, cli_has(&o->cli, OPT_ONCE));
     status = open_outboxes(o);
     if (status == CLI_OK)
+        status = listen_http(o);
+    if (status == CLI_OK)
         status = serve(o);
+    daemon_http_stop(o->http);
     daemon_destroy(&o->daemon);
+    outbox_metrics_free(o->daemon.metrics);
     daemon_log_close(&o->log);
     return status;
 }
@@ -360,7 +382,7 @@ static int run(struct outboxd *o)
     if (cli_has(&o->cli, OPT_HELP))
         return print_help(&o->cli);
     if (cli_has(&o->cli, OPT_VERSION)) {
-        printf("outboxd %s\n", outbox_version());
+        cli_print_version(&o->cli);
         return CLI_OK;
     }
     if (o->cli.argument_count > 0)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backlog.h"
 #include "lib-test.h"
 
 enum { SMALL = 8000, BATCHES = 10, BATCH_SIZE = 10, LANES = 64 };
@@ -234,6 +235,91 @@ static void compare(const struct target *target, const char *name, void (*prepar
     tap_end();
 }
 
+/* ---- What metrics ask ---- */
+
+/* Dead ones without a key, in every lane. */
+static void bury(struct fixture *fx, long count)
+{
+    struct db db;
+
+    if (!CHECK_INT(db_open(&db, fx->dsn, 1), 0))
+        return;
+    CHECK_INT(db_exec(&db, "INSERT INTO %sdeferred (lane, seq, state, attempts, key_hash, deferred_at, created_at, id, "
+                      "topic, payload) SELECT i %% %d, i, 5, 1, 0, 0, 0, gen_random_uuid(), 't', "
+                      "convert_to('x', 'UTF8') FROM generate_series(1, %ld) i", fx->prefix, LANES, count), 0);
+    db_close(&db);
+}
+
+static int is_near(int64_t estimate, int64_t count)
+{
+    return estimate >= count - count / 10 && estimate <= count + count / 10;
+}
+
+/* What one look costs, once its statements are prepared, and how far off it is. */
+static struct cost look(struct fixture *fx, long pending, long dead)
+{
+    outbox_conn *conn = fixture_connect(fx);
+    struct outbox_backlog b;
+    struct cost before = {0, 0}, after = {0, 0};
+    int64_t began;
+
+    memset(&b, 0, sizeof b);
+    if (conn == NULL)
+        return before;
+    OK(outbox_backlog__look(conn, &b, &fx->err));
+    fixture_disconnect(fx);
+    wait_until_alone(fx);
+    before = read_counters(fx);
+    wait_until_alone(fx);
+    conn = fixture_connect(fx);
+    began = monotonic_us();
+    OK(outbox_backlog__look(conn, &b, &fx->err));
+    began = monotonic_us() - began;
+    tap_note("a look at %ld pending and %ld dead: %lld and %lld, %lld us", pending, dead,
+             (long long)b.counts.by_state[OUTBOX_PENDING], (long long)b.counts.by_state[OUTBOX_DEAD], (long long)began);
+    CHECK(is_near(b.counts.by_state[OUTBOX_PENDING], pending), "%lld instead of %ld are pending",
+          (long long)b.counts.by_state[OUTBOX_PENDING], pending);
+    CHECK(is_near(b.counts.by_state[OUTBOX_DEAD], dead), "%lld instead of %ld are dead",
+          (long long)b.counts.by_state[OUTBOX_DEAD], dead);
+    fixture_disconnect(fx);
+    wait_until_alone(fx);
+    after = read_counters(fx);
+    after.rows -= before.rows;
+    after.blocks -= before.blocks;
+    conn = fixture_connect(fx);
+    for (int i = 0; b.counts.by_state[OUTBOX_DEAD] != dead && i < 2 * dead / OUTBOX_BACKLOG_ROWS; i++)
+        OK(outbox_backlog__look(conn, &b, &fx->err));
+    CHECK_INT(b.counts.by_state[OUTBOX_DEAD], dead);
+    outbox_backlog__free(&b);
+    fixture_disconnect(fx);
+    return after;
+}
+
+static void compare_looks(const struct target *target)
+{
+    struct cost small = {0, 0}, large = {0, 0};
+    struct fixture fx;
+
+    tap_begin("%s: what metrics ask", target->name);
+    if (fresh(&fx, target)) {
+        load(&fx, SMALL, 10);
+        small = look(&fx, SMALL, 0);
+        load(&fx, large_backlog(), 10);
+        large = look(&fx, SMALL + large_backlog(), 0);
+        bury(&fx, large_backlog() / 10);
+        look(&fx, SMALL + large_backlog(), large_backlog() / 10);
+    }
+    fixture_close(&fx);
+    tap_note("a look touches %lld rows and %lld blocks with %d pending; %lld rows and %lld blocks with %ld",
+             (long long)small.rows, (long long)small.blocks, SMALL, (long long)large.rows, (long long)large.blocks,
+             SMALL + large_backlog());
+    CHECK(small.rows >= LANES && small.blocks > 0, "nothing was counted");
+    CHECK(large.rows <= small.rows + 200, "%lld rows instead of %lld", (long long)large.rows, (long long)small.rows);
+    CHECK(large.blocks <= 2 * small.blocks + 400, "%lld blocks instead of %lld", (long long)large.blocks,
+          (long long)small.blocks);
+    tap_end();
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -256,5 +342,8 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < COUNT_OF(cases); i++)
             if (argc < 2 || strstr(cases[i].name, argv[1]) != NULL)
                 compare(target_find(targets[t]), cases[i].name, cases[i].prepare);
+    for (size_t t = 0; t < COUNT_OF(targets) - !test_long(); t++)
+        if (argc < 2 || strstr("metrics", argv[1]) != NULL)
+            compare_looks(target_find(targets[t]));
     return tap_finish();
 }

@@ -10,6 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <curl/curl.h>
+
+#define CONNECTIONS 64
+
 static int start(struct broker *b)
 {
     char port[8], tls_port[8], script[300];
@@ -43,11 +47,13 @@ static void set_file(outbox_conf *conf, const char *key, const struct broker *b,
 static void url(struct broker *b, enum broker_way way, char *text, size_t size, outbox_conf *conf)
 {
     int tls = way == BROKER_BY_TLS || way == BROKER_WRONG_NAME || way == BROKER_WRONG_CA;
+    char connections[8];
 
     snprintf(text, size, "%s://outbox:%s@%s:%d/t/{topic}", tls ? "https" : "http",
              way == BROKER_WRONG_PASSWORD ? "s3cr3t" : "pa%3Ass%40word",
              way == BROKER_WRONG_NAME ? "127.0.0.1" : tls ? "localhost" : "127.0.0.1", tls ? b->tls_port : b->port);
-    CHECK_INT(outbox_conf_set(conf, "http.connections", "64", NULL), OUTBOX_OK);
+    snprintf(connections, sizeof connections, "%d", CONNECTIONS);
+    CHECK_INT(outbox_conf_set(conf, "http.connections", connections, NULL), OUTBOX_OK);
     if (!tls)
         return;
     set_file(conf, "http.tls.ca_file", b, way == BROKER_WRONG_CA ? "other-ca.pem" : "ca.pem");
@@ -186,6 +192,107 @@ static long consume(struct broker *b, const char *topic, broker_take *take, void
     return n;
 }
 
+/* ---- By the client library alone ---- */
+
+struct lone {
+    CURLM *multi;
+    const char *url;
+    CURL *easy[CONNECTIONS];
+    struct curl_slist *headers[CONNECTIONS];
+    size_t busy;
+};
+
+static void lone_start(struct lone *lone, size_t slot, const outbox_record *r)
+{
+    const char *metas[TAKEN_METAS][2];
+    size_t size, count = parcel_metas(r, metas);
+    const void *payload = outbox_record_payload(r, &size);
+    CURL *easy = lone->easy[slot];
+    char line[300];
+
+    curl_slist_free_all(lone->headers[slot]);
+    lone->headers[slot] = curl_slist_append(NULL, "Expect:");
+    for (size_t i = 0; i < count; i++) {
+        snprintf(line, sizeof line, "%s: %s", metas[i][0], metas[i][1]);
+        lone->headers[slot] = curl_slist_append(lone->headers[slot], line);
+    }
+    snprintf(line, sizeof line, "outbox-topic: %s", outbox_record_topic(r));
+    lone->headers[slot] = curl_slist_append(lone->headers[slot], line);
+    snprintf(line, sizeof line, "idempotency-key: %s", outbox_record_id(r));
+    lone->headers[slot] = curl_slist_append(lone->headers[slot], line);
+    curl_easy_setopt(easy, CURLOPT_URL, lone->url);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, lone->headers[slot]);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, payload);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
+    lone->busy += curl_multi_add_handle(lone->multi, easy) == CURLM_OK;
+}
+
+/* The slot of a request that is done; -1: it was refused. */
+static int lone_done(struct lone *lone, CURL *easy)
+{
+    long status = 0;
+    int slot = -1;
+
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_multi_remove_handle(lone->multi, easy);
+    lone->busy--;
+    for (int i = 0; i < CONNECTIONS && status == 200; i++)
+        if (lone->easy[i] == easy)
+            slot = i;
+    return slot;
+}
+
+static size_t lone_run(struct lone *lone, const struct parcel *p)
+{
+    size_t next = 0, done = 0;
+
+    for (size_t i = 0; i < CONNECTIONS && next < p->count; i++)
+        lone_start(lone, i, parcel_record(p, next++));
+    while (lone->busy > 0) {
+        CURLMsg *m;
+        int running, left, any = 0;
+
+        curl_multi_perform(lone->multi, &running);
+        while ((m = curl_multi_info_read(lone->multi, &left)) != NULL) {
+            int slot = lone_done(lone, m->easy_handle);
+
+            any = 1;
+            done += slot >= 0;
+            if (slot >= 0 && next < p->count)
+                lone_start(lone, (size_t)slot, parcel_record(p, next++));
+        }
+        if (!any)
+            curl_multi_poll(lone->multi, NULL, 0, 1000, NULL);
+    }
+    return done;
+}
+
+/* As many at once as there are connections, whatever the window. */
+static int baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window)
+{
+    struct lone lone = { .multi = curl_multi_init() };
+    char url[200];
+    size_t done;
+
+    (void)window;
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/t/%s", b->port, topic);
+    lone.url = url;
+    curl_multi_setopt(lone.multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS);
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        lone.easy[i] = curl_easy_init();
+        curl_easy_setopt(lone.easy[i], CURLOPT_NOSIGNAL, 1L);
+        curl_easy_setopt(lone.easy[i], CURLOPT_POST, 1L);
+        curl_easy_setopt(lone.easy[i], CURLOPT_USERPWD, "outbox:pa:ss@word");
+    }
+    done = lone_run(&lone, p);
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        curl_easy_cleanup(lone.easy[i]);
+        curl_slist_free_all(lone.headers[i]);
+    }
+    curl_multi_cleanup(lone.multi);
+    return done == p->count ? 0 : -1;
+}
+
 static const struct broker_kind kind = {
     .name = "http",
     .program = "python3",
@@ -197,6 +304,7 @@ static const struct broker_kind kind = {
     .url = url,
     .make = make,
     .consume = consume,
+    .baseline = baseline,
 };
 
 int main(int argc, char **argv)

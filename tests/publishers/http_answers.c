@@ -197,7 +197,8 @@ static void test_request(void)
     int head;
 
     answer_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0);
-    REQUIRE(prepare(&p, 1, 5, "/in/{topic}?q={topic}", (const char *const[]){ "http.token", "t0ken", NULL }), "not prepared");
+    REQUIRE(prepare(&p, 1, 5, "/in/{topic}?q={topic}", (const char *const[]){ "http.token", "t0ken", NULL }),
+            "not prepared");
     p.items[0].record.topic = "a/b c?#\xc3\xbc&=%..";
     p.items[0].record.payload = "two\0bytes";
     p.items[0].record.payload_size = 9;
@@ -250,7 +251,8 @@ static void test_statuses(void)
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         const char *body = table[i].status == 204 ? "" : "Content-Length: 11\r\n\r\nthe reason\n";
 
-        snprintf(answer, sizeof answer, "HTTP/1.1 %d Word\r\n%s%s", table[i].status, body, body[0] == '\0' ? "\r\n" : "");
+        snprintf(answer, sizeof answer, "HTTP/1.1 %d Word\r\n%s%s", table[i].status, body,
+                 body[0] == '\0' ? "\r\n" : "");
         answer_with(answer, 0);
         CHECK_INT(parcel_send(&p, 0, 1, 60000), DELIVERY_DONE);
         CHECK(p.items[0].fate == table[i].fate, "%d makes fate %d", table[i].status, (int)p.items[0].fate);
@@ -463,6 +465,29 @@ static void test_proxy(void)
         unsetenv(names[i]);
 }
 
+/* The server here is the proxy: it is asked for the whole URL of a host that is nowhere. */
+static void test_proxy_setting(void)
+{
+    struct parcel p = {0};
+    outbox_conf *conf = NULL;
+    char url[80], request[64] = "";
+
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", server.port);
+    answer_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0);
+    REQUIRE_INT(outbox_conf_new(&conf, NULL), OUTBOX_OK);
+    CHECK_INT(outbox_conf_set(conf, "http.proxy", url, NULL), OUTBOX_OK);
+    CHECK_INT(outbox_publisher_open("http://nowhere.invalid/in", conf, &p.publisher, &p.err), OUTBOX_OK);
+    outbox_conf_free(conf);
+    REQUIRE_INT(parcel_make(&p, "orders", 0, 1, 0), 0);
+    CHECK_INT(parcel_send(&p, 0, 1, 60000), DELIVERY_DONE);
+    CHECK(p.items[0].fate == FATE_PUBLISHED, "%s", p.why);
+    pthread_mutex_lock(&server.lock);
+    memcpy(request, server.last, sizeof request - 1);
+    pthread_mutex_unlock(&server.lock);
+    CHECK(strncmp(request, "POST http://nowhere.invalid/in HTTP/1.1\r\n", 41) == 0, "%s", request);
+    parcel_free(&p);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -482,6 +507,7 @@ int main(int argc, char **argv)
         { "hostile messages", test_hostile },
         { "URLs that are refused", test_urls },
         { "proxies of the environment", test_proxy },
+        { "a proxy", test_proxy_setting },
     };
 
     if (server_start() != 0)

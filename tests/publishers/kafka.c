@@ -14,6 +14,7 @@ static const struct broker_kind kind = {
     .consume = kafka_consume,
     .baseline = kafka_baseline,
     .tests = kafka_faults,
+    .own_later = 1,
 };
 
 int main(int argc, char **argv)

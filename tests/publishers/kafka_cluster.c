@@ -18,11 +18,6 @@
 static int ports[BROKERS];
 static char brokers[100];
 
-const char *kafka_brokers(void)
-{
-    return brokers;
-}
-
 static void pipe_path(const struct broker *b, const char *name, char path[120])
 {
     snprintf(path, 120, "%s/%s", b->directory, name);
@@ -137,18 +132,12 @@ static rd_kafka_t *producer(size_t *delivered)
 /* With what the module sends. */
 static rd_kafka_headers_t *headers_of(const outbox_record *r)
 {
-    size_t count;
-    const outbox_header *own = outbox_record_headers(r, &count);
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(count + 6);
+    const char *metas[TAKEN_METAS][2];
+    size_t count = parcel_metas(r, metas);
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(count);
 
-    rd_kafka_header_add(headers, "outbox-id", -1, outbox_record_id(r), -1);
-    rd_kafka_header_add(headers, "content-type", -1, outbox_record_content_type(r), -1);
-    rd_kafka_header_add(headers, "outbox-type", -1, outbox_record_message_type(r), -1);
-    rd_kafka_header_add(headers, "outbox-created-at", -1, "2026-01-01T00:00:00.000020Z", -1);
-    rd_kafka_header_add(headers, "outbox-token", -1, "3:7", -1);
-    rd_kafka_header_add(headers, "outbox-attempt", -1, "1", -1);
     for (size_t i = 0; i < count; i++)
-        rd_kafka_header_add(headers, own[i].name, -1, own[i].value, -1);
+        rd_kafka_header_add(headers, metas[i][0], -1, metas[i][1], -1);
     return headers;
 }
 
@@ -162,13 +151,17 @@ int kafka_baseline(struct broker *b, const char *topic, const struct parcel *p, 
     for (size_t i = 0; i < p->count; i++) {
         const outbox_record *r = parcel_record(p, i);
         const char *key = outbox_record_partition_key(r);
-        size_t size, key_size = key != NULL ? strlen(key) : 0;
-        const void *payload = outbox_record_payload(r, &size);
+        size_t size;
+        void *payload = (void *)(uintptr_t)outbox_record_payload(r, &size);
+        rd_kafka_vu_t parts[] = {
+            {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = handle},
+            {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+            {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)key, key != NULL ? strlen(key) : 0}},
+            {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {payload, size}},
+            {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers_of(r)},
+        };
 
-        rd_kafka_producev(rk, RD_KAFKA_V_RKT(handle), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                          RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE((void *)(uintptr_t)payload, size),
-                          RD_KAFKA_V_HEADERS(headers_of(r)),
-                          RD_KAFKA_V_END);
+        rd_kafka_error_destroy(rd_kafka_produceva(rk, parts, sizeof parts / sizeof parts[0]));
         if (i % window == window - 1)
             rd_kafka_flush(rk, 60000);
     }
@@ -179,6 +172,15 @@ int kafka_baseline(struct broker *b, const char *topic, const struct parcel *p, 
 }
 
 /* ---- A consumer ---- */
+
+/* Who takes the messages may kill the cluster, or has had enough: nobody hears of an end then. */
+struct reading {
+    struct broker *b;
+    rd_kafka_t *rk;
+    broker_take *take;
+    void *user;
+    const int *enough;
+};
 
 static void hand_over(const rd_kafka_message_t *m, broker_take *take, void *user)
 {
@@ -201,24 +203,24 @@ static void hand_over(const rd_kafka_message_t *m, broker_take *take, void *user
 }
 
 /* All that a partition has now. */
-static long read_partition(rd_kafka_t *rk, rd_kafka_topic_t *topic, int partition, broker_take *take, void *user)
+static long read_partition(struct reading *r, rd_kafka_topic_t *topic, int partition)
 {
     long n = 0;
     int at_end = 0, failed = rd_kafka_consume_start(topic, partition, RD_KAFKA_OFFSET_BEGINNING) != 0;
     struct patience patience;
 
     patience_start(&patience);
-    while (!at_end && !failed) {
-        rd_kafka_message_t *m = rd_kafka_consume(topic, partition, 100);
+    while (!at_end && !failed && (r->enough == NULL || !*r->enough)) {
+        rd_kafka_message_t *m = rd_kafka_consume(topic, partition, 50);
 
-        rd_kafka_poll(rk, 0);
+        rd_kafka_poll(r->rk, 0);
         if (m == NULL) {
-            failed = !patience_wait(&patience);
+            failed = r->b->pid == 0 || !patience_wait(&patience);
             continue;
         }
         at_end = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
         if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            hand_over(m, take, user);
+            hand_over(m, r->take, r->user);
             n++;
         }
         rd_kafka_message_destroy(m);
@@ -227,29 +229,43 @@ static long read_partition(rd_kafka_t *rk, rd_kafka_topic_t *topic, int partitio
     return failed ? -1 : n;
 }
 
-long kafka_consume(struct broker *b, const char *topic, broker_take *take, void *user)
+rd_kafka_t *kafka_consumer(void)
 {
+    /* That a partition ends is said by a fetch that finds nothing, and that waits for fetch.wait.max.ms. */
+    static const char *const settings[][2] = { { "enable.partition.eof", "true" }, { "log_level", "0" },
+                                               { "fetch.wait.max.ms", "5" }, { "fetch.error.backoff.ms", "5" },
+                                               { "reconnect.backoff.ms", "10" }, { "reconnect.backoff.max.ms", "50" } };
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    char why[300];
+    char why[300] = "";
     rd_kafka_t *rk;
-    rd_kafka_topic_t *handle;
+
+    rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why);
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        CHECK(rd_kafka_conf_set(conf, settings[i][0], settings[i][1], why, sizeof why) == RD_KAFKA_CONF_OK, "%s", why);
+    rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+    CHECK(rk != NULL, "no consumer: %s", why);
+    return rk;
+}
+
+long kafka_consume_until(struct broker *b, const char *topic, broker_take *take, void *user, const int *enough)
+{
+    struct reading r = { b, kafka_consumer(), take, user, enough };
+    rd_kafka_topic_t *handle = r.rk != NULL ? rd_kafka_topic_new(r.rk, topic, NULL) : NULL;
     long n = 0;
 
-    (void)b;
-    rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why);
-    rd_kafka_conf_set(conf, "enable.partition.eof", "true", why, sizeof why);
-    rd_kafka_conf_set(conf, "group.id", "test", why, sizeof why);
-    rd_kafka_conf_set(conf, "log_level", "0", why, sizeof why);
-    rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
-    handle = rk != NULL ? rd_kafka_topic_new(rk, topic, NULL) : NULL;
-    if (!CHECK(handle != NULL, "no consumer: %s", why))
+    if (!CHECK(handle != NULL, "no consumer"))
         return -1;
     for (int i = 0; i < PARTITIONS && n >= 0; i++) {
-        long more = read_partition(rk, handle, i, take, user);
+        long more = read_partition(&r, handle, i);
 
         n = more < 0 ? -1 : n + more;
     }
     rd_kafka_topic_destroy(handle);
-    rd_kafka_destroy(rk);
+    rd_kafka_destroy(r.rk);
     return n;
+}
+
+long kafka_consume(struct broker *b, const char *topic, broker_take *take, void *user)
+{
+    return kafka_consume_until(b, topic, take, user, NULL);
 }

@@ -240,6 +240,97 @@ static void url(struct broker *b, enum broker_way way, char *text, size_t size, 
     CHECK_INT(outbox_conf_set(conf, "mqtt.tls.key_file", path, NULL), OUTBOX_OK);
 }
 
+/* ---- By the client library alone ---- */
+
+/* libmosquitto's thread counts; `lock` guards. */
+struct lone {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct mosquitto *client;
+    size_t acked, refused;
+    int connected;
+};
+
+static void note_connect(struct mosquitto *client, void *arg, int reason, int flags,
+                         const mosquitto_property *properties)
+{
+    struct lone *lone = arg;
+
+    (void)client, (void)flags, (void)properties;
+    pthread_mutex_lock(&lone->lock);
+    lone->connected = reason == 0;
+    pthread_cond_signal(&lone->changed);
+    pthread_mutex_unlock(&lone->lock);
+}
+
+static void note_ack(struct mosquitto *client, void *arg, int id, int reason, const mosquitto_property *properties)
+{
+    struct lone *lone = arg;
+
+    (void)client, (void)id, (void)properties;
+    pthread_mutex_lock(&lone->lock);
+    lone->acked++;
+    lone->refused += reason >= 128;
+    pthread_cond_signal(&lone->changed);
+    pthread_mutex_unlock(&lone->lock);
+}
+
+static int publish_alone(struct lone *lone, const char *topic, const outbox_record *r)
+{
+    const char *metas[TAKEN_METAS][2];
+    size_t size, count = parcel_metas(r, metas);
+    const void *payload = outbox_record_payload(r, &size);
+    mosquitto_property *all = NULL;
+    int rc;
+
+    mosquitto_property_add_string(&all, MQTT_PROP_CONTENT_TYPE, outbox_record_content_type(r));
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(metas[i][0], "content-type") != 0)
+            mosquitto_property_add_string_pair(&all, MQTT_PROP_USER_PROPERTY, metas[i][0], metas[i][1]);
+    rc = mosquitto_publish_v5(lone->client, NULL, topic, (int)size, payload, 1, false, all);
+    mosquitto_property_free_all(&all);
+    return rc == MOSQ_ERR_SUCCESS;
+}
+
+static int lone_connect(struct lone *lone, const struct broker *b, size_t window)
+{
+    lone->client = mosquitto_new(NULL, true, lone);
+    mosquitto_int_option(lone->client, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5);
+    mosquitto_int_option(lone->client, MOSQ_OPT_SEND_MAXIMUM, (int)window);
+    mosquitto_int_option(lone->client, MOSQ_OPT_TCP_NODELAY, 1);
+    mosquitto_username_pw_set(lone->client, "outbox", "pa:ss@word");
+    mosquitto_connect_v5_callback_set(lone->client, note_connect);
+    mosquitto_publish_v5_callback_set(lone->client, note_ack);
+    if (mosquitto_connect(lone->client, "127.0.0.1", b->port, 60) != MOSQ_ERR_SUCCESS ||
+        mosquitto_loop_start(lone->client) != MOSQ_ERR_SUCCESS)
+        return 0;
+    pthread_mutex_lock(&lone->lock);
+    while (!lone->connected)
+        pthread_cond_wait(&lone->changed, &lone->lock);
+    pthread_mutex_unlock(&lone->lock);
+    return 1;
+}
+
+static int baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window)
+{
+    struct lone lone = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+    int good = lone_connect(&lone, b, window);
+
+    for (size_t i = 0; good && i < p->count; i++) {
+        good = publish_alone(&lone, topic, parcel_record(p, i));
+        if (i + 1 < p->count && i % window != window - 1)
+            continue;
+        pthread_mutex_lock(&lone.lock);
+        while (good && lone.acked <= i)
+            pthread_cond_wait(&lone.changed, &lone.lock);
+        pthread_mutex_unlock(&lone.lock);
+    }
+    mosquitto_disconnect(lone.client);
+    mosquitto_loop_stop(lone.client, true);
+    mosquitto_destroy(lone.client);
+    return good && lone.refused == 0 ? 0 : -1;
+}
+
 /* ---- Its own ---- */
 
 /* The reader is not subscribed to topics with a slash. */
@@ -247,7 +338,8 @@ static void test_unheard(struct broker *b)
 {
     struct parcel p = {0};
 
-    REQUIRE(parcel_make(&p, "un/heard", 0, 10, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "un/heard", 0, 10, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
+            "not prepared");
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
     CHECK_INT(parcel_count(&p, FATE_PUBLISHED), 10);
     outbox_publisher_free(p.publisher);
@@ -323,6 +415,7 @@ static const struct broker_kind kind = {
     .url = url,
     .make = make,
     .consume = consume,
+    .baseline = baseline,
     .tests = own,
 };
 

@@ -15,11 +15,14 @@
 #define PASSWORD_CONF "pa:ss\\\"w\\\\rd"
 #define PASSWORD_URL "pa%3Ass%22w%5Crd"
 
+static int token_port;
+
 static int start(struct broker *b)
 {
     if (b->port == 0) {
         b->port = broker_port();
         b->tls_port = broker_port();
+        token_port = broker_port();
         if (broker_certificates(b) != 0)
             return -1;
     }
@@ -40,9 +43,11 @@ static int start(struct broker *b)
                  "  { user: outbox, password: \"" PASSWORD_CONF "\" }\n"
                  "  { user: reader, password: reader }\n"
                  "] }\n", b->tls_port);
-    /* A server speaks TLS with all or with none: another one does. */
+    broker_write(b, "token.conf", "listen: \"127.0.0.1:%d\"\nauthorization { token: \"to\\\"ken\" }\n", token_port);
+    /* A server speaks TLS with all or with none, and knows users or a token: others do. */
     return broker_run(b, (const char *const[]){
-        "sh", "-c", "setpriv --pdeathsig KILL nats-server -c tls.conf & exec nats-server -c conf", NULL });
+        "sh", "-c", "for other in tls token; do setpriv --pdeathsig KILL nats-server -c $other.conf & done; "
+        "exec nats-server -c conf", NULL });
 }
 
 struct session {
@@ -120,7 +125,8 @@ static void url(struct broker *b, enum broker_way way, char *text, size_t size, 
     int tls = way == BROKER_BY_TLS || way == BROKER_WRONG_NAME || way == BROKER_WRONG_CA;
     char path[200];
 
-    snprintf(text, size, "%s://outbox:%s@%s:%d", tls ? "tls" : "nats", way == BROKER_WRONG_PASSWORD ? "s3cr3t" : PASSWORD_URL,
+    snprintf(text, size, "%s://outbox:%s@%s:%d", tls ? "tls" : "nats",
+             way == BROKER_WRONG_PASSWORD ? "s3cr3t" : PASSWORD_URL,
              way == BROKER_WRONG_NAME ? "127.0.0.1" : tls ? "localhost" : "127.0.0.1", tls ? b->tls_port : b->port);
     if (!tls)
         return;
@@ -198,6 +204,8 @@ static long consume_all(struct session *s, const char *name, const char *topic, 
         hand_over(m, take, user);
         natsMsg_Destroy(m);
     }
+    /* More may come: the reading thread has to end before what it reads for is freed. */
+    natsConnection_Close(s->nc);
     natsSubscription_Destroy(sub);
     return n == count ? n : -1;
 }
@@ -216,6 +224,65 @@ static long consume(struct broker *b, const char *topic, broker_take *take, void
     return n;
 }
 
+/* ---- By the client library alone ---- */
+
+struct acks {
+    size_t good, bad;
+};
+
+/* On a thread of libnats; all of them are awaited before anybody looks. */
+static void count_ack(jsCtx *js, natsMsg *m, jsPubAck *ack, jsPubAckErr *refusal, void *closure)
+{
+    struct acks *acks = closure;
+
+    (void)js;
+    acks->good += ack != NULL;
+    acks->bad += refusal != NULL;
+    natsMsg_Destroy(m);
+}
+
+static int publish_alone(jsCtx *js, const char *topic, const outbox_record *r)
+{
+    const char *metas[TAKEN_METAS][2];
+    size_t size, count = parcel_metas(r, metas);
+    const void *payload = outbox_record_payload(r, &size);
+    natsMsg *m = NULL;
+    natsStatus s = natsMsg_Create(&m, topic, NULL, payload, (int)size);
+
+    for (size_t i = 0; i < count && s == NATS_OK; i++)
+        s = natsMsgHeader_Set(m, metas[i][0], metas[i][1]);
+    if (s == NATS_OK)
+        s = natsMsgHeader_Set(m, "Nats-Msg-Id", outbox_record_id(r));
+    if (s == NATS_OK)
+        s = js_PublishMsgAsync(js, &m, NULL);
+    natsMsg_Destroy(m);
+    return s == NATS_OK;
+}
+
+static int baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window)
+{
+    struct session s;
+    struct acks acks = { 0, 0 };
+    jsOptions options;
+    int good = reach(b, topic, &s);
+
+    if (!good)
+        return -1;
+    jsCtx_Destroy(s.js);
+    s.js = NULL;
+    jsOptions_Init(&options);
+    options.PublishAsync.AckHandler = count_ack;
+    options.PublishAsync.AckHandlerClosure = &acks;
+    good = natsConnection_JetStream(&s.js, s.nc, &options) == NATS_OK;
+    for (size_t i = 0; good && i < p->count; i++) {
+        good = publish_alone(s.js, topic, parcel_record(p, i));
+        if (good && (i + 1 == p->count || i % window == window - 1))
+            good = js_PublishAsyncComplete(s.js, NULL) == NATS_OK;
+    }
+    leave(&s);
+    return good && acks.good == p->count && acks.bad == 0 ? 0 : -1;
+}
+
 /* ---- Its own ---- */
 
 static int open_as(struct parcel *p, struct broker *b, const char *user, const char *mode, const char *query)
@@ -232,7 +299,8 @@ static void test_unroutable(struct broker *b)
 {
     struct parcel p = {0};
 
-    REQUIRE(parcel_make(&p, "no.stream", 0, 10, 3) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "no.stream", 0, 10, 3) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
+            "not prepared");
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
     CHECK_INT(parcel_count(&p, FATE_RETRY) + parcel_count(&p, FATE_NONE), 10);
     CHECK_INT(p.items[0].fate, FATE_RETRY);
@@ -260,7 +328,8 @@ static void test_replay(struct broker *b)
     struct ledger l;
 
     REQUIRE_INT(make(b, "replayed", 0), 0);
-    REQUIRE(parcel_make(&p, "replayed", 0, 2000, 97) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "replayed", 0, 2000, 97) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
+            "not prepared");
     CHECK_INT(parcel_send(&p, 0, 2000, 60000), DELIVERY_DONE);
     outbox_publisher_free(p.publisher);
     REQUIRE_INT(broker_restart(b), 0);
@@ -281,7 +350,8 @@ static void check_permissions(struct broker *b, const char *mode)
     struct ledger l;
 
     REQUIRE_INT(make(b, "allowed.here", 0), 0);
-    REQUIRE(parcel_make(&p, "allowed.here", 0, 100, 0) == 0 && open_as(&p, b, "limited", mode, "") == 0, "not prepared");
+    REQUIRE(parcel_make(&p, "allowed.here", 0, 100, 0) == 0 && open_as(&p, b, "limited", mode, "") == 0,
+            "not prepared");
     for (size_t i = 40; i < 60; i++)
         p.items[i].record.topic = "forbidden.there";
     CHECK_INT(parcel_send(&p, 0, 100, 60000), DELIVERY_DONE);
@@ -378,7 +448,33 @@ static void test_ack_timeout(struct broker *b)
     parcel_free(&p);
 }
 
+/* With a token instead of a user, which is not shown when it is wrong. (That server has no JetStream.) */
+static void test_token(struct broker *b)
+{
+    static const char *const tokens[] = { "to\"ken", "s3cr3t" };
+    char text[100];
+
+    (void)b;
+    REQUIRE_INT(broker_wait_port(token_port), 0);
+    snprintf(text, sizeof text, "nats://127.0.0.1:%d?mode=core", token_port);
+    for (size_t i = 0; i < COUNT_OF(tokens); i++) {
+        struct parcel p = {0};
+        outbox_conf *conf = NULL;
+
+        REQUIRE_INT(outbox_conf_new(&conf, NULL), OUTBOX_OK);
+        set(conf, "nats.token", tokens[i]);
+        if (parcel_make(&p, "any", 0, 10, 0) == 0 && CHECK_INT(outbox_publisher_open(text, conf, &p.publisher, &p.err), OUTBOX_OK)) {
+            CHECK_INT(parcel_send(&p, 0, 10, 60000), i == 0 ? DELIVERY_DONE : DELIVERY_UNAVAILABLE);
+            CHECK(parcel_count(&p, i == 0 ? FATE_PUBLISHED : FATE_NONE) == 10, "%s: %s", tokens[i], p.why);
+            CHECK(strstr(p.why, "s3cr3t") == NULL, "%s", p.why);
+        }
+        outbox_conf_free(conf);
+        parcel_free(&p);
+    }
+}
+
 static const struct broker_test own[] = {
+    { "a token", test_token },
     { "no stream for a subject", test_unroutable },
     { "another stream than the one that was named", test_wrong_stream },
     { "a batch that is sent again after a restart is stored once", test_replay },
@@ -402,6 +498,7 @@ static const struct broker_kind kind = {
     .url = url,
     .make = make,
     .consume = consume,
+    .baseline = baseline,
     .tests = own,
 };
 

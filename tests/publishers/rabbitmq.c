@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The publisher for RabbitMQ with a real server, read back by a consumer on librabbitmq. */
-#include "broker.h"
+#include "rabbitmq_broker.h"
 
 #include "batch_internal.h"
 #include "delivery.h"
@@ -9,103 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include <unistd.h>
 
-#include <amqp.h>
 #include <amqp_framing.h>
-#include <amqp_tcp_socket.h>
-
-#define PASSWORD "pa:ss@word"
-
-/* Of Erlang's own, beside those of the broker. */
-struct own {
-    int distribution, names;
-};
-
-static struct own erlang;
-
-static const char *script(void)
-{
-    static char path[300];
-    const char *source = getenv("OUTBOX_SRCDIR");
-    char here[200];
-
-    if (source == NULL)
-        source = getcwd(here, sizeof here);
-    snprintf(path, sizeof path, "%s/tests/publishers/rabbitmq-server", source);
-    return path;
-}
-
-/* A definition is in the server's memory for two seconds before it is on the disk: a queue that was confirmed to, and
- * is killed within them, is gone. */
-static int flush_definitions(struct broker *b)
-{
-    char command[600];
-
-    snprintf(command, sizeof command, "'%s' %s %d %d %d %d eval 'mnesia:sync_log().'", script(), b->directory, b->port,
-             b->tls_port, erlang.distribution, erlang.names);
-    return CHECK(system(command) == 0, "%s fails", command) ? 0 : -1;
-}
-
-static int start(struct broker *b)
-{
-    static char numbers[4][8];
-
-    if (b->port == 0) {
-        b->port = broker_port();
-        b->tls_port = broker_port();
-        erlang.distribution = broker_port();
-        erlang.names = broker_port();
-        if (broker_certificates(b) != 0)
-            return -1;
-    }
-    snprintf(numbers[0], sizeof numbers[0], "%d", b->port);
-    snprintf(numbers[1], sizeof numbers[1], "%d", b->tls_port);
-    snprintf(numbers[2], sizeof numbers[2], "%d", erlang.distribution);
-    snprintf(numbers[3], sizeof numbers[3], "%d", erlang.names);
-    return broker_run(b, (const char *const[]){ script(), b->directory, numbers[0], numbers[1], numbers[2], numbers[3],
-                                                NULL });
-}
-
-/* An own connection with a channel; NULL: none. */
-static amqp_connection_state_t reach(const struct broker *b)
-{
-    amqp_connection_state_t conn = amqp_new_connection();
-    amqp_socket_t *socket = amqp_tcp_socket_new(conn);
-
-    if (amqp_socket_open(socket, "127.0.0.1", b->port) == AMQP_STATUS_OK &&
-        amqp_login(conn, "/", 0, 131072, 0, AMQP_SASL_METHOD_PLAIN, "outbox", PASSWORD).reply_type ==
-            AMQP_RESPONSE_NORMAL &&
-        amqp_channel_open(conn, 1) != NULL)
-        return conn;
-    amqp_destroy_connection(conn);
-    return NULL;
-}
-
-static int answers(const struct broker *b)
-{
-    amqp_connection_state_t conn = reach(b);
-
-    if (conn != NULL)
-        amqp_destroy_connection(conn);
-    return conn != NULL;
-}
-
-static int wait(struct broker *b)
-{
-    int there;
-
-    WAIT_FOR(answers(b), there);
-    return there ? 0 : -1;
-}
-
-static void set_file(outbox_conf *conf, const char *key, const struct broker *b, const char *name)
-{
-    char path[200];
-
-    snprintf(path, sizeof path, "%s/%s", b->directory, name);
-    CHECK_INT(outbox_conf_set(conf, key, path, NULL), OUTBOX_OK);
-}
 
 static void url(struct broker *b, enum broker_way way, char *text, size_t size, outbox_conf *conf)
 {
@@ -118,29 +23,9 @@ static void url(struct broker *b, enum broker_way way, char *text, size_t size, 
                  way == BROKER_WRONG_NAME ? "127.0.0.1" : tls ? "localhost" : "127.0.0.1", tls ? b->tls_port : b->port);
     if (!tls)
         return;
-    set_file(conf, "amqp.tls.ca_file", b, way == BROKER_WRONG_CA ? "other-ca.pem" : "ca.pem");
-    set_file(conf, "amqp.tls.cert_file", b, "client.pem");
-    set_file(conf, "amqp.tls.key_file", b, "client.key");
-}
-
-/* A queue that is durable; a broken topic has none. */
-static int make(struct broker *b, const char *topic, int broken)
-{
-    static const char *const survivors[] = { "again", "killed", "relayed" }; /* of a kill */
-    amqp_connection_state_t conn = reach(b);
-    int good;
-
-    if (conn == NULL)
-        return -1;
-    amqp_queue_delete(conn, 1, amqp_cstring_bytes(topic), 0, 0);
-    if (!broken)
-        amqp_queue_declare(conn, 1, amqp_cstring_bytes(topic), 0, 1, 0, 0, amqp_empty_table);
-    good = amqp_get_rpc_reply(conn).reply_type == AMQP_RESPONSE_NORMAL;
-    amqp_destroy_connection(conn);
-    for (size_t i = 0; good && i < COUNT_OF(survivors); i++)
-        if (strcmp(topic, survivors[i]) == 0)
-            return flush_definitions(b);
-    return good ? 0 : -1;
+    rabbitmq_set_file(conf, "amqp.tls.ca_file", b, way == BROKER_WRONG_CA ? "other-ca.pem" : "ca.pem");
+    rabbitmq_set_file(conf, "amqp.tls.cert_file", b, "client.pem");
+    rabbitmq_set_file(conf, "amqp.tls.key_file", b, "client.key");
 }
 
 /* Texts of a message end with no NUL: copies that do. */
@@ -186,7 +71,7 @@ static void hand_over(const amqp_message_t *m, broker_take *take, void *user)
 /* Acknowledges nothing: when the connection goes, all is there again, in order. What is there is counted first. */
 static long consume(struct broker *b, const char *topic, broker_take *take, void *user)
 {
-    amqp_connection_state_t conn = reach(b);
+    amqp_connection_state_t conn = rabbitmq_reach(b);
     amqp_queue_declare_ok_t *queue =
         conn != NULL ? amqp_queue_declare(conn, 1, amqp_cstring_bytes(topic), 1, 0, 0, 0, amqp_empty_table) : NULL;
     long n = 0, count = queue != NULL ? (long)queue->message_count : -1;
@@ -265,7 +150,7 @@ static int take_confirms(amqp_connection_state_t conn, uint64_t *confirmed, uint
 
 static int baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window)
 {
-    amqp_connection_state_t conn = reach(b);
+    amqp_connection_state_t conn = rabbitmq_reach(b);
     uint64_t confirmed = 0;
     int good = conn != NULL && amqp_confirm_select(conn, 1) != NULL;
 
@@ -290,7 +175,7 @@ static void test_closed_channel(struct broker *b)
     struct parcel p = {0};
     struct ledger l;
 
-    REQUIRE_INT(make(b, "closing", 0), 0);
+    REQUIRE_INT(rabbitmq_make(b, "closing", 0), 0);
     REQUIRE(parcel_make(&p, "closing", 0, 300, 5) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
             "not prepared");
     p.items[47].record.payload = large;
@@ -318,7 +203,7 @@ static void test_full_queue(struct broker *b)
         { amqp_cstring_bytes("x-overflow"), { .kind = AMQP_FIELD_KIND_UTF8, .value.bytes = text("reject-publish") } },
     };
     amqp_table_t arguments = { 2, entries };
-    amqp_connection_state_t conn = reach(b);
+    amqp_connection_state_t conn = rabbitmq_reach(b);
     struct parcel p = {0};
 
     REQUIRE(conn != NULL, "no connection");
@@ -338,11 +223,11 @@ static void test_full_queue(struct broker *b)
 /* An exchange that is not there is nobody's fault: nothing is charged, and it goes once it is. */
 static void test_exchange(struct broker *b)
 {
-    amqp_connection_state_t conn = reach(b);
+    amqp_connection_state_t conn = rabbitmq_reach(b);
     struct parcel p = {0};
     struct ledger l;
 
-    REQUIRE_INT(make(b, "bound", 0), 0);
+    REQUIRE_INT(rabbitmq_make(b, "bound", 0), 0);
     REQUIRE(conn != NULL && parcel_make(&p, "bound", 0, 100, 5) == 0 &&
             broker_open(&p, b, BROKER_PLAIN, "amqp.exchange", "shop") == 0, "not prepared");
     CHECK_INT(parcel_send(&p, 0, 100, 60000), DELIVERY_UNAVAILABLE);
@@ -370,7 +255,7 @@ static void test_misfits(struct broker *b)
     memset(name, 'n', sizeof name - 1);
     memset(topic, 't', sizeof topic - 1);
     memset(value, 'v', sizeof value - 1);
-    REQUIRE_INT(make(b, "misfits", 0), 0);
+    REQUIRE_INT(rabbitmq_make(b, "misfits", 0), 0);
     REQUIRE(parcel_make(&p, "misfits", 0, 6, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
             "not prepared");
     p.items[0].record.topic = topic;
@@ -398,10 +283,10 @@ static const struct broker_kind kind = {
     .flags = BROKER_TLS | BROKER_PASSWORD | BROKER_DURABLE,
     .cloudevents = "cloudEvents:",
     .limit = "amqp.max_message",
-    .start = start,
-    .wait = wait,
+    .start = rabbitmq_start,
+    .wait = rabbitmq_wait,
     .url = url,
-    .make = make,
+    .make = rabbitmq_make,
     .consume = consume,
     .baseline = baseline,
     .tests = tests,

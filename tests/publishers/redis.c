@@ -238,7 +238,8 @@ static long length_of(const struct broker *b, const char *topic)
     return n;
 }
 
-static int prepare(struct parcel *p, struct broker *b, const char *topic, size_t count, const char *key, const char *value)
+static int prepare(struct parcel *p, struct broker *b, const char *topic, size_t count, const char *key,
+                   const char *value)
 {
     memset(p, 0, sizeof *p);
     return CHECK_INT(make(b, topic, 0), 0) && parcel_make(p, topic, 0, count, 5) == 0 &&

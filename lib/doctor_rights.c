@@ -58,7 +58,7 @@ static const struct right rights[] = {
     CHANGE(A, "audit", "messages", "write the audit"),
     { R, "UPDATE (value)", "{meta}", "go on after a restore", "UPDATE {meta} SET value = value WHERE 1 = 0", 1 },
     { R, "UPDATE (tx)", "{messages}", "go on after a restore", "UPDATE {messages} SET tx = tx WHERE 1 = 0", 1 },
-    { R, "UPDATE (seq)", "{messages}", "go on when numbers began again", "UPDATE {messages} SET seq = seq WHERE 1 = 0", 1 },
+    { R, "UPDATE (seq)", "{messages}", "go on when numbers began again", "UPDATE {messages} SET seq = DEFAULT WHERE 1 = 0", 1 },
 };
 
 static const char *role_names(unsigned roles, char text[60])

@@ -5,7 +5,8 @@
 
 struct daemon_http *daemon_http_start(const char *listen, struct daemon *daemon)
 {
-    daemon_log_printf(daemon->log, OUTBOX_LOG_ERROR, "cannot listen at %s: outboxd was built without libmicrohttpd", listen);
+    daemon_log_printf(daemon->log, OUTBOX_LOG_ERROR, "cannot listen at %s: outboxd was built without libmicrohttpd",
+                      listen);
     return NULL;
 }
 
@@ -88,7 +89,8 @@ static void see_new(void *user, const char *name, enum daemon_state state, outbo
         fprintf(user, "%s: it is about to start, once another of its name has ended\n", name);
 }
 
-/* The metrics do not know an outbox that was not started. It is looked for first: what is started meanwhile, they do. */
+/* The metrics do not know an outbox that was not started. It is looked for first: what is started meanwhile, they do
+ * know. */
 static void answer_ready(struct daemon_http *http, int what, struct answer *answer)
 {
     size_t size = 0;

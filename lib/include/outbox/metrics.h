@@ -64,8 +64,8 @@ OUTBOX_API int outbox_metrics_new(outbox_metrics **metrics, outbox_error **err);
 OUTBOX_API int outbox_metrics_add(outbox_metrics *metrics, const char *name, outbox_relay *relay, outbox_error **err);
 
 /**
- * Removes a relay, which may be freed then. Waits for snapshots that read it, and for the thread that counts what waits in
- * its outbox: as long as the database takes to answer, or to be given up.
+ * Removes a relay, which may be freed then. Waits for snapshots that read it, and for the thread that counts what
+ * waits in its outbox: as long as the database takes to answer, or to be given up.
  *
  * @param[in] metrics  a set
  * @param[in] name     as it was added; may be used anew

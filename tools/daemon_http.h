@@ -10,7 +10,8 @@
 
 struct daemon_http;
 
-/* Listens at HOST:PORT, [HOST]:PORT or unix:PATH, and tells the daemon's metrics. Returns NULL after logging why it cannot. */
+/* Listens at HOST:PORT, [HOST]:PORT or unix:PATH, and tells the daemon's metrics. Returns NULL after logging why it
+ * cannot. */
 struct daemon_http *daemon_http_start(const char *listen, struct daemon *daemon);
 
 /* Answers what it has begun to, and ends; NULL is none. */

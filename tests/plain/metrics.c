@@ -179,6 +179,57 @@ static void test_come_and_go(void)
     world_close(&w);
 }
 
+struct remover {
+    outbox_metrics *metrics;
+    atomic_int released, early;
+};
+
+static void *remove_it(void *arg)
+{
+    struct remover *r = arg;
+
+    outbox_metrics_remove(r->metrics, "goes");
+    atomic_store(&r->early, !atomic_load(&r->released));
+    return NULL;
+}
+
+static int is_listed(outbox_metrics *m)
+{
+    int listed;
+
+    pthread_mutex_lock(&m->lock);
+    listed = m->count > 0;
+    pthread_mutex_unlock(&m->lock);
+    return listed;
+}
+
+static void test_removal_waits(void)
+{
+    struct remover r = {NULL, 0, 0};
+    pthread_t thread;
+    struct world w;
+
+    REQUIRE(world_open(&w), "no relays");
+    r.metrics = w.metrics;
+    REQUIRE(outbox_metrics_add(w.metrics, "goes", w.relay[0], NULL) == OUTBOX_OK, "not added");
+    struct outbox_metrics_source *source = w.metrics->sources[0];
+    source->users = 1; /* as a snapshot does */
+    REQUIRE(pthread_create(&thread, NULL, remove_it, &r) == 0, "no thread");
+    while (is_listed(w.metrics))
+        sched_yield();
+    for (int i = 0; i < 1000; i++) /* time to go wrong in */
+        sched_yield();
+    atomic_store(&r.released, 1);
+    pthread_mutex_lock(&w.metrics->lock);
+    if (!atomic_load(&r.early))
+        source->users = 0;
+    pthread_cond_broadcast(&w.metrics->changed);
+    pthread_mutex_unlock(&w.metrics->lock);
+    pthread_join(thread, NULL);
+    CHECK_INT(atomic_load(&r.early), 0);
+    world_close(&w);
+}
+
 static void test_health(void)
 {
     struct world w;
@@ -238,6 +289,7 @@ int main(void)
         {"labels are escaped", test_escape},
         {"two outboxes in one text", test_two},
         {"relays that come and go", test_come_and_go},
+        {"a relay is not removed while a snapshot reads it", test_removal_waits},
         {"health of what does not run", test_health},
         {"wrong calls are refused", test_wrong_calls},
     };

@@ -90,6 +90,41 @@ int outbox_metrics_add(outbox_metrics *m, const char *name, outbox_relay *relay,
     return rc;
 }
 
+/* Takes the source of that name out of the list, once no snapshot uses it. Called with the lock held. */
+static struct outbox_metrics_source *take(outbox_metrics *m, const char *name)
+{
+    struct outbox_metrics_source *s;
+    size_t i = 0;
+
+    while (i < m->count && strcmp(m->sources[i]->name, name) != 0)
+        i++;
+    if (i == m->count)
+        return NULL;
+    s = m->sources[i];
+    m->count--;
+    memmove(&m->sources[i], &m->sources[i + 1], (m->count - i) * sizeof(struct outbox_metrics_source *));
+    pthread_cond_broadcast(&m->changed); /* for who awaits its count */
+    while (s->users > 0)
+        pthread_cond_wait(&m->changed, &m->lock);
+    return s;
+}
+
+int outbox_metrics_remove(outbox_metrics *m, const char *name)
+{
+    struct outbox_metrics_source *s;
+
+    if (m == NULL || name == NULL)
+        return OUTBOX_ERR_INVALID;
+    pthread_mutex_lock(&m->lock);
+    s = take(m, name);
+    pthread_mutex_unlock(&m->lock);
+    if (s == NULL)
+        return OUTBOX_NONE;
+    outbox_signal__stop(&s->signal);
+    free_source(s);
+    return OUTBOX_OK;
+}
+
 void outbox_metrics_free(outbox_metrics *m)
 {
     size_t i;
@@ -238,20 +273,41 @@ static void fill(struct outbox_metrics_values *v)
     v->publisher_up = !v->stats.broker_down && !v->view.silent;
 }
 
-/* The list may grow meanwhile, but sources stay where they are. */
-static void collect(outbox_metrics *m, struct outbox_metrics_values *values, size_t count)
+/* A place for the values of each source, which stays until let_go(). Called with the lock held; NULL: no memory. */
+static struct outbox_metrics_values *hold(outbox_metrics *m)
+{
+    struct outbox_metrics_values *values = calloc(m->count > 0 ? m->count : 1, sizeof(*values));
+    size_t i;
+
+    for (i = 0; i < m->count && values != NULL; i++) {
+        m->sources[i]->users++;
+        values[i].source = m->sources[i];
+        values[i].name = m->sources[i]->name;
+        values[i].backlog = m->sources[i]->backlog;
+    }
+    return values;
+}
+
+static void let_go(outbox_metrics *m, struct outbox_metrics_values *values, size_t count)
+{
+    size_t i;
+
+    pthread_mutex_lock(&m->lock);
+    for (i = 0; i < count; i++)
+        values[i].source->users--;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+    free(values);
+}
+
+static void collect(struct outbox_metrics_values *values, size_t count)
 {
     size_t i;
 
     for (i = 0; i < count; i++) {
         struct outbox_metrics_values *v = &values[i];
-        outbox_relay *relay;
+        outbox_relay *relay = v->source->relay;
 
-        pthread_mutex_lock(&m->lock);
-        relay = m->sources[i]->relay;
-        v->name = m->sources[i]->name;
-        v->backlog = m->sources[i]->backlog;
-        pthread_mutex_unlock(&m->lock);
         v->publisher = outbox_publisher_name(relay->publisher);
         v->stats.size = sizeof(v->stats);
         outbox_relay_stats_get(relay, &v->stats);
@@ -263,7 +319,7 @@ static void collect(outbox_metrics *m, struct outbox_metrics_values *values, siz
 
 int outbox_metrics_get(outbox_metrics *m, outbox_metrics_form form, char **text, outbox_error **err)
 {
-    struct outbox_metrics_values *values;
+    struct outbox_metrics_values *values = NULL;
     size_t count;
     int rc;
 
@@ -273,15 +329,14 @@ int outbox_metrics_get(outbox_metrics *m, outbox_metrics_form form, char **text,
     pthread_mutex_lock(&m->lock);
     rc = refresh(m, err);
     count = m->count;
+    if (rc == OUTBOX_OK)
+        values = hold(m);
     pthread_mutex_unlock(&m->lock);
-    if (rc != OUTBOX_OK)
-        return rc;
-    values = calloc(count > 0 ? count : 1, sizeof(*values));
     if (values == NULL)
-        return outbox_error__nomem(err);
-    collect(m, values, count);
+        return rc != OUTBOX_OK ? rc : outbox_error__nomem(err);
+    collect(values, count);
     rc = form == OUTBOX_METRICS_TEXT ? outbox_metrics__text(values, count, text, err)
                                      : outbox_metrics__json(values, count, text, err);
-    free(values);
+    let_go(m, values, count);
     return rc;
 }

@@ -29,6 +29,7 @@ struct outbox_metrics_source {
     struct outbox_signal signal; /* stop and pokes, for the thread */
     pthread_t thread;
     int started;
+    int users;                   /* snapshots that read it */
     int asked;                   /* to count; taken back when that was tried */
     int64_t tried_at;            /* 0: never */
     struct outbox_metrics_backlog backlog;
@@ -43,6 +44,7 @@ struct outbox_metrics {
 
 /* All that one relay's samples are made of, at one moment. */
 struct outbox_metrics_values {
+    struct outbox_metrics_source *source;
     const char *name;
     const char *publisher;
     outbox_relay_stats stats;

@@ -62,6 +62,14 @@ shared_is_minimal() {
 }
 try "pkg-config --libs names liboutbox only" shared_is_minimal
 
+# ---- What systemd reads ----
+
+if [ -e "$builddir/tools/outboxd" ]; then
+	for unit in outboxd.service outboxd@.service; do
+		try "$unit is where systemd looks for it" [ -s "$root$(variable prefix)/lib/systemd/system/$unit" ]
+	done
+fi
+
 # ---- Headers ----
 
 for header in "$includedir"/outbox/*.h "$includedir"/outbox/sys/*.h; do

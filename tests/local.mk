@@ -169,6 +169,7 @@ script_tests = \
 	%D%/abi \
 	%D%/conformance/documents \
 	%D%/conformance/connections \
+	%D%/conformance/daemon \
 	%D%/conformance/doctor \
 	%D%/conformance/hostile_lines \
 	%D%/conformance/metrics \

@@ -135,31 +135,45 @@ static void print_program(const struct cli *cli)
     fprintf(stderr, "%s%s:%s ", cli_colour(stderr, CLI_RED), cli->program, cli_colour(stderr, CLI_PLAIN));
 }
 
+/* To the standard error, or to whoever wants it. */
+static void say(const struct cli *cli, const char *text)
+{
+    if (cli->say != NULL) {
+        cli->say(cli->say_user, text);
+        return;
+    }
+    print_program(cli);
+    fprintf(stderr, "%s\n", text);
+}
+
+#define SAY_MAX 2048
+
 int cli_fail(const struct cli *cli, const char *format, ...)
 {
+    char text[SAY_MAX];
     va_list args;
 
-    print_program(cli);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    fputc('\n', stderr);
+    say(cli, text);
     return CLI_FAILED;
 }
 
 int cli_usage(const struct cli *cli, const char *format, ...)
 {
+    char text[SAY_MAX];
     va_list args;
 
     if (format != NULL) {
-        print_program(cli);
         va_start(args, format);
-        vfprintf(stderr, format, args);
+        vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        fputc('\n', stderr);
+        say(cli, text);
     }
-    fprintf(stderr, "Try '%s%s%s --help'.\n", cli->program, cli->command != NULL ? " " : "",
-            cli->command != NULL ? cli->command : "");
+    if (cli->say == NULL)
+        fprintf(stderr, "Try '%s%s%s --help'.\n", cli->program, cli->command != NULL ? " " : "",
+                cli->command != NULL ? cli->command : "");
     return CLI_USAGE;
 }
 
@@ -167,6 +181,11 @@ int cli_error(const struct cli *cli, const char *doing, outbox_error *err)
 {
     const char *message = outbox_error_message(err);
 
+    if (cli->say != NULL) {
+        cli->say(cli->say_user, message);
+        outbox_error_free(err);
+        return CLI_FAILED;
+    }
     print_program(cli);
     if (doing != NULL)
         fprintf(stderr, "%s: ", doing);
@@ -299,7 +318,7 @@ static int apply_set(const struct cli *cli, const char *text, outbox_conf *conf)
 {
     const char *equals = strchr(text, '=');
     outbox_error *err = NULL;
-    char *key;
+    char *key, *value, what[512];
     int rc;
 
     if (equals == NULL)
@@ -310,7 +329,13 @@ static int apply_set(const struct cli *cli, const char *text, outbox_conf *conf)
     key = strndup(text, (size_t)(equals - text));
     if (key == NULL)
         return cli_fail(cli, "out of memory");
-    rc = outbox_conf_set(conf, key, equals + 1, &err);
+    value = cli_credential(key, equals + 1, what, sizeof(what));
+    if (value == NULL) {
+        free(key);
+        return cli_usage(cli, "--set: %s", what);
+    }
+    rc = outbox_conf_set(conf, key, value, &err);
+    free(value);
     free(key);
     if (rc == OUTBOX_OK)
         return CLI_OK;
@@ -318,7 +343,18 @@ static int apply_set(const struct cli *cli, const char *text, outbox_conf *conf)
     return CLI_USAGE;
 }
 
-int cli_settings_load(const struct cli *cli, const char *file, size_t set_option, struct cli_settings *settings)
+int cli_settings_apply(const struct cli *cli, size_t set_option, struct cli_settings *settings)
+{
+    int status = CLI_OK;
+
+    for (size_t i = 0; i < cli->given_count && status == CLI_OK; i++)
+        if (cli->given[i].option == set_option)
+            status = apply_set(cli, cli->given[i].value, settings->conf);
+    return status;
+}
+
+int cli_settings_load(const struct cli *cli, const char *file, const char *name, size_t set_option,
+                      struct cli_settings *settings)
 {
     outbox_error *err = NULL;
     int status = CLI_OK;
@@ -327,11 +363,8 @@ int cli_settings_load(const struct cli *cli, const char *file, size_t set_option
     if (outbox_conf_new(&settings->conf, &err) != OUTBOX_OK)
         return cli_error(cli, NULL, err);
     if (file != NULL)
-        status = cli_config_load(cli, file, settings);
-    for (size_t i = 0; i < cli->given_count && status == CLI_OK; i++)
-        if (cli->given[i].option == set_option)
-            status = apply_set(cli, cli->given[i].value, settings->conf);
-    return status;
+        status = cli_config_load(cli, file, name, settings);
+    return status == CLI_OK ? cli_settings_apply(cli, set_option, settings) : status;
 }
 
 void cli_settings_free(struct cli_settings *settings)
@@ -339,6 +372,8 @@ void cli_settings_free(struct cli_settings *settings)
     outbox_conf_free(settings->conf);
     free(settings->dsn);
     free(settings->publisher);
+    free(settings->name);
+    free(settings->print);
     *settings = (struct cli_settings){ 0 };
 }
 

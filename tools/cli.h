@@ -45,6 +45,8 @@ struct cli {
     size_t given_count;
     char **arguments; /* what is no option, in order */
     int argument_count;
+    void (*say)(void *user, const char *text); /* takes what cli_fail() and the like say; NULL: the standard error */
+    void *say_user;
 };
 
 /* Takes the command line apart. Returns CLI_OK or, after saying why, CLI_USAGE or CLI_FAILED. */
@@ -90,13 +92,26 @@ struct cli_settings {
     outbox_conf *conf;
     char *dsn;       /* NULL: not given */
     char *publisher; /* NULL: not given */
+    char *name;      /* of the outbox; NULL: it has none */
+    char *print;     /* all that the file says of it, to see whether it changed; or NULL */
 };
 
-/* Reads --config, then applies each --set. Returns CLI_OK or, after saying why, another. */
-int cli_settings_load(const struct cli *cli, const char *file, size_t set_option, struct cli_settings *settings);
+/* Reads --config, of which the outbox with this name (NULL: [outbox]), then applies each --set. Returns CLI_OK or, after
+ * saying why, another. */
+int cli_settings_load(const struct cli *cli, const char *file, const char *name, size_t set_option,
+                      struct cli_settings *settings);
+int cli_settings_apply(const struct cli *cli, size_t set_option, struct cli_settings *settings);
 void cli_settings_free(struct cli_settings *settings);
 /* Reads an INI file into settings. */
-int cli_config_load(const struct cli *cli, const char *path, struct cli_settings *settings);
+int cli_config_load(const struct cli *cli, const char *path, const char *name, struct cli_settings *settings);
+/* All outboxes of the file. Free each and the list, also after a failure. */
+int cli_config_load_all(const struct cli *cli, const char *path, struct cli_settings **all, size_t *count);
+
+/* The value of a setting: "credential:NAME" of one that ends in _file is a file that systemd put into
+ * $CREDENTIALS_DIRECTORY; any other is itself. NULL with what is wrong. */
+char *cli_credential(const char *key, const char *value, char *what, size_t size);
+/* The one line of a file. NULL with what is wrong. */
+char *cli_read_secret(const char *path, char *what, size_t size);
 
 /* Takes the values of an option that may hold passwords out of the list of processes; the copies go with cli_free(). */
 int cli_hide(struct cli *cli, size_t option);

@@ -12,6 +12,7 @@ enum ctl_option {
     CTL_DSN,
     CTL_SET,
     CTL_CONFIG,
+    CTL_OUTBOX,
     CTL_JSON,
     CTL_HELP,
     CTL_VERSION,

@@ -3,10 +3,10 @@
 
 #if !OUTBOX_WITH_LIBMICROHTTPD
 
-struct daemon_http *daemon_http_start(const char *listen, outbox_metrics *metrics, struct daemon_log *log)
+struct daemon_http *daemon_http_start(const char *listen, struct daemon *daemon)
 {
-    (void)metrics;
-    daemon_log_printf(log, OUTBOX_LOG_ERROR, "cannot listen at %s: outboxd was built without libmicrohttpd", listen);
+    daemon_log_printf(daemon->log, OUTBOX_LOG_ERROR, "cannot listen at %s: outboxd was built without libmicrohttpd",
+                      listen);
     return NULL;
 }
 
@@ -25,6 +25,7 @@ void daemon_http_stop(struct daemon_http *http)
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -39,7 +40,7 @@ void daemon_http_stop(struct daemon_http *http)
 
 struct daemon_http {
     struct MHD_Daemon *server;
-    outbox_metrics *metrics;
+    struct daemon *daemon;
     struct daemon_log *log;
     char *path; /* of the Unix socket, or NULL */
 };
@@ -49,7 +50,8 @@ struct daemon_http {
 struct answer {
     unsigned status;
     const char *type;
-    char *text; /* freed by outbox_free() */
+    char *text;    /* freed by outbox_free() */
+    char *reasons; /* instead, when it is not empty; freed by free() */
 };
 
 static void fail(struct answer *answer, outbox_error *err)
@@ -63,7 +65,7 @@ static void answer_metrics(struct daemon_http *http, int form, struct answer *an
     outbox_error *err = NULL;
 
     answer->type = form == OUTBOX_METRICS_TEXT ? "text/plain; version=0.0.4; charset=utf-8" : "application/json";
-    if (outbox_metrics_get(http->metrics, (outbox_metrics_form)form, &answer->text, &err) == OUTBOX_OK)
+    if (outbox_metrics_get(http->daemon->metrics, (outbox_metrics_form)form, &answer->text, &err) == OUTBOX_OK)
         return;
     daemon_log_printf(http->log, OUTBOX_LOG_ERROR, "no metrics: %s", outbox_error_message(err));
     fail(answer, err);
@@ -72,12 +74,40 @@ static void answer_metrics(struct daemon_http *http, int form, struct answer *an
 static void answer_health(struct daemon_http *http, int what, struct answer *answer)
 {
     outbox_error *err = NULL;
-    int rc = outbox_metrics_health(http->metrics, (outbox_health)what, &answer->text, &err);
+    int rc = outbox_metrics_health(http->daemon->metrics, (outbox_health)what, &answer->text, &err);
 
     if (rc < 0)
         fail(answer, err);
     else
         answer->status = rc == OUTBOX_OK ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
+static void see_new(void *user, const char *name, enum daemon_state state, outbox_relay *relay)
+{
+    (void)relay;
+    if (state == DAEMON_NEW)
+        fprintf(user, "%s: it is about to start, once another of its name has ended\n", name);
+}
+
+/* The metrics do not know an outbox that was not started. It is looked for first: what is started meanwhile, they do
+ * know. */
+static void answer_ready(struct daemon_http *http, int what, struct answer *answer)
+{
+    size_t size = 0;
+    FILE *to = open_memstream(&answer->reasons, &size);
+
+    if (to == NULL) {
+        answer->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+        return;
+    }
+    daemon_walk(http->daemon, see_new, to);
+    answer_health(http, what, answer);
+    if (answer->status == MHD_HTTP_SERVICE_UNAVAILABLE)
+        fputs(answer->text, to);
+    if (fclose(to) != 0)
+        answer->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+    else if (size > 0 && answer->status == MHD_HTTP_OK)
+        answer->status = MHD_HTTP_SERVICE_UNAVAILABLE;
 }
 
 static const struct route {
@@ -88,13 +118,15 @@ static const struct route {
     { "/metrics", answer_metrics, OUTBOX_METRICS_TEXT },
     { "/metrics.json", answer_metrics, OUTBOX_METRICS_JSON },
     { "/healthz", answer_health, OUTBOX_HEALTH_LIVE },
-    { "/readyz", answer_health, OUTBOX_HEALTH_READY },
+    { "/readyz", answer_ready, OUTBOX_HEALTH_READY },
 };
 
 static enum MHD_Result respond(struct MHD_Connection *connection, const struct answer *answer)
 {
     static char none[] = "";
-    char *text = answer->text != NULL ? answer->text : none;
+    char *text = answer->reasons != NULL && answer->reasons[0] != '\0' ? answer->reasons
+                 : answer->text != NULL                                  ? answer->text
+                                                                         : none;
     struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_COPY);
     enum MHD_Result result = MHD_NO;
 
@@ -123,7 +155,7 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
                               const char *version, const char *upload, size_t *upload_size, void **state)
 {
     static int seen;
-    struct answer answer = { MHD_HTTP_OK, "text/plain; charset=utf-8", NULL };
+    struct answer answer = { MHD_HTTP_OK, "text/plain; charset=utf-8", NULL, NULL };
     enum MHD_Result result;
     size_t i;
 
@@ -151,6 +183,7 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
         }
     result = respond(connection, &answer);
     outbox_free(answer.text);
+    free(answer.reasons);
     return result;
 }
 
@@ -295,17 +328,17 @@ static int listen_tcp(struct daemon_http *http, const char *where)
     return fd;
 }
 
-struct daemon_http *daemon_http_start(const char *where, outbox_metrics *metrics, struct daemon_log *log)
+struct daemon_http *daemon_http_start(const char *where, struct daemon *daemon)
 {
     struct daemon_http *http = calloc(1, sizeof(*http));
     int fd;
 
     if (http == NULL) {
-        cannot(log, where, "out of memory");
+        cannot(daemon->log, where, "out of memory");
         return NULL;
     }
-    http->metrics = metrics;
-    http->log = log;
+    http->daemon = daemon;
+    http->log = daemon->log;
     fd = strncmp(where, "unix:", 5) == 0 ? listen_unix(http, where + 5) : listen_tcp(http, where);
     if (fd >= 0) {
         http->server = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, handle, http,
@@ -314,7 +347,7 @@ struct daemon_http *daemon_http_start(const char *where, outbox_metrics *metrics
                                         MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
         if (http->server != NULL)
             return http;
-        cannot(log, where, "the HTTP server does not start");
+        cannot(http->log, where, "the HTTP server does not start");
         close(fd);
     }
     daemon_http_stop(http);

@@ -169,7 +169,7 @@ static json_t *json_text(const char *message)
     return json_string(copy);
 }
 
-static void write_json(FILE *to, outbox_log_level level, const char *message)
+static void write_json(FILE *to, outbox_log_level level, const char *outbox, const char *message)
 {
     char time_text[32], full[48];
     int ms;
@@ -177,7 +177,8 @@ static void write_json(FILE *to, outbox_log_level level, const char *message)
 
     format_time("%Y-%m-%dT%H:%M:%S", 1, time_text, sizeof(time_text), &ms);
     snprintf(full, sizeof(full), "%s.%03dZ", time_text, ms);
-    line = json_pack("{s:s, s:s, s:o}", "time", full, "level", level_name(level), "message", json_text(message));
+    line = json_pack("{s:s, s:s, s:s*, s:o}", "time", full, "level", level_name(level), "outbox", outbox, "message",
+                     json_text(message));
     if (line != NULL)
         json_dumpf(line, to, JSON_COMPACT);
     json_decref(line);
@@ -207,19 +208,9 @@ static void write_plain(FILE *to, outbox_log_level level, const char *message)
     cli_print_safe(to, message, strlen(message));
 }
 
-/* Made in memory and written in one piece: the publisher's command may write to the same place. */
-void daemon_log_write(void *user, outbox_log_level level, const char *message)
+static void write_text(const struct daemon_log *log, FILE *to, outbox_log_level level, const char *message)
 {
-    const struct daemon_log *log = user;
-    char *text = NULL;
-    size_t size = 0;
-    FILE *to;
-
-    if (level > log->level || (to = open_memstream(&text, &size)) == NULL)
-        return;
-    if (log->form == DAEMON_LOG_JSON) {
-        write_json(to, level, message);
-    } else if (log->form == DAEMON_LOG_TERMINAL) {
+    if (log->form == DAEMON_LOG_TERMINAL) {
         write_terminal(to, level, message);
     } else if (log->form == DAEMON_LOG_PLAIN) {
         write_plain(to, level, message);
@@ -227,10 +218,49 @@ void daemon_log_write(void *user, outbox_log_level level, const char *message)
         fprintf(to, "<%d>", (int)level);
         cli_print_safe(to, message, strlen(message));
     }
+}
+
+/* Made in memory and written in one piece: the publisher's command may write to the same place. */
+void daemon_log_source_write(void *user, outbox_log_level level, const char *message)
+{
+    const struct daemon_log_source *source = user;
+    const struct daemon_log *log = source->log;
+    char *text = NULL, named[1400];
+    size_t size = 0;
+    FILE *to;
+
+    if (level > log->level || (to = open_memstream(&text, &size)) == NULL)
+        return;
+    if (log->form == DAEMON_LOG_JSON) {
+        write_json(to, level, source->outbox, message);
+    } else if (source->outbox == NULL) {
+        write_text(log, to, level, message);
+    } else {
+        snprintf(named, sizeof(named), "%s: %s", source->outbox, message);
+        write_text(log, to, level, named);
+    }
     fputc('\n', to);
     if (fclose(to) == 0 && write(log->fd, text, size) < 0)
         size = 0; /* there is no place left to tell it */
     free(text);
+}
+
+void daemon_log_write(void *log, outbox_log_level level, const char *message)
+{
+    struct daemon_log_source source = { log, NULL };
+
+    daemon_log_source_write(&source, level, message);
+}
+
+void daemon_log_source_printf(struct daemon_log_source *source, outbox_log_level level, const char *format, ...)
+{
+    char line[1400];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    daemon_log_source_write(source, level, line);
 }
 
 void daemon_log_printf(struct daemon_log *log, outbox_log_level level, const char *format, ...)

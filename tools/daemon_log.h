@@ -35,6 +35,20 @@ void daemon_log_close(struct daemon_log *log);
 /* An outbox_log_fn: any thread; each line is one write. `log` is a struct daemon_log. */
 void daemon_log_write(void *log, outbox_log_level level, const char *message);
 
+/* What one outbox of several says: its name goes before the text, and in JSON beside it. */
+struct daemon_log_source {
+    const struct daemon_log *log;
+    const char *outbox; /* NULL: there is only one */
+};
+
+/* An outbox_log_fn, for a struct daemon_log_source. */
+void daemon_log_source_write(void *source, outbox_log_level level, const char *message);
+void daemon_log_source_printf(struct daemon_log_source *source, outbox_log_level level, const char *format, ...)
+#if defined(__GNUC__) || defined(__clang__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+
 void daemon_log_printf(struct daemon_log *log, outbox_log_level level, const char *format, ...)
 #if defined(__GNUC__) || defined(__clang__)
     __attribute__((format(printf, 3, 4)))

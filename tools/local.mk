@@ -8,6 +8,7 @@ bin_PROGRAMS += %D%/outboxctl
 	%D%/outboxctl.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
+	%D%/cli_secret.c \
 	%D%/cli_version.c \
 	%D%/ctl_audit.c \
 	%D%/ctl_change.c \
@@ -28,14 +29,19 @@ sbin_PROGRAMS += %D%/outboxd
 	%D%/outboxd.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
+	%D%/cli_secret.c \
 	%D%/cli_version.c \
+	%D%/daemon.c \
 	%D%/daemon_http.c \
 	%D%/daemon_log.c \
+	%D%/daemon_notify.c \
 	%D%/cli.h \
+	%D%/daemon.h \
 	%D%/daemon_http.h \
-	%D%/daemon_log.h
-%C%_outboxd_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS) $(LIBMICROHTTPD_CFLAGS)
-%C%_outboxd_LDADD = lib/liboutbox.la $(TOOLS_LIBS) $(JANSSON_LIBS) $(LIBMICROHTTPD_LIBS)
+	%D%/daemon_log.h \
+	%D%/daemon_notify.h
+%C%_outboxd_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS) $(LIBMICROHTTPD_CFLAGS) $(LIBSYSTEMD_CFLAGS)
+%C%_outboxd_LDADD = lib/liboutbox.la $(TOOLS_LIBS) $(JANSSON_LIBS) $(LIBMICROHTTPD_LIBS) $(LIBSYSTEMD_LIBS)
 
 # Completions come from --help. Like outbox.conf(5) they are in the tarball.
 bashcompletiondir = $(datadir)/bash-completion/completions

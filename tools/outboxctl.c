@@ -10,6 +10,7 @@ static const struct cli_option options[CTL__COUNT] = {
                   "The database: a DSN's name, an ODBC connection string, or sqlite:PATH. Default: $OUTBOX_DSN." },
     [CTL_SET] = { "set", 's', "KEY=VALUE", "Changes a setting; can be repeated. See 'outboxctl settings'." },
     [CTL_CONFIG] = { "config", 'c', "FILE", "Reads the DSN and settings from a file, as outboxd does." },
+    [CTL_OUTBOX] = { "outbox", 'o', "NAME", "Which outbox of --config, when that has several." },
     [CTL_JSON] = { "json", 'j', NULL, "Prints JSON, for programs." },
     [CTL_HELP] = { "help", 'h', NULL, "Prints this, or what a command does, and exits." },
     [CTL_VERSION] = { "version", 'V', NULL, "Prints the version and what was built, and exits." },
@@ -46,7 +47,7 @@ static const struct cli_option options[CTL__COUNT] = {
 };
 
 #define B(option) CLI_BIT(CTL_##option)
-#define COMMON (B(DSN) | B(SET) | B(CONFIG) | B(JSON) | B(HELP))
+#define COMMON (B(DSN) | B(SET) | B(CONFIG) | B(OUTBOX) | B(JSON) | B(HELP))
 #define MESSAGE                                                                                                         \
     (B(TOPIC) | B(KEY) | B(PAYLOAD) | B(PAYLOAD_FILE) | B(HEADER) | B(CONTENT_TYPE) | B(MESSAGE_TYPE) | B(ID) |         \
      B(DEDUP_KEY) | B(DELAY) | B(AVAILABLE_AT) | B(MAX_ATTEMPTS))
@@ -199,7 +200,8 @@ static int run(struct ctl *ctl)
         return print_help(ctl);
     status = check_usage(ctl);
     if (status == CLI_OK)
-        status = cli_settings_load(&ctl->cli, cli_value(&ctl->cli, CTL_CONFIG), CTL_SET, &ctl->settings);
+        status = cli_settings_load(&ctl->cli, cli_value(&ctl->cli, CTL_CONFIG), cli_value(&ctl->cli, CTL_OUTBOX),
+                                   CTL_SET, &ctl->settings);
     if (status == CLI_OK && !ctl->command->offline)
         status = ctl_connect(ctl);
     return status == CLI_OK ? ctl->command->run(ctl) : status;

@@ -1,31 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * outboxd runs a relay and its cleaner until it is told to stop.
+ * outboxd runs relays and their cleaners until it is told to stop: one outbox from the command line, or those of a
+ * configuration file.
  *
- * Threads: the main thread starts the relay and waits for its end. Signals are blocked in every thread and taken by
- * one of their own, which asks the relay to stop, and to hurry when a second one comes. `lock` guards `signals` and
- * `done`. The relay brings its own threads.
+ * Threads: the main one takes the signals, reads the configuration and tells systemd how it goes; daemon.h has the
+ * others. Signals are blocked in all of them, and the main thread waits for them; SIGUSR1 is from a runner whose state
+ * has changed.
  */
-#include "cli.h"
+#include "daemon.h"
 #include "daemon_http.h"
-#include "daemon_log.h"
+#include "daemon_notify.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#define RETRY_FIRST_MS 500
-#define RETRY_LAST_MS 30000
 
 enum option {
     OPT_DSN,
     OPT_PUBLISHER,
     OPT_SET,
     OPT_CONFIG,
+    OPT_CHECK,
     OPT_ONCE,
     OPT_LISTEN,
     OPT_JSON_LOGS,
@@ -42,8 +39,12 @@ static const struct cli_option options[OPT__COUNT] = {
     [OPT_PUBLISHER] = { "publisher", 'p', "URL",
                         "Where messages go: null:, stdout:, file:PATH, exec:COMMAND, or a broker's URL." },
     [OPT_SET] = { "set", 's', "KEY=VALUE", "Changes a setting; can be repeated. See 'outboxctl settings'." },
-    [OPT_CONFIG] = { "config", 'c', "FILE", "Reads dsn, publisher and settings from the section [outbox] of a file; "
-                                            "what the command line says counts more." },
+    [OPT_CONFIG] = { "config", 'c', "FILE",
+                     "Reads the outboxes and their settings from a file, again at SIGHUP; what the command line says "
+                     "counts more." },
+    [OPT_CHECK] = { "check", 0, NULL,
+                    "Reads the configuration, says what is wrong with it or which outboxes it has, and exits; opens "
+                    "nothing." },
     [OPT_ONCE] = { "once", '1', NULL, "Publishes what is ready, also what becomes so meanwhile, then exits." },
     [OPT_LISTEN] = { "listen", 'l', "ADDRESS",
                      "Serves /metrics, /healthz and /readyz over HTTP at HOST:PORT or unix:PATH." },
@@ -54,241 +55,29 @@ static const struct cli_option options[OPT__COUNT] = {
     [OPT_VERSION] = { "version", 'V', NULL, "Prints the version and what was built, and exits." },
 };
 
-struct daemon {
+struct outboxd {
     struct cli cli;
-    struct cli_settings settings;
     struct daemon_log log;
-    outbox_publisher *publisher;
-    outbox_relay *relay;
-    outbox_metrics *metrics;
+    struct daemon daemon;
+    struct daemon_notify notify;
     struct daemon_http *http;
     sigset_t wanted;
-    pthread_t signal_thread;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int signals;
-    bool done;
+    int signals; /* to stop */
 };
 
 static int print_help(const struct cli *cli)
 {
-    printf("Usage: outboxd --dsn DSN --publisher URL [OPTION]...\n");
+    printf("Usage: outboxd --dsn DSN --publisher URL [OPTION]...\n"
+           "       outboxd --config FILE [OPTION]...\n");
     cli_print_wrapped(stdout,
-                      "Delivers the messages of a transactional outbox until SIGTERM, SIGINT or SIGHUP, which lets it finish "
-                      "what it has in hand; a second one makes it hurry. It reads no settings again.",
+                      "Delivers the messages of a transactional outbox, or of several that --config names, until "
+                      "SIGTERM or SIGINT, which lets it finish what it has in hand; a second one makes it hurry. SIGHUP "
+                      "reads the --config file again; without one it is as SIGTERM.",
                       0);
     printf("\nOptions:\n");
     cli_print_options(cli, CLI_BIT(OPT__COUNT) - 1);
     printf("\nExit status: 0 stopped as told, 1 failed, 2 wrong usage.\n");
     return CLI_OK;
-}
-
-/* ---- signals ---- */
-
-static void *take_signals(void *user)
-{
-    struct daemon *d = user;
-
-    for (;;) {
-        int number, count;
-        bool done;
-        if (sigwait(&d->wanted, &number) != 0)
-            continue;
-        pthread_mutex_lock(&d->lock);
-        done = d->done;
-        count = number == SIGUSR1 ? d->signals : ++d->signals;
-        pthread_cond_broadcast(&d->changed);
-        pthread_mutex_unlock(&d->lock);
-        if (done)
-            return NULL;
-        if (number == SIGUSR1)
-            continue;
-        daemon_log_printf(&d->log, OUTBOX_LOG_INFO, "%s: %s", strsignal(number),
-                          count == 1 ? "stopping, once what is in hand is done" : "stopping at once");
-        if (count == 1)
-            outbox_relay_stop(d->relay);
-        else
-            outbox_relay_hurry(d->relay);
-    }
-}
-
-/* Before any thread is made, so that all of them block these signals. SIGUSR1 only wakes the thread at the end. */
-static void block_signals(struct daemon *d)
-{
-    sigset_t blocked;
-
-    sigemptyset(&d->wanted);
-    sigaddset(&d->wanted, SIGTERM);
-    sigaddset(&d->wanted, SIGINT);
-    sigaddset(&d->wanted, SIGHUP);
-    sigaddset(&d->wanted, SIGUSR1);
-    blocked = d->wanted;
-    sigaddset(&blocked, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
-}
-
-static int start_signals(struct daemon *d)
-{
-    pthread_condattr_t attributes;
-    int rc;
-
-    pthread_mutex_init(&d->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&d->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
-    rc = pthread_create(&d->signal_thread, NULL, take_signals, d);
-    return rc == 0 ? CLI_OK : cli_fail(&d->cli, "cannot start a thread: %s", strerror(rc));
-}
-
-static void stop_signals(struct daemon *d)
-{
-    pthread_mutex_lock(&d->lock);
-    d->done = true;
-    pthread_mutex_unlock(&d->lock);
-    pthread_kill(d->signal_thread, SIGUSR1);
-    pthread_join(d->signal_thread, NULL);
-    pthread_cond_destroy(&d->changed);
-    pthread_mutex_destroy(&d->lock);
-}
-
-static bool is_stopping(struct daemon *d)
-{
-    bool stopping;
-
-    pthread_mutex_lock(&d->lock);
-    stopping = d->signals > 0;
-    pthread_mutex_unlock(&d->lock);
-    return stopping;
-}
-
-/* Waits, or returns at once when a signal comes. */
-static void wait_ms(struct daemon *d, int ms)
-{
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    pthread_mutex_lock(&d->lock);
-    while (d->signals == 0 && pthread_cond_timedwait(&d->changed, &d->lock, &until) != ETIMEDOUT)
-        continue;
-    pthread_mutex_unlock(&d->lock);
-}
-
-/* ---- the relay ---- */
-
-static int log_error(struct daemon *d, outbox_error *err)
-{
-    daemon_log_write(&d->log, OUTBOX_LOG_ERROR, outbox_error_message(err));
-    outbox_error_free(err);
-    return CLI_FAILED;
-}
-
-/* A server that is not there yet, may come; what is wrong with the DSN is for somebody to correct. Names of errors and
- * not SQLSTATEs: psqlODBC gives 08001 to nearly all of them. */
-static bool may_come_later(int rc, const outbox_error *err)
-{
-    static const char *const never[] = { "database.no_dsn",     "database.no_driver",  "database.password",
-                                         "database.permission", "database.unknown",    "database.file" };
-    const char *name = outbox_error_name(err);
-
-    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
-        if (strcmp(name, never[i]) == 0)
-            return false;
-    return rc == OUTBOX_ERR_CONNECT || rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONFLICT || rc == OUTBOX_ERR_READONLY;
-}
-
-static time_t seconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
-}
-
-/* Why the relay could not be started yet. */
-struct trouble {
-    char name[64]; /* of the error that was told last */
-    time_t since;
-};
-
-/* The same trouble is told once. */
-static void tell_trouble(struct daemon *d, struct trouble *trouble, const outbox_error *err, int ms)
-{
-    bool told = strcmp(trouble->name, outbox_error_name(err)) == 0;
-
-    snprintf(trouble->name, sizeof(trouble->name), "%s", outbox_error_name(err));
-    daemon_log_printf(&d->log, told ? OUTBOX_LOG_DEBUG : OUTBOX_LOG_WARNING,
-                      "%s; trying again in %d.%d s, then less and less often, in the end every %d s", outbox_error_message(err),
-                      ms / 1000, ms % 1000 / 100, RETRY_LAST_MS / 1000);
-}
-
-/* Starts the relay, as soon as the database is there. CLI_OK without `*started` when a signal came first. */
-static int start_relay(struct daemon *d, bool *started)
-{
-    outbox_error *err = NULL;
-    struct trouble trouble = { "", seconds() };
-    int rc;
-
-    *started = false;
-    for (int ms = RETRY_FIRST_MS; !is_stopping(d); ms = ms < RETRY_LAST_MS / 2 ? ms * 2 : RETRY_LAST_MS) {
-        rc = outbox_relay_start(d->relay, &err);
-        if (rc == OUTBOX_OK) {
-            *started = true;
-            if (trouble.name[0] != '\0')
-                daemon_log_printf(&d->log, OUTBOX_LOG_WARNING, "connected to the database, after %lld s",
-                                  (long long)(seconds() - trouble.since));
-            /* A signal that came while it started may have been too early for it. */
-            if (is_stopping(d))
-                outbox_relay_stop(d->relay);
-            return CLI_OK;
-        }
-        if (!may_come_later(rc, err))
-            return log_error(d, err);
-        tell_trouble(d, &trouble, err, ms);
-        outbox_error_free(err);
-        err = NULL;
-        wait_ms(d, ms);
-    }
-    return CLI_OK;
-}
-
-static int run_relay(struct daemon *d)
-{
-    outbox_error *err = NULL;
-    bool started;
-    int rc, status;
-
-    daemon_log_printf(&d->log, OUTBOX_LOG_INFO, "outboxd %s starts, publisher %s", outbox_version(),
-                      outbox_publisher_name(d->publisher));
-    if (cli_has(&d->cli, OPT_ONCE)) {
-        rc = outbox_relay_run_once(d->relay, &err);
-        return rc == OUTBOX_OK ? CLI_OK : log_error(d, err);
-    }
-    status = start_relay(d, &started);
-    if (status != CLI_OK || !started)
-        return status;
-    rc = outbox_relay_join(d->relay, &err);
-    return rc == OUTBOX_OK ? CLI_OK : log_error(d, err);
-}
-
-static void log_stats(struct daemon *d)
-{
-    outbox_relay_stats s = OUTBOX_RELAY_STATS_INIT;
-
-    if (outbox_relay_stats_get(d->relay, &s) != OUTBOX_OK)
-        return;
-    daemon_log_printf(&d->log, OUTBOX_LOG_INFO,
-                      "stopped: %" PRIu64 " published, %" PRIu64 " failed and retried, %" PRIu64 " dead, %" PRIu64
-                      " held, %" PRIu64 " batch%s, %" PRIu64 " fenced, %" PRIu64 " database error%s, %" PRIu64
-                      " outage%s of the broker, %" PRIu64 " cleaned",
-                      s.published, s.failed, s.dead, s.held, s.batches, s.batches == 1 ? "" : "es", s.fenced, s.db_errors,
-                      s.db_errors == 1 ? "" : "s", s.outages, s.outages == 1 ? "" : "s", s.cleaned);
 }
 
 /* ---- the command line ---- */
@@ -313,101 +102,307 @@ static bool has_password(const char *url)
     return at != NULL && memchr(user + 3, ':', (size_t)(at - user - 3)) != NULL && strncmp(url, "exec:", 5) != 0;
 }
 
-static int open_all(struct daemon *d)
-{
-    const char *dsn = cli_value(&d->cli, OPT_DSN), *publisher = cli_value(&d->cli, OPT_PUBLISHER);
-    outbox_error *err = NULL;
-    int rc, status = cli_settings_load(&d->cli, cli_value(&d->cli, OPT_CONFIG), OPT_SET, &d->settings);
+/* ---- the outboxes ---- */
 
-    if (status != CLI_OK)
-        return status;
-    if (publisher != NULL && has_password(publisher))
-        return cli_usage(&d->cli, "a publisher's password does not belong on the command line: put the URL into the file that "
-                                  "--config names, or the password into a file or the environment");
-    if (dsn == NULL)
-        dsn = d->settings.dsn != NULL ? d->settings.dsn : getenv("OUTBOX_DSN");
-    if (publisher == NULL)
-        publisher = d->settings.publisher;
-    if (dsn == NULL || dsn[0] == '\0')
-        return cli_usage(&d->cli, "which database? Give --dsn, a --config file with dsn, or set OUTBOX_DSN");
-    if (publisher == NULL)
-        return cli_usage(&d->cli, "where do messages go? Give --publisher, or a --config file with publisher");
-    outbox_conf_set_log(d->settings.conf, daemon_log_write, &d->log);
-    rc = outbox_publisher_open(publisher, d->settings.conf, &d->publisher, &err);
-    if (rc != OUTBOX_OK) {
-        log_error(d, err);
-        return rc == OUTBOX_ERR_INVALID || rc == OUTBOX_ERR_UNSUPPORTED || rc == OUTBOX_ERR_CONF ? CLI_USAGE : CLI_FAILED;
-    }
-    if (outbox_relay_new(dsn, d->settings.conf, d->publisher, NULL, &d->relay, &err) != OUTBOX_OK)
-        return log_error(d, err);
+/* Where an outbox is read and its messages go: the command line, the file, the environment. */
+static int find_places(const struct outboxd *o, const struct cli_settings *s, const char **dsn, const char **publisher)
+{
+    const char *of = s->name != NULL ? s->name : "", *colon = s->name != NULL ? ": " : "";
+
+    *dsn = cli_value(&o->cli, OPT_DSN);
+    *publisher = cli_value(&o->cli, OPT_PUBLISHER);
+    if (s->name != NULL && (*dsn != NULL || *publisher != NULL))
+        return cli_usage(&o->cli, "--dsn and --publisher are for one outbox: the configuration has others, with names");
+    if (*publisher != NULL && has_password(*publisher))
+        return cli_usage(&o->cli, "a publisher's password does not belong on the command line: put the URL into the "
+                                  "file that --config names, or the password into a file or the environment");
+    if (*dsn == NULL)
+        *dsn = s->dsn != NULL ? s->dsn : getenv("OUTBOX_DSN");
+    if (*publisher == NULL)
+        *publisher = s->publisher;
+    if (*dsn == NULL || **dsn == '\0')
+        return cli_usage(&o->cli, "%s%swhich database? Give --dsn, a --config file with dsn, or set OUTBOX_DSN", of,
+                         colon);
+    if (*publisher == NULL)
+        return cli_usage(&o->cli, "%s%swhere do messages go? Give --publisher, or a --config file with publisher", of,
+                         colon);
     return CLI_OK;
 }
 
-/* The label is the section's name in the configuration. */
-static int serve(struct daemon *d)
+static int load_one(const struct outboxd *o, struct cli_settings **all, size_t *count)
+{
+    *all = calloc(1, sizeof(**all));
+    if (*all == NULL)
+        return cli_fail(&o->cli, "out of memory");
+    *count = 1;
+    return cli_settings_load(&o->cli, NULL, NULL, OPT_SET, *all);
+}
+
+static int load_file(const struct outboxd *o, const char *path, struct cli_settings **all, size_t *count)
+{
+    int status = cli_config_load_all(&o->cli, path, all, count);
+
+    for (size_t i = 0; i < *count && status == CLI_OK; i++)
+        status = cli_settings_apply(&o->cli, OPT_SET, &(*all)[i]);
+    return status;
+}
+
+/* All outboxes that are wanted. Free them by free_settings(), also after a failure. */
+static int load(const struct outboxd *o, struct cli_settings **all, size_t *count)
+{
+    const char *path = cli_value(&o->cli, OPT_CONFIG), *dsn, *publisher;
+    int status;
+
+    *all = NULL;
+    *count = 0;
+    status = path != NULL ? load_file(o, path, all, count) : load_one(o, all, count);
+    for (size_t i = 0; i < *count && status == CLI_OK; i++)
+        status = find_places(o, &(*all)[i], &dsn, &publisher);
+    return status;
+}
+
+static void free_settings(struct cli_settings *all, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        cli_settings_free(&all[i]);
+    free(all);
+}
+
+/* The one that runs as these settings say, or NULL. Those that were handed over to a new one are like none. */
+static struct daemon_outbox *find_same(struct outboxd *o, const struct cli_settings *s)
+{
+    struct daemon_outbox *running = daemon_find(&o->daemon, s->name);
+
+    return running != NULL && running->settings.print != NULL && s->print != NULL &&
+                   strcmp(running->settings.print, s->print) == 0
+               ? running
+               : NULL;
+}
+
+/* What has to be made anew, all of it before anything is stopped: made[i] stays NULL for what is as it was. */
+static int make_all(struct outboxd *o, struct cli_settings *all, size_t count, struct daemon_outbox **made)
+{
+    int status = CLI_OK;
+
+    for (size_t i = 0; i < count && status == CLI_OK; i++) {
+        const char *dsn, *publisher;
+        if (find_same(o, &all[i]) != NULL)
+            continue;
+        status = find_places(o, &all[i], &dsn, &publisher);
+        if (status == CLI_OK)
+            status = daemon_make(&o->daemon, &o->cli, &all[i], dsn, publisher, &made[i]);
+    }
+    for (size_t i = 0; i < count && status != CLI_OK; i++)
+        if (made[i] != NULL)
+            daemon_free(made[i]);
+    return status;
+}
+
+static bool is_wanted(struct outboxd *o, const struct daemon_outbox *running, const struct cli_settings *all,
+                      size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (find_same(o, &all[i]) == running)
+            return true;
+    return false;
+}
+
+static void change_over(struct outboxd *o, const struct cli_settings *all, struct daemon_outbox **made, size_t count)
+{
+    size_t left = 0, added = 0;
+
+    for (struct daemon_outbox *running = o->daemon.first; running != NULL; running = running->next)
+        if (!running->leaving && !is_wanted(o, running, all, count)) {
+            daemon_leave(running);
+            left++;
+        }
+    for (size_t i = 0; i < count; i++)
+        if (made[i] != NULL) {
+            daemon_add(&o->daemon, made[i]);
+            added++;
+        }
+    if (left > 0 || added < count)
+        daemon_log_printf(&o->log, OUTBOX_LOG_INFO,
+                          "reloaded: %zu outbox%s, %zu of them unchanged; %zu to stop, %zu to start", count,
+                          count == 1 ? "" : "es", count - added, left, added);
+}
+
+/* At first, and at each reload. */
+static int open_outboxes(struct outboxd *o)
+{
+    struct cli_settings *all;
+    struct daemon_outbox **made = NULL;
+    size_t count;
+    int status = load(o, &all, &count);
+
+    if (status == CLI_OK && (made = calloc(count, sizeof(*made))) == NULL)
+        status = cli_fail(&o->cli, "out of memory");
+    if (status == CLI_OK)
+        status = make_all(o, all, count, made);
+    if (status == CLI_OK)
+        change_over(o, all, made, count);
+    free(made);
+    free_settings(all, count);
+    return status;
+}
+
+static int check(struct outboxd *o)
+{
+    struct cli_settings *all;
+    size_t count;
+    int status = load(o, &all, &count);
+
+    for (size_t i = 0; i < count && status == CLI_OK; i++)
+        printf("%s\n", all[i].name != NULL ? all[i].name : "outbox");
+    free_settings(all, count);
+    return status;
+}
+
+/* ---- signals ---- */
+
+/* Before any thread is made, so that all of them block these signals. */
+static void block_signals(struct outboxd *o)
+{
+    sigset_t blocked;
+
+    sigemptyset(&o->wanted);
+    sigaddset(&o->wanted, SIGTERM);
+    sigaddset(&o->wanted, SIGINT);
+    sigaddset(&o->wanted, SIGHUP);
+    sigaddset(&o->wanted, SIGUSR1);
+    blocked = o->wanted;
+    sigaddset(&blocked, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+}
+
+static void log_complaint(void *user, const char *text)
+{
+    daemon_log_write(user, OUTBOX_LOG_ERROR, text);
+}
+
+static void reload(struct outboxd *o)
+{
+    daemon_notify_reloading(&o->notify);
+    o->cli.say = log_complaint;
+    o->cli.say_user = &o->log;
+    if (open_outboxes(o) == CLI_OK)
+        daemon_poke(&o->daemon);
+    else
+        daemon_log_write(&o->log, OUTBOX_LOG_ERROR, "nothing was reloaded: all outboxes go on as they are");
+    o->cli.say = NULL;
+}
+
+static void stop(struct outboxd *o, const char *why)
+{
+    daemon_log_printf(&o->log, OUTBOX_LOG_INFO, "%s: %s", why,
+                      o->signals == 0 ? "stopping, once what is in hand is done" : "stopping at once");
+    daemon_notify_stopping(&o->notify);
+    daemon_stop(&o->daemon, ++o->signals == 1 ? DAEMON_STOP : DAEMON_HURRY);
+}
+
+static void take_signal(struct outboxd *o, int number)
+{
+    if (number == SIGHUP && cli_has(&o->cli, OPT_CONFIG) && !o->daemon.once) {
+        if (o->signals == 0)
+            reload(o);
+    } else if (number == SIGTERM || number == SIGINT || number == SIGHUP) {
+        stop(o, strsignal(number));
+    }
+}
+
+/* Waits for a signal, or until there is something to tell systemd. */
+static void wait_for_signal(struct outboxd *o)
+{
+    int ms = daemon_notify_wait_ms(&o->notify);
+    struct timespec wait = { ms / 1000, ms % 1000 * 1000000L };
+
+    take_signal(o, sigtimedwait(&o->wanted, NULL, &wait));
+}
+
+/* Until all have ended: as they were told, because they were done, or because none is left that works. */
+static int serve(struct outboxd *o)
+{
+    struct daemon_count count;
+    bool failed = false;
+
+    daemon_notify_open(&o->notify);
+    for (;;) {
+        failed |= daemon_turn(&o->daemon, &count) != CLI_OK;
+        failed |= o->signals == 0 && count.all > 0 && count.of[DAEMON_FAILED] == count.all;
+        if (failed && o->signals == 0) {
+            o->signals++;
+            daemon_stop(&o->daemon, DAEMON_STOP);
+            continue;
+        }
+        if (count.of[DAEMON_ENDED] == count.all && count.leaving == 0)
+            return failed ? CLI_FAILED : count.status;
+        daemon_notify_tell(&o->notify, &o->daemon, &count);
+        wait_for_signal(o);
+    }
+}
+
+/* ---- all ---- */
+
+/* Before any outbox runs, so that each is told of from its start. */
+static int listen_http(struct outboxd *o)
 {
     outbox_error *err = NULL;
 
-    if (!cli_has(&d->cli, OPT_LISTEN))
+    if (!cli_has(&o->cli, OPT_LISTEN))
         return CLI_OK;
-    if (outbox_metrics_new(&d->metrics, &err) != OUTBOX_OK ||
-        outbox_metrics_add(d->metrics, "outbox", d->relay, &err) != OUTBOX_OK)
-        return log_error(d, err);
-    d->http = daemon_http_start(cli_value(&d->cli, OPT_LISTEN), d->metrics, &d->log);
-    return d->http != NULL ? CLI_OK : CLI_FAILED;
+    if (outbox_metrics_new(&o->daemon.metrics, &err) != OUTBOX_OK)
+        return cli_error(&o->cli, NULL, err);
+    o->http = daemon_http_start(cli_value(&o->cli, OPT_LISTEN), &o->daemon);
+    return o->http != NULL ? CLI_OK : CLI_FAILED;
 }
 
-static void close_all(struct daemon *d)
-{
-    daemon_http_stop(d->http);
-    outbox_metrics_free(d->metrics);
-    outbox_relay_free(d->relay);
-    outbox_publisher_free(d->publisher);
-    cli_settings_free(&d->settings);
-}
-
-static int run(struct daemon *d)
+static int serve_all(struct outboxd *o)
 {
     int status;
 
-    if (cli_has(&d->cli, OPT_HELP))
-        return print_help(&d->cli);
-    if (cli_has(&d->cli, OPT_VERSION)) {
-        cli_print_version(&d->cli);
+    daemon_log_open(&o->log, cli_has(&o->cli, OPT_JSON_LOGS),
+                    cli_has(&o->cli, OPT_VERBOSE)  ? OUTBOX_LOG_DEBUG
+                    : cli_has(&o->cli, OPT_QUIET) ? OUTBOX_LOG_WARNING
+                                                  : OUTBOX_LOG_INFO);
+    daemon_init(&o->daemon, &o->log, cli_has(&o->cli, OPT_ONCE));
+    status = open_outboxes(o);
+    if (status == CLI_OK)
+        status = listen_http(o);
+    if (status == CLI_OK)
+        status = serve(o);
+    daemon_http_stop(o->http);
+    daemon_destroy(&o->daemon);
+    outbox_metrics_free(o->daemon.metrics);
+    daemon_log_close(&o->log);
+    return status;
+}
+
+static int run(struct outboxd *o)
+{
+    if (cli_has(&o->cli, OPT_HELP))
+        return print_help(&o->cli);
+    if (cli_has(&o->cli, OPT_VERSION)) {
+        cli_print_version(&o->cli);
         return CLI_OK;
     }
-    if (d->cli.argument_count > 0)
-        return cli_usage(&d->cli, "\"%s\" is no option", d->cli.arguments[0]);
-    block_signals(d);
-    daemon_log_open(&d->log, cli_has(&d->cli, OPT_JSON_LOGS),
-                    cli_has(&d->cli, OPT_VERBOSE)  ? OUTBOX_LOG_DEBUG
-                    : cli_has(&d->cli, OPT_QUIET) ? OUTBOX_LOG_WARNING
-                                                  : OUTBOX_LOG_INFO);
-    status = open_all(d);
-    if (status == CLI_OK)
-        status = serve(d);
-    if (status == CLI_OK)
-        status = start_signals(d);
-    if (status == CLI_OK) {
-        status = run_relay(d);
-        log_stats(d);
-        stop_signals(d);
-    }
-    close_all(d);
-    daemon_log_close(&d->log);
-    return status;
+    if (o->cli.argument_count > 0)
+        return cli_usage(&o->cli, "\"%s\" is no option", o->cli.arguments[0]);
+    if (cli_has(&o->cli, OPT_CHECK))
+        return check(o);
+    block_signals(o);
+    return serve_all(o);
 }
 
 int main(int argc, char **argv)
 {
-    struct daemon d = { .cli = { .program = "outboxd", .options = options, .option_count = OPT__COUNT } };
-    int status = cli_parse(&d.cli, argc, argv);
+    struct outboxd o = { .cli = { .program = "outboxd", .options = options, .option_count = OPT__COUNT } };
+    int status = cli_parse(&o.cli, argc, argv);
 
     if (status == CLI_OK)
-        status = hide_secrets(&d.cli);
+        status = hide_secrets(&o.cli);
     if (status == CLI_OK)
-        status = run(&d);
-    status = cli_finish(&d.cli, status);
-    cli_free(&d.cli);
+        status = run(&o);
+    status = cli_finish(&o.cli, status);
+    cli_free(&o.cli);
     return status;
 }

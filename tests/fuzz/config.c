@@ -30,6 +30,35 @@ int cli_fail(const struct cli *cli, const char *format, ...)
     return CLI_FAILED;
 }
 
+/* Likewise: it is a complaint, too. */
+int cli_usage(const struct cli *cli, const char *format, ...)
+{
+    (void)format;
+    cli_fail(cli, "usage:");
+    return CLI_USAGE;
+}
+
+int cli_error(const struct cli *cli, const char *doing, outbox_error *err)
+{
+    (void)doing;
+    outbox_error_free(err);
+    return cli_fail(cli, "error:");
+}
+
+/* No file is opened, whatever the input names. */
+char *cli_credential(const char *key, const char *value, char *what, size_t size)
+{
+    (void)key, (void)what, (void)size;
+    return strdup(value);
+}
+
+char *cli_read_secret(const char *path, char *what, size_t size)
+{
+    (void)path;
+    snprintf(what, size, "no file");
+    return NULL;
+}
+
 /* Whether a line, without the blanks around it, is KEY, = or :, and exactly this value. */
 static int is_line(const char *line, size_t size, const char *key, const char *value)
 {
@@ -65,10 +94,33 @@ static void check_unchanged(const uint8_t *data, size_t size, const char *key, c
     FUZZ_CHECK(value == NULL, "no line sets %s to \"%s\"", key, value);
 }
 
+/* The same file as one of several outboxes, as outboxd takes it. */
+static void check_all(const struct cli *cli, const char *path)
+{
+    struct cli_settings *all;
+    size_t count;
+    int status;
+
+    complaints = 0;
+    status = cli_config_load_all(cli, path, &all, &count);
+    FUZZ_CHECK(complaints == (status != CLI_OK), "status %d with %d complaints for all", status, complaints);
+    FUZZ_CHECK(status != CLI_OK || count > 0, "no outbox");
+    for (size_t i = 0; i < count; i++) {
+        FUZZ_CHECK(status != CLI_OK || all[i].print != NULL, "an outbox of which nothing is kept");
+        FUZZ_CHECK(all[i].name == NULL || strlen(all[i].name) <= 40, "a name of %zu bytes", strlen(all[i].name));
+        outbox_conf_free(all[i].conf);
+        free(all[i].dsn);
+        free(all[i].publisher);
+        free(all[i].name);
+        free(all[i].print);
+    }
+    free(all);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct cli cli = {.program = "fuzz"};
-    struct cli_settings settings = {NULL, NULL, NULL};
+    struct cli_settings settings = { .conf = NULL };
     char path[64];
     int fd = memfd_create("config", MFD_CLOEXEC), status;
 
@@ -76,15 +128,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     FUZZ_CHECK(outbox_conf_new(&settings.conf, NULL) == OUTBOX_OK, "out of memory");
     complaints = 0;
-    status = cli_config_load(&cli, path, &settings);
+    status = cli_config_load(&cli, path, NULL, &settings);
     FUZZ_CHECK(complaints == (status != CLI_OK), "status %d with %d complaints", status, complaints);
     if (status == CLI_OK) {
         check_unchanged(data, size, "dsn", settings.dsn);
         check_unchanged(data, size, "publisher", settings.publisher);
     }
+    check_all(&cli, path);
     outbox_conf_free(settings.conf);
     free(settings.dsn);
     free(settings.publisher);
+    free(settings.name);
+    free(settings.print);
     close(fd);
     return 0;
 }

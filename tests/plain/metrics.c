@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Metrics without a database: escaping, buckets, two outboxes in one text, health of what does not run, wrong calls. */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +113,123 @@ static void test_two(void)
     world_close(&w);
 }
 
+struct scraper {
+    outbox_metrics *metrics;
+    atomic_int scrapes, faults, done;
+};
+
+static void *scrape(void *arg)
+{
+    struct scraper *s = arg;
+
+    while (!atomic_load(&s->done)) {
+        char *text = NULL;
+
+        if (outbox_metrics_get(s->metrics, OUTBOX_METRICS_TEXT, &text, NULL) != OUTBOX_OK ||
+            lines_with(text, "outbox_relay_up{outbox=\"stays\"} 0\n") != 1)
+            atomic_fetch_add(&s->faults, 1);
+        outbox_free(text);
+        text = NULL;
+        if (outbox_metrics_health(s->metrics, OUTBOX_HEALTH_READY, &text, NULL) != OUTBOX_NONE ||
+            lines_with(text, "stays: ") != 1)
+            atomic_fetch_add(&s->faults, 1);
+        outbox_free(text);
+        atomic_fetch_add(&s->scrapes, 1);
+    }
+    return NULL;
+}
+
+/* Relays that come and go, and are freed, while others look: sanitizers and valgrind see what is used too late. */
+static void test_come_and_go(void)
+{
+    struct scraper s = {NULL, 0, 0, 0};
+    pthread_t threads[2];
+    struct world w;
+    char *text = NULL;
+    int rounds = 0;
+
+    REQUIRE(world_open(&w), "no relays");
+    s.metrics = w.metrics;
+    CHECK_INT(outbox_metrics_add(w.metrics, "stays", w.relay[0], NULL), OUTBOX_OK);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, scrape, &s) == 0, "no thread");
+    while (atomic_load(&s.scrapes) < 100 || rounds < 20) {
+        outbox_relay *relay = NULL;
+        int seen = atomic_load(&s.scrapes);
+
+        if (!CHECK(outbox_relay_new(NOWHERE, NULL, w.publisher, NULL, &relay, NULL) == OUTBOX_OK, "no relay"))
+            break;
+        CHECK_INT(outbox_metrics_add(w.metrics, "goes", relay, NULL), OUTBOX_OK);
+        while (rounds % 2 == 0 && atomic_load(&s.scrapes) == seen)
+            sched_yield();
+        CHECK_INT(outbox_metrics_remove(w.metrics, "goes"), OUTBOX_OK);
+        outbox_relay_free(relay);
+        rounds++;
+    }
+    atomic_store(&s.done, 1);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_INT(atomic_load(&s.faults), 0);
+    CHECK_INT(outbox_metrics_get(w.metrics, OUTBOX_METRICS_TEXT, &text, NULL), OUTBOX_OK);
+    CHECK_INT(lines_with(text, "outbox=\"goes\""), 0);
+    outbox_free(text);
+    CHECK_INT(outbox_metrics_remove(w.metrics, "goes"), OUTBOX_NONE);
+    CHECK_INT(outbox_metrics_remove(w.metrics, NULL), OUTBOX_ERR_INVALID);
+    CHECK_INT(outbox_metrics_remove(NULL, "goes"), OUTBOX_ERR_INVALID);
+    world_close(&w);
+}
+
+struct remover {
+    outbox_metrics *metrics;
+    atomic_int released, early;
+};
+
+static void *remove_it(void *arg)
+{
+    struct remover *r = arg;
+
+    outbox_metrics_remove(r->metrics, "goes");
+    atomic_store(&r->early, !atomic_load(&r->released));
+    return NULL;
+}
+
+static int is_listed(outbox_metrics *m)
+{
+    int listed;
+
+    pthread_mutex_lock(&m->lock);
+    listed = m->count > 0;
+    pthread_mutex_unlock(&m->lock);
+    return listed;
+}
+
+static void test_removal_waits(void)
+{
+    struct remover r = {NULL, 0, 0};
+    pthread_t thread;
+    struct world w;
+
+    REQUIRE(world_open(&w), "no relays");
+    r.metrics = w.metrics;
+    REQUIRE(outbox_metrics_add(w.metrics, "goes", w.relay[0], NULL) == OUTBOX_OK, "not added");
+    struct outbox_metrics_source *source = w.metrics->sources[0];
+    source->users = 1; /* as a snapshot does */
+    REQUIRE(pthread_create(&thread, NULL, remove_it, &r) == 0, "no thread");
+    while (is_listed(w.metrics))
+        sched_yield();
+    for (int i = 0; i < 1000; i++) /* time to go wrong in */
+        sched_yield();
+    atomic_store(&r.released, 1);
+    pthread_mutex_lock(&w.metrics->lock);
+    if (!atomic_load(&r.early))
+        source->users = 0;
+    pthread_cond_broadcast(&w.metrics->changed);
+    pthread_mutex_unlock(&w.metrics->lock);
+    pthread_join(thread, NULL);
+    CHECK_INT(atomic_load(&r.early), 0);
+    world_close(&w);
+}
+
 static void test_health(void)
 {
     struct world w;
@@ -168,6 +288,8 @@ int main(void)
         {"buckets hold their bounds", test_histogram},
         {"labels are escaped", test_escape},
         {"two outboxes in one text", test_two},
+        {"relays that come and go", test_come_and_go},
+        {"a relay is not removed while a snapshot reads it", test_removal_waits},
         {"health of what does not run", test_health},
         {"wrong calls are refused", test_wrong_calls},
     };

@@ -60,11 +60,21 @@ OUTBOX_API int outbox_metrics_new(outbox_metrics **metrics, outbox_error **err);
  *
  * @param[in] metrics  a set
  * @param[in] name     the value of the label `outbox`, another one for each relay: UTF-8, copied
- * @param[in] relay    running or not; must outlive the set
+ * @param[in] relay    running or not; must outlive the set, or be removed before it is freed
  * @param[out] err     why not, or NULL
  * @return OUTBOX_OK, OUTBOX_ERR_INVALID (no UTF-8, or the name is taken), OUTBOX_ERR_NOMEM. Since 0.1.
  */
 OUTBOX_API int outbox_metrics_add(outbox_metrics *metrics, const char *name, outbox_relay *relay, outbox_error **err);
+
+/**
+ * Removes a relay, which may be freed then. Waits for snapshots that read it, and for the thread that counts what
+ * waits in its outbox: as long as the database takes to answer, or to be given up.
+ *
+ * @param[in] metrics  a set
+ * @param[in] name     as it was added; may be used anew
+ * @return OUTBOX_OK, OUTBOX_NONE (there is none of that name), OUTBOX_ERR_INVALID. Since 0.1.
+ */
+OUTBOX_API int outbox_metrics_remove(outbox_metrics *metrics, const char *name);
 
 /**
  * Takes a snapshot. When what waits has to be counted anew, it waits for that, for a second at the most; what the

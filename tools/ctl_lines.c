@@ -232,19 +232,21 @@ static enum line read_line(struct lines *l, size_t *length)
         if (*length == l->most)
             break;
         if (*length == l->room) {
-            size_t wider = l->room * 2 + 4096;
-            char *grown = realloc(l->text, wider < l->most ? wider : l->most);
+            size_t wider = l->room * 2 + 4096 < l->most ? l->room * 2 + 4096 : l->most;
+            char *grown = realloc(l->text, wider + 1); /* and the NUL */
 
             if (grown == NULL)
                 break;
             l->text = grown;
-            l->room = wider < l->most ? wider : l->most;
+            l->room = wider;
         }
         l->text[(*length)++] = (char)c;
         if (c == '\n')
             break;
     }
     funlockfile(stdin);
+    if (l->text != NULL)
+        l->text[*length] = '\0';
     if (c == EOF)
         return *length > 0 && !ferror(stdin) ? LINE_READ : LINE_NONE;
     if (*length > 0 && l->text[*length - 1] == '\n')

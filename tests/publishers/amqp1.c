@@ -76,7 +76,14 @@ struct copies {
 
 static const char *copy(struct copies *copies, pn_bytes_t bytes)
 {
-    return copies->texts[copies->count++] = strndup(bytes.start, bytes.size);
+    char *text = malloc(bytes.size + 1);
+
+    if (text == NULL)
+        return NULL;
+    if (bytes.size > 0)
+        memcpy(text, bytes.start, bytes.size); /* there is no NUL behind it */
+    text[bytes.size] = '\0';
+    return copies->texts[copies->count++] = text;
 }
 
 static void take_properties(struct taken *taken, struct copies *copies, pn_data_t *data)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Messages on their way, and the connections that carry them. */
 #include "flight.h"
+#include "text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -192,31 +193,16 @@ int outbox_flight__too_large(struct outbox_flight *f, size_t index, const outbox
     return 1;
 }
 
-/* How many bytes the character there has; 0 when it is none that may be shown. */
-static size_t character(const unsigned char *p)
-{
-    size_t size = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4, i;
-
-    if (p[0] < 0x20 || p[0] == 0x7f || p[0] > 0xf4 || (p[0] == 0xc2 && p[1] < 0xa0))
-        return 0;
-    for (i = 1; i < size; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return size;
-}
-
 void outbox_flight__clean(char *text)
 {
-    while (*text != '\0') {
-        size_t size = character((const unsigned char *)text);
+    unsigned char *p = (unsigned char *)text;
 
-        if (size == 0)
-            *text = *text == '\n' || *text == '\r' || *text == '\t' ? ' ' : '?';
-        text += size == 0 ? 1 : size;
-    }
+    outbox_text__repair(text);
+    for (; *p != '\0'; p++)
+        if (p[0] < 0x20 || p[0] == 0x7f)
+            p[0] = strchr("\n\r\t", p[0]) != NULL ? ' ' : '?';
+        else if (p[0] == 0xc2 && p[1] < 0xa0) /* the control characters of ISO 8859 */
+            p[0] = p[1] = '?';
 }
 
 void outbox_flight__hide(char *text, const char *secret)

@@ -60,7 +60,7 @@ EXTRA_DIST += %D%/flight.h %D%/nats_link.h
 
 if WITH_LIBNATS
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-nats.la
-%C%_outbox_publisher_nats_la_SOURCES = %D%/nats.c %D%/nats_link.c %D%/flight.c %D%/sigpipe.c
+%C%_outbox_publisher_nats_la_SOURCES = %D%/nats.c %D%/nats_link.c %D%/flight.c %D%/sigpipe.c lib/text.c
 %C%_outbox_publisher_nats_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNATS_CFLAGS)
 %C%_outbox_publisher_nats_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_nats_la_LIBADD = lib/liboutbox.la $(LIBNATS_LIBS) $(JANSSON_LIBS)
@@ -72,7 +72,7 @@ outboxmodule_LTLIBRARIES += %D%/outbox-publisher-amqp1.la
 	%D%/amqp1.c %D%/amqp1.h \
 	%D%/amqp1_link.c \
 	%D%/amqp1_message.c \
-	%D%/flight.c \
+	%D%/flight.c lib/text.c \
 	%D%/resolve.c \
 	%D%/sigpipe.c
 %C%_outbox_publisher_amqp1_la_CPPFLAGS = $(AM_CPPFLAGS) $(QPID_PROTON_CFLAGS)
@@ -82,7 +82,7 @@ endif
 
 if WITH_LIBCURL
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-http.la
-%C%_outbox_publisher_http_la_SOURCES = %D%/http.c %D%/flight.c %D%/sigpipe.c
+%C%_outbox_publisher_http_la_SOURCES = %D%/http.c %D%/flight.c %D%/sigpipe.c lib/text.c
 %C%_outbox_publisher_http_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBCURL_CFLAGS)
 %C%_outbox_publisher_http_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_http_la_LIBADD = lib/liboutbox.la $(LIBCURL_LIBS)
@@ -90,7 +90,7 @@ endif
 
 if WITH_LIBMOSQUITTO
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-mqtt.la
-%C%_outbox_publisher_mqtt_la_SOURCES = %D%/mqtt.c %D%/flight.c %D%/sigpipe.c
+%C%_outbox_publisher_mqtt_la_SOURCES = %D%/mqtt.c %D%/flight.c %D%/sigpipe.c lib/text.c
 %C%_outbox_publisher_mqtt_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBMOSQUITTO_CFLAGS)
 %C%_outbox_publisher_mqtt_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_mqtt_la_LIBADD = lib/liboutbox.la $(LIBMOSQUITTO_LIBS)

@@ -164,6 +164,10 @@ void answer_all(outbox_batch *batch, outbox_verdict verdict);
 void seen_batch(struct seen *seen, const outbox_batch *batch);
 /* Claims, publishes and settles until nothing is left; adds what came to seen (or NULL). Returns the messages, or -1. */
 long drain(struct fixture *fx, outbox_consumer *consumer, struct seen *seen);
+/* Drains, and compares what came. */
+void expect_drained(struct fixture *fx, outbox_consumer *consumer, const char *words);
+/* One pass of the cleaner. */
+void clean_once(struct fixture *fx);
 /* Claims one batch, answers all of it, settles. Returns the messages. */
 long settle_one(struct fixture *fx, outbox_consumer *consumer, outbox_verdict verdict, struct seen *seen);
 

@@ -160,3 +160,17 @@ long settle_one(struct fixture *fx, outbox_consumer *consumer, outbox_verdict ve
     outbox_batch_free(batch);
     return count;
 }
+
+void expect_drained(struct fixture *fx, outbox_consumer *consumer, const char *words)
+{
+    struct seen seen = {0};
+
+    CHECK(drain(fx, consumer, &seen) >= 0, "not drained");
+    CHECK_STR(seen_words(&seen), words);
+    seen_clear(&seen);
+}
+
+void clean_once(struct fixture *fx)
+{
+    OK(outbox_clean(fx->conn, fx->conf, NULL, &fx->err));
+}

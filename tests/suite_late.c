@@ -41,21 +41,6 @@ static int skip_on_sqlite(struct fixture *fx)
     return target_is_sqlite(fx->target);
 }
 
-/* Drains, and compares what came. */
-static void expect(struct fixture *fx, outbox_consumer *consumer, const char *words)
-{
-    struct seen seen = {0};
-
-    CHECK(drain(fx, consumer, &seen) >= 0, "not drained");
-    CHECK_STR(seen_words(&seen), words);
-    seen_clear(&seen);
-}
-
-static void clean(struct fixture *fx)
-{
-    OK(outbox_clean(fx->conn, fx->conf, NULL, &fx->err));
-}
-
 static void test_late(struct fixture *fx)
 {
     outbox_consumer *consumer = fixture_consumer(fx, NULL);
@@ -67,22 +52,22 @@ static void test_late(struct fixture *fx)
     tx_send(fx, &a, "k", "a1");
     tx_send(fx, &b, "k", "b1");
     send_words(fx, "t", "k", "1");
-    expect(fx, consumer, "1");
-    clean(fx);
+    expect_drained(fx, consumer, "1");
+    clean_once(fx);
     tx_send(fx, &a, "k", "a2");
     send_words(fx, "t", "k", "2");
-    expect(fx, consumer, "2");
+    expect_drained(fx, consumer, "2");
     CHECK_INT(db_commit(&a.db), 0);
     CHECK_INT(count_state(fx, OUTBOX_PENDING), 2);
-    clean(fx);
-    expect(fx, consumer, "a1 a2");
-    expect(fx, consumer, "");
+    clean_once(fx);
+    expect_drained(fx, consumer, "a1 a2");
+    expect_drained(fx, consumer, "");
     CHECK_INT(db_commit(&b.db), 0);
-    clean(fx);
-    clean(fx);
-    expect(fx, consumer, "b1");
+    clean_once(fx);
+    clean_once(fx);
+    expect_drained(fx, consumer, "b1");
     CHECK_INT(count_waiting(fx), 0);
-    clean(fx);
+    clean_once(fx);
     CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
     tx_close(&a);
     tx_close(&b);
@@ -101,12 +86,12 @@ static void test_late_kept(struct fixture *fx)
     for (int round = 0; round < 5; round++) {
         tx_send(fx, &a, "k", "late");
         send_words(fx, "t", "k", "1 2 3");
-        expect(fx, consumer, "1 2 3");
+        expect_drained(fx, consumer, "1 2 3");
         CHECK_INT(round % 2 ? db_rollback(&a.db) : db_commit(&a.db), 0);
-        expect(fx, consumer, round % 2 ? "" : "late");
+        expect_drained(fx, consumer, round % 2 ? "" : "late");
         send_words(fx, "t", "k", "4");
-        expect(fx, consumer, "4");
-        clean(fx);
+        expect_drained(fx, consumer, "4");
+        clean_once(fx);
     }
     CHECK_INT(count_state(fx, OUTBOX_DELIVERED), 5 * 4 + 3);
     CHECK_INT(count_waiting(fx), 0);
@@ -132,12 +117,12 @@ static void test_late_bulk(struct fixture *fx)
         tx_send(fx, &a, "k", word);
     }
     send_words(fx, "t", "k", "x y z");
-    expect(fx, consumer, "x y z");
+    expect_drained(fx, consumer, "x y z");
     CHECK_INT(db_commit(&a.db), 0);
     for (int i = 0; i < 12; i++) {
         CHECK(settle_one(fx, consumer, OUTBOX_PUBLISHED, &seen) > 0, "nothing in round %d", i);
         send_words(fx, "t", "other", "o");
-        clean(fx);
+        clean_once(fx);
     }
     drain(fx, consumer, &seen);
     CHECK_INT(seen.count, 95 + 12);
@@ -170,8 +155,8 @@ static void test_between(struct fixture *fx)
     answer_all(batch, OUTBOX_PUBLISHED);
     OK(outbox_batch_settle(batch, &fx->err));
     outbox_batch_free(batch);
-    clean(fx);
-    expect(fx, consumer, "a b");
+    clean_once(fx);
+    expect_drained(fx, consumer, "a b");
     tx_close(&a);
     tx_close(&b);
 }
@@ -193,10 +178,10 @@ static void test_savepoints(struct fixture *fx)
     tx_send(fx, &a, "k", "a2");
     CHECK_INT(db_exec(&a.db, "RELEASE SAVEPOINT s1"), 0);
     send_words(fx, "t", "k", "1");
-    expect(fx, consumer, "1");
-    clean(fx);
+    expect_drained(fx, consumer, "1");
+    clean_once(fx);
     CHECK_INT(db_commit(&a.db), 0);
-    expect(fx, consumer, "a1 a2");
+    expect_drained(fx, consumer, "a1 a2");
     CHECK_INT(count_waiting(fx), 0);
     tx_close(&a);
 }
@@ -223,7 +208,7 @@ static void test_late_fails(struct fixture *fx)
     CHECK_INT(settle_one(fx, consumer, OUTBOX_RETRY, NULL), 1);
     send_words(fx, "t", "k", "2");
     make_due(fx);
-    expect(fx, consumer, "a1 2");
+    expect_drained(fx, consumer, "a1 2");
     CHECK_INT(count_waiting(fx), 0);
     tx_close(&a);
 }
@@ -241,19 +226,19 @@ static void test_late_crash(struct fixture *fx)
     tx_send(fx, &a, "k", "a1");
     tx_send(fx, &a, "k", "a2");
     send_words(fx, "t", "k", "1");
-    expect(fx, consumer, "1");
+    expect_drained(fx, consumer, "1");
     CHECK_INT(db_commit(&a.db), 0);
     send_words(fx, "t", "k", "2");
     MUST(outbox_consumer_claim(consumer, &batch, &fx->err));
     CHECK_INT(outbox_batch_count(batch), 3);
     OK(outbox_batch_release(batch, &fx->err));
     outbox_batch_free(batch);
-    clean(fx);
+    clean_once(fx);
     MUST(outbox_consumer_claim(consumer, &batch, &fx->err));
     outbox_batch_free(batch);
     expire_leases(fx);
-    clean(fx);
-    expect(fx, consumer, "a1 a2 2");
+    clean_once(fx);
+    expect_drained(fx, consumer, "a1 a2 2");
     CHECK_INT(count_waiting(fx), 0);
     tx_close(&a);
 }
@@ -270,7 +255,7 @@ static void test_late_suspect(struct fixture *fx)
     REQUIRE(tx_open(fx, &a), "no connection");
     tx_send(fx, &a, "k", "a");
     send_words(fx, "t", "k", "1");
-    expect(fx, consumer, "1");
+    expect_drained(fx, consumer, "1");
     CHECK_INT(db_commit(&a.db), 0);
     MUST(outbox_consumer_claim(consumer, &batch, &fx->err));
     CHECK_INT(outbox_batch_suspect(batch), 0);
@@ -282,7 +267,7 @@ static void test_late_suspect(struct fixture *fx)
     answer_all(batch, OUTBOX_PUBLISHED);
     OK(outbox_batch_settle(batch, &fx->err));
     outbox_batch_free(batch);
-    expect(fx, consumer, "");
+    expect_drained(fx, consumer, "");
     CHECK_INT(count_waiting(fx), 0);
     tx_close(&a);
 }
@@ -324,7 +309,7 @@ static void test_random(struct fixture *fx)
         } else if (what < 9) {
             settle_one(fx, consumer, OUTBOX_PUBLISHED, &seen);
         } else {
-            clean(fx);
+            clean_once(fx);
         }
     }
     for (int i = 0; i < OPEN; i++) {
@@ -335,7 +320,7 @@ static void test_random(struct fixture *fx)
     CHECK_INT(seen.count, committed);
     for (size_t i = 0; i < seen.count; i++)
         CHECK(count[atoi(seen.items[i].text)]++ == 0, "message %s came twice", seen.items[i].text);
-    clean(fx);
+    clean_once(fx);
     CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
     seen_clear(&seen);
     free(count);
@@ -355,7 +340,7 @@ static void test_future(struct fixture *fx)
     fixture_set(fx, "schema.lanes", "1");
     REQUIRE(fixture_migrate(fx) == 0 && (consumer = fixture_consumer(fx, NULL)) != NULL, "no outbox");
     send_words(fx, "t", "k", "1 2 3");
-    expect(fx, consumer, "1 2 3");
+    expect_drained(fx, consumer, "1 2 3");
     send_words(fx, "t", "k", "4 5 6");
     CHECK_INT(db_exec(&fx->db, "UPDATE %smessages SET tx = (tx::text::bigint + 40)::text::xid8", fx->prefix), 0);
     /* The first as one that had been late there. */
@@ -363,7 +348,7 @@ static void test_future(struct fixture *fx)
                                "FROM %smessages), xbound = (SELECT (min(tx::text)::bigint + 1)::text::xid8 FROM %smessages)",
                       fx->prefix, fx->prefix, fx->prefix), 0);
     REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
-    expect(fx, consumer, "1 4 5 6");
+    expect_drained(fx, consumer, "1 4 5 6");
     CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %sstatus WHERE state <> 'published'", fx->prefix), 0);
     /* This cluster's xids pass those of the rows: nothing comes twice, and no open transaction is passed over. */
     REQUIRE(tx_open(fx, &a), "no connection");
@@ -372,12 +357,12 @@ static void test_future(struct fixture *fx)
         send_words(fx, "t", "k", "n");
         if (i % 10 == 0)
             REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
-        expect(fx, consumer, "n");
+        expect_drained(fx, consumer, "n");
     }
     CHECK_INT(db_commit(&a.db), 0);
     REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
-    expect(fx, consumer, "late");
-    expect(fx, consumer, "");
+    expect_drained(fx, consumer, "late");
+    expect_drained(fx, consumer, "");
     tx_close(&a);
 }
 

@@ -21,26 +21,12 @@ static outbox_consumer *begin(struct fixture *fx, const char *lanes)
     return fixture_migrate(fx) == 0 ? fixture_consumer(fx, NULL) : NULL;
 }
 
-static void expect(struct fixture *fx, outbox_consumer *consumer, const char *words)
-{
-    struct seen seen = {0};
-
-    CHECK(drain(fx, consumer, &seen) >= 0, "not drained");
-    CHECK_STR(seen_words(&seen), words);
-    seen_clear(&seen);
-}
-
-static void clean(struct fixture *fx)
-{
-    OK(outbox_clean(fx->conn, fx->conf, NULL, &fx->err));
-}
-
 /* Delivers and cleans five, then lets the numbers begin again. */
 static void restart(struct fixture *fx, outbox_consumer *consumer)
 {
     send_words(fx, "t", "k", "1 2 3 4 5");
-    expect(fx, consumer, "1 2 3 4 5");
-    clean(fx);
+    expect_drained(fx, consumer, "1 2 3 4 5");
+    clean_once(fx);
     CHECK_INT(db_exec(&fx->db, "TRUNCATE %smessages RESTART IDENTITY", fx->prefix), 0);
 }
 
@@ -54,9 +40,9 @@ static void test_start(struct fixture *fx)
     send_words(fx, "t", "k", "6 7 8");
     REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
     send_words(fx, "t", "k", "9");
-    expect(fx, consumer, "6 7 8 9");
+    expect_drained(fx, consumer, "6 7 8 9");
     REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
-    expect(fx, consumer, "");
+    expect_drained(fx, consumer, "");
     CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %sstatus WHERE state <> 'published'", fx->prefix), 0);
 }
 
@@ -70,9 +56,9 @@ static void test_passed(struct fixture *fx)
     restart(fx, consumer);
     send_words(fx, "t", "k", "a b c d e f g h i j");
     REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
-    expect(fx, consumer, "a b c d e f g h i j");
-    clean(fx);
-    expect(fx, consumer, "");
+    expect_drained(fx, consumer, "a b c d e f g h i j");
+    clean_once(fx);
+    expect_drained(fx, consumer, "");
     CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
 }
 
@@ -90,12 +76,12 @@ static void test_open(struct fixture *fx)
     OK(outbox_enqueue(writer, &m, 1, NULL, &fx->err));
     send_words(fx, "t", "k", "a b");
     REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
-    expect(fx, consumer, "a b");
-    clean(fx);
+    expect_drained(fx, consumer, "a b");
+    clean_once(fx);
     OK(outbox_conn_commit(writer, &fx->err));
     send_words(fx, "t", "k", "c");
-    expect(fx, consumer, "open c");
-    clean(fx);
+    expect_drained(fx, consumer, "open c");
+    clean_once(fx);
     CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
 }
 
@@ -107,9 +93,9 @@ static void test_cleaner(struct fixture *fx)
     if (consumer == NULL)
         return;
     send_words(fx, "t", "k", "1 2 3 4 5");
-    expect(fx, consumer, "1 2 3 4 5");
+    expect_drained(fx, consumer, "1 2 3 4 5");
     fixture_set(fx, "clean.retention", "1h");
-    clean(fx); /* raises low */
+    clean_once(fx); /* raises low */
     CHECK_INT(db_int(&fx->db, "SELECT low FROM %slanes WHERE lane = 0", fx->prefix), 5);
     CHECK_INT(db_exec(&fx->db, "DELETE FROM %smessages WHERE seq = 3", fx->prefix), 0);
     CHECK_INT(db_exec(&fx->db, "INSERT INTO %smessages (seq, lane, id, topic, payload) OVERRIDING SYSTEM VALUE "
@@ -120,7 +106,7 @@ static void test_cleaner(struct fixture *fx)
                       "payload) OVERRIDING SYSTEM VALUE VALUES (4, 0, gen_random_uuid(), 't', 'x'); "
                       "EXCEPTION WHEN division_by_zero THEN NULL; END; END $$", fx->prefix), 0);
     fixture_set(fx, "clean.retention", "0");
-    clean(fx);
+    clean_once(fx);
     CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 2);
     CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages WHERE seq IN (3, 4)", fx->prefix), 2);
 }
@@ -178,14 +164,14 @@ static void test_consumer(struct fixture *fx)
         if (fixture_prepare(&own, fx->target) == 0 && (consumer = begin(&own, "8")) != NULL) {
             send_numbered(&own, "t", 16, 40);
             CHECK_INT(drain(&own, consumer, NULL), 40);
-            clean(&own);
+            clean_once(&own);
             CHECK_INT(db_exec(&own.db, "TRUNCATE %smessages RESTART IDENTITY", own.prefix), 0);
             send_numbered(&own, "t", 16, counts[i]);
-            clean(&own); /* this looks, too, and so does the next claim where a settling is refused */
+            clean_once(&own); /* this looks, too, and so does the next claim where a settling is refused */
             CHECK_INT(db_int(&own.db, "SELECT count(*) FROM %smessages", own.prefix), counts[i]);
             CHECK(drain_on(&own, consumer, &seen) > 0, "nothing was refused");
             check_first(&seen, 16, counts[i]);
-            clean(&own);
+            clean_once(&own);
             CHECK_INT(db_int(&own.db, "SELECT count(*) FROM %smessages", own.prefix), 0);
         }
         seen_clear(&seen);
@@ -206,7 +192,7 @@ static void test_refused(struct fixture *fx)
         return;
     send_numbered(fx, "t", 16, 40);
     CHECK_INT(drain(fx, consumer, NULL), 40);
-    clean(fx);
+    clean_once(fx);
     CHECK_INT(db_exec(&fx->db, "TRUNCATE %smessages RESTART IDENTITY", fx->prefix), 0);
     send_numbered(fx, "t", 16, 100);
     CHECK(drain_on(fx, consumer, &seen) > 0, "nothing was refused");
@@ -312,12 +298,12 @@ static void check_replica(const struct target *target, int64_t origin, int savep
         if (passed)
             CHECK_INT(db_exec(&fx.db, "DO $$ BEGIN PERFORM setval('%smessages_seq_seq', 200); END $$", fx.prefix), 0);
         REQUIRE((consumer = fixture_consumer(&fx, NULL)) != NULL, "no consumer");
-        expect(&fx, consumer, words);
+        expect_drained(&fx, consumer, words);
         CHECK_INT(db_int(&fx.db, "SELECT count(*) FROM %sstatus WHERE state <> 'published'", fx.prefix), 0);
-        clean(&fx);
+        clean_once(&fx);
         CHECK_INT(db_int(&fx.db, "SELECT count(*) FROM %smessages", fx.prefix), 0);
         send_words(&fx, "t", "k", "last");
-        expect(&fx, consumer, "last");
+        expect_drained(&fx, consumer, "last");
     }
     fixture_close(&fx);
 }
@@ -356,11 +342,11 @@ static void test_replica_open(struct fixture *fx)
     OK(outbox_enqueue(writer, &m, 1, NULL, &fx->err));
     send_words(fx, "t", "k", "a b");
     REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
-    expect(fx, consumer, "o101 o102 a b");
+    expect_drained(fx, consumer, "o101 o102 a b");
     OK(outbox_conn_commit(writer, &fx->err));
-    expect(fx, consumer, "open");
-    clean(fx);
-    expect(fx, consumer, "");
+    expect_drained(fx, consumer, "open");
+    clean_once(fx);
+    expect_drained(fx, consumer, "");
     CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
 }
 
@@ -373,9 +359,9 @@ static void test_replica_cleaner(struct fixture *fx)
         return;
     become_replica(fx, origins[0]);
     send_words(fx, "t", "k", "a b c");
-    clean(fx);
+    clean_once(fx);
     REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
-    expect(fx, consumer, "o101 o102 a b c");
+    expect_drained(fx, consumer, "o101 o102 a b c");
 }
 
 /* Nor is anything left that was kept, whose xids may be larger than any that will ever be here. */
@@ -388,9 +374,9 @@ static void test_restored(struct fixture *fx)
     become_replica(fx, origins[0]);
     CHECK_INT(db_exec(&fx->db, "DO $$ BEGIN PERFORM setval('%smessages_seq_seq', 200); END $$", fx->prefix), 0);
     REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
-    expect(fx, consumer, "o101 o102");
-    clean(fx);
-    expect(fx, consumer, "");
+    expect_drained(fx, consumer, "o101 o102");
+    clean_once(fx);
+    expect_drained(fx, consumer, "");
     CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
 }
 

@@ -60,7 +60,8 @@ EXTRA_PROGRAMS += %D%/metrics-man
 CLEANFILES += %D%/metrics-man$(EXEEXT)
 %C%_metrics_man_SOURCES = %D%/metrics-man.c %D%/man.c %D%/man.h
 %C%_metrics_man_LDADD = lib/liboutbox.la
-%D%/outbox_metrics.7: $(srcdir)/lib/metrics_table.c $(srcdir)/%D%/metrics-man.c | lib/liboutbox.la
+# (After the page before, so that two makes do not compile man.c at once.)
+%D%/outbox_metrics.7: $(srcdir)/lib/metrics_table.c $(srcdir)/%D%/metrics-man.c | lib/liboutbox.la %D%/outbox.conf.5
 	$(AM_V_at)$(MAKE) $(AM_MAKEFLAGS) %D%/metrics-man$(EXEEXT)
 	$(AM_V_GEN)%D%/metrics-man$(EXEEXT) >$@.tmp && mv -f $@.tmp $@
 

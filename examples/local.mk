@@ -17,10 +17,15 @@ example_producers = \
 	%D%/enqueue.py \
 	%D%/enqueue-mariadb.sql \
 	%D%/enqueue-postgresql.sql
-EXTRA_DIST += $(example_sources) $(example_producers) %D%/demo.sh
+# The C interface from other languages; tests/conformance/languages runs them.
+example_languages = \
+	%D%/orders.py \
+	%D%/orders.rs \
+	%D%/outbox.py
+EXTRA_DIST += $(example_sources) $(example_producers) $(example_languages) %D%/demo.sh
 
 exampledir = $(docdir)/examples
-example_DATA = $(example_sources) $(example_producers)
+example_DATA = $(example_sources) $(example_producers) $(example_languages)
 
 noinst_PROGRAMS = %D%/shop
 %C%_shop_SOURCES = %D%/shop.c

@@ -172,6 +172,7 @@ script_tests = \
 	%D%/conformance/daemon \
 	%D%/conformance/doctor \
 	%D%/conformance/hostile_lines \
+	%D%/conformance/languages \
 	%D%/conformance/metrics \
 	%D%/conformance/text \
 	%D%/conformance/tools \

@@ -3,7 +3,8 @@
 
 bench_programs = \
 	%D%/flat \
-	%D%/generic
+	%D%/generic \
+	%D%/start
 EXTRA_PROGRAMS += $(bench_programs) %D%/speed %D%/wake
 CLEANFILES += $(bench_programs) %D%/speed %D%/more.json %D%/speed.json %D%/speed.svg %D%/wake
 EXTRA_DIST += %D%/run
@@ -14,6 +15,7 @@ bench_programs += %D%/wake
 endif
 %C%_flat_SOURCES = %D%/bench.c %D%/bench.h %D%/flat.c
 %C%_generic_SOURCES = %D%/bench.c %D%/bench.h %D%/generic.c
+%C%_start_SOURCES = %D%/bench.c %D%/bench.h %D%/start.c
 %C%_speed_SOURCES = \
 	%D%/bench.c %D%/bench.h \
 	%D%/pq.c %D%/pq.h \

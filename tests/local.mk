@@ -171,6 +171,7 @@ script_tests = \
 	%D%/conformance/connections \
 	%D%/conformance/daemon \
 	%D%/conformance/doctor \
+	%D%/conformance/footprint \
 	%D%/conformance/hostile_lines \
 	%D%/conformance/languages \
 	%D%/conformance/metrics \

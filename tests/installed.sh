@@ -211,6 +211,43 @@ pages_are_there() {
 man3dir=$(dirname "$(find "$root" -name outbox_relay.3)")
 try "there is a manual page for each symbol, type and macro" pages_are_there
 
+# Each file is in a package: of Debian, whose build fails otherwise, and of RPM.
+# (Paths are as in a distribution: below usr/, libraries in usr/lib/ARCHITECTURE/, zsh's completions where Debian has them.)
+in_packages() { # PATTERN on each line of a file: itself, or what is below it
+	local file pattern found status=0
+	while read -r file; do
+		found=
+		while read -r pattern; do
+			# shellcheck disable=SC2053  # a pattern
+			if [[ $file == $pattern || $file == $pattern/* ]]; then
+				found=1
+				break
+			fi
+		done <"$1"
+		if [ -z "$found" ]; then
+			echo "in no package: $file"
+			status=1
+		fi
+	done <"$tmp/installed-files"
+	return "$status"
+}
+prefix=$root$(variable prefix)
+find "$root" ! -type d ! -name '*.la' |
+	sed -e "s|^$libdir/|$prefix/lib/any/|; s|^$prefix/lib/any/systemd/|$prefix/lib/systemd/|; s|^$prefix/|usr/|" \
+		-e 's|zsh/site-functions|zsh/vendor-completions|' >"$tmp/installed-files"
+if [ -e "$srcdir/debian/control" ]; then
+	awk '{ print $1 }' "$srcdir"/debian/*.install >"$tmp/debian-files"
+	try "each file is in a package of Debian" in_packages "$tmp/debian-files"
+else
+	skip "each file is in a package of Debian" "there is no debian/ here"
+fi
+sed -nE '/^%files/,/^%changelog/{ s/^%dir .*//; s/^%\{_libdir\}/usr\/lib\/any/; s/^%\{_(bin|sbin|include)dir\}/usr\/\1/
+	s/^%\{_prefix\}/usr/; s/^%\{_mandir\}/usr\/share\/man/; s/^%\{_docdir\}/usr\/share\/doc/
+	s/^%\{_datadir\}/usr\/share/; s/zsh\/site-functions/zsh\/vendor-completions/; /^usr/p; }' \
+	"$srcdir/build-aux/liboutbox.spec" >"$tmp/spec-files"
+echo usr/lib/any/liboutbox.a >>"$tmp/spec-files" # built for Debian only
+try "each file is in a package of RPM" in_packages "$tmp/spec-files"
+
 no_libtool_leftovers() {
 	! grep -rlF "$builddir" "$root" --include='*.pc' --include='*.h' --include='*.sql'
 }

@@ -22,9 +22,11 @@ struct outbox_publisher {
     outbox_publisher_ops ops;
     void *self;
     outbox_target *target; /* of a module, or NULL */
-    pthread_mutex_t lock; /* guards the abandoned */
+    pthread_mutex_t lock; /* guards the lists */
     outbox_delivery *abandoned;
     size_t abandoned_count;
+    outbox_delivery *spare; /* done with, for their memory */
+    size_t spare_count;
 };
 
 /* How many deliveries were given up and are kept, as the publisher may still answer. */

@@ -24,7 +24,7 @@ endif
 # Nothing else uses these two libraries, so configure does not ask for them.
 %C%_native_SOURCES = %D%/bench.c %D%/bench.h %D%/native.c
 %C%_native_CPPFLAGS = $(AM_CPPFLAGS) `$(PKG_CONFIG) --cflags libmariadb sqlite3`
-%C%_native_LDADD = $(LDADD) `$(PKG_CONFIG) --libs libmariadb sqlite3`
+%C%_native_LDADD = $(LDADD) -lmariadb -lsqlite3
 %C%_speed_SOURCES = \
 	%D%/bench.c %D%/bench.h \
 	%D%/pq.c %D%/pq.h \

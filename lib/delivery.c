@@ -438,6 +438,16 @@ void outbox_delivery__warn(outbox_delivery *d)
     pthread_mutex_unlock(&d->lock);
 }
 
+int outbox_delivery__is_warned(outbox_delivery *d)
+{
+    int warned;
+
+    pthread_mutex_lock(&d->lock);
+    warned = d->warned;
+    pthread_mutex_unlock(&d->lock);
+    return warned;
+}
+
 void outbox_delivery__cancel(outbox_delivery *d)
 {
     outbox_delivery__warn(d);

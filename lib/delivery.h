@@ -50,6 +50,10 @@ enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us,
 /* Tells the publisher, once, that nobody will wait much longer. */
 void outbox_delivery__warn(outbox_delivery *d);
 
+/* Whether it was told so. For publish() to ask once cancel() can find it: the watcher may have been before that, on a machine
+ * that is very busy. */
+int outbox_delivery__is_warned(outbox_delivery *d);
+
 /* Since when publish() has neither taken nor answered a message; INT64_MAX when it has returned. Monotonic microseconds. */
 int64_t outbox_delivery__stuck_since(outbox_delivery *d);
 

@@ -36,11 +36,42 @@ static int load(struct fixture *fx, long count)
         good = db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) SELECT i %% %d, "
                        "gen_random_uuid(), 't', 'key ' || i %% 10000, convert_to(repeat('x', 200), 'UTF8') FROM "
                        "generate_series(1, %ld) i", fx->prefix, LANES, count) == 0;
+    else if (good && target_is_mariadb(fx->target))
+        good = db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) SELECT seq %% %d, uuid(), 't', "
+                       "concat('key ', seq %% 10000), repeat('x', 200) FROM seq_1_to_%ld", fx->prefix, LANES, count) == 0;
     else if (good)
         good = db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) WITH RECURSIVE s(i) AS "
                        "(SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < %ld) SELECT i %% %d, printf("
                        "'01890a5d-ac96-774b-bcce-%%012x', i), 't', 'key ' || i %% 10000, zeroblob(200) FROM s",
                        fx->prefix, count, LANES) == 0;
+    db_close(&db);
+    return good;
+}
+
+/* So many behind one key that is blocked, all set aside, as drain_memory() will have met them. */
+static int load_blocked(struct fixture *fx, long count)
+{
+    struct db db;
+    int good = send_text(fx, "t", "blocked", "x") && settle_one(fx, fixture_consumer(fx, NULL), OUTBOX_REJECT, NULL) == 1 &&
+               db_open(&db, fx->dsn, 1) == 0;
+
+    if (!good)
+        return 0;
+    good = db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) SELECT %slane('blocked', %d), "
+                   "gen_random_uuid(), 't', 'blocked', convert_to(repeat('x', 200), 'UTF8') FROM generate_series(1, %ld) i",
+                   fx->prefix, fx->prefix, LANES, count) == 0;
+    db_close(&db);
+    return good;
+}
+
+static int load_dead(struct fixture *fx, long count)
+{
+    struct db db;
+    int good = db_open(&db, fx->dsn, 1) == 0;
+
+    good = good && db_exec(&db, "INSERT INTO %sdeferred (lane, seq, state, attempts, key_hash, deferred_at, created_at, id, "
+                           "topic, payload) SELECT i %% %d, -i, 5, 1, 0, 0, 0, gen_random_uuid(), 't', "
+                           "convert_to('x', 'UTF8') FROM generate_series(1, %ld) i", fx->prefix, LANES, count) == 0;
     db_close(&db);
     return good;
 }
@@ -125,14 +156,22 @@ struct result {
     int good;
 };
 
-static struct result measure(const struct target *target, long pending, long published)
+/* What is there beside the pending ones. */
+struct history {
+    const char *name;
+    long published, blocked, dead;
+};
+
+static struct result measure(const struct target *target, long pending, const struct history *h)
 {
     struct result r = {0, 0, 0, 0};
     struct fixture fx;
 
     if (fixture_open(&fx, target) == 0) {
         fixture_set(&fx, "clean.retention", "forever");
-        if (published == 0 || (load(&fx, published) && drain_memory(&fx, &r.seconds) > 0))
+        if ((h->published == 0 || (load(&fx, h->published) && drain_memory(&fx, &r.seconds) > 0)) &&
+            (h->blocked == 0 || (load_blocked(&fx, h->blocked) && drain_memory(&fx, &r.seconds) > 0)) &&
+            (h->dead == 0 || load_dead(&fx, h->dead)))
             if (load(&fx, pending)) {
                 r.batch_us = batch_time(&fx);
                 r.memory_kib = drain_memory(&fx, &r.seconds);
@@ -143,23 +182,23 @@ static struct result measure(const struct target *target, long pending, long pub
     return r;
 }
 
-static void record_row(const char *target, long pending, long published, const struct result *r)
+static void record_row(const char *target, long pending, const char *beside, const struct result *r)
 {
     char what[100];
 
-    snprintf(what, sizeof what, "%s/%ld pending/%ld published", target, pending, published);
+    snprintf(what, sizeof what, "%s/%ld pending/%s", target, pending, beside);
     record_figure("flat", what, "us a batch", (double)r->batch_us);
     record_figure("flat", what, "KiB", (double)r->memory_kib);
     record_figure("flat", what, "messages/s", (double)pending / r->seconds);
 }
 
-static void print_row(long pending, long published, const struct result *r, const struct result *base)
+static void print_row(long pending, const char *beside, const struct result *r, const struct result *base)
 {
     if (!r->good) {
-        printf("| %9ld | %9ld | failed\n", pending, published);
+        printf("| %9ld | %-26s | failed\n", pending, beside);
         return;
     }
-    printf("| %9ld | %9ld | %8.2f ms | %5.2f x | %7ld KiB | %5.2f x | %7.0f/s |\n", pending, published,
+    printf("| %9ld | %-26s | %8.2f ms | %5.2f x | %7ld KiB | %5.2f x | %7.0f/s |\n", pending, beside,
            (double)r->batch_us / 1000, base->good ? (double)r->batch_us / (double)base->batch_us : 0, r->memory_kib,
            base->good ? (double)r->memory_kib / (double)base->memory_kib : 0, (double)pending / r->seconds);
     fflush(stdout);
@@ -169,23 +208,33 @@ static int bench(const struct target *target)
 {
     long rows = largest();
     const struct {
-        long pending, published;
-    } cases[] = {{rows / 100, 0}, {rows / 10, 0}, {rows, 0}, {rows / 100, rows}};
+        long pending;
+        struct history beside;
+    } cases[] = {{rows / 100, {"nothing else", 0, 0, 0}},
+                 {rows / 10, {"nothing else", 0, 0, 0}},
+                 {rows, {"nothing else", 0, 0, 0}},
+                 {rows / 100, {"behind the largest, kept", rows, 0, 0}},
+                 {rows / 100, {"a tenth behind one key", 0, rows / 10, 0}},
+                 {rows / 100, {"a hundredth dead", 0, 0, rows / 100}}};
     struct result base = {0, 0, 0, 0};
     int good = 1;
 
     printf("\n%s: claim, read and settle a batch of 100 (median of %d); peak memory of a relay that drains the rest\n\n"
-           "|   pending | published |    a batch |   ratio |      memory |   ratio |     drain |\n"
-           "| --------- | --------- | ---------- | ------- | ----------- | ------- | --------- |\n",
+           "|   pending | beside                     |    a batch |   ratio |      memory |   ratio |     drain |\n"
+           "| --------- | -------------------------- | ---------- | ------- | ----------- | ------- | --------- |\n",
            target->name, BATCHES);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        struct result r = measure(target, cases[i].pending, cases[i].published);
+        const struct history *beside = &cases[i].beside;
+        struct result r;
 
+        if (beside->blocked + beside->dead > 0 && !target_is_postgresql(target))
+            continue;
+        r = measure(target, cases[i].pending, beside);
         if (i == 0)
             base = r;
-        print_row(cases[i].pending, cases[i].published, &r, &base);
+        print_row(cases[i].pending, beside->name, &r, &base);
         if (r.good)
-            record_row(target->name, cases[i].pending, cases[i].published, &r);
+            record_row(target->name, cases[i].pending, beside->name, &r);
         good &= r.good;
     }
     return good;
@@ -193,7 +242,7 @@ static int bench(const struct target *target)
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = {"postgresql/position", "postgresql/delete", "sqlite/position"};
+    static const char *const names[] = {"postgresql/position", "postgresql/delete", "sqlite/position", "mariadb/delete"};
     int good = 1;
 
     if (argc == 5 && strcmp(argv[1], "--drain") == 0)
@@ -202,7 +251,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         const struct target *target = target_find(names[i]);
 
-        if (target_is_postgresql(target) && postgresql_dsn() == NULL)
+        if (target_missing(target))
             continue;
         if (argc < 2 || strstr(names[i], argv[1]) != NULL)
             good &= bench(target);

@@ -5,8 +5,8 @@ bench_programs = \
 	%D%/flat \
 	%D%/generic \
 	%D%/start
-EXTRA_PROGRAMS += $(bench_programs) %D%/speed %D%/wake
-CLEANFILES += $(bench_programs) %D%/speed %D%/more.json %D%/speed.json %D%/speed.svg %D%/wake
+EXTRA_PROGRAMS += $(bench_programs) %D%/load %D%/native %D%/speed %D%/wake
+CLEANFILES += $(bench_programs) %D%/load %D%/native %D%/speed %D%/more.json %D%/speed.json %D%/speed.svg %D%/wake
 EXTRA_DIST += %D%/run
 
 # Its writers use libpq.
@@ -15,6 +15,17 @@ bench_programs += %D%/wake
 endif
 %C%_flat_SOURCES = %D%/bench.c %D%/bench.h %D%/flat.c
 %C%_generic_SOURCES = %D%/bench.c %D%/bench.h %D%/generic.c
+%C%_load_SOURCES = \
+	%D%/bench.c %D%/bench.h \
+	%D%/load.c %D%/load.h \
+	%D%/load_parts.c \
+	%D%/pq.c %D%/pq.h
+%C%_load_CPPFLAGS = $(AM_CPPFLAGS) $(LIBPQ_CFLAGS)
+%C%_load_LDADD = $(LDADD) $(LIBPQ_LIBS)
+# Nothing else uses these two libraries, so configure does not ask for them.
+%C%_native_SOURCES = %D%/bench.c %D%/bench.h %D%/native.c
+%C%_native_CPPFLAGS = $(AM_CPPFLAGS) `$(PKG_CONFIG) --cflags libmariadb sqlite3`
+%C%_native_LDADD = $(LDADD) -lmariadb -lsqlite3
 %C%_start_SOURCES = %D%/bench.c %D%/bench.h %D%/start.c
 %C%_speed_SOURCES = \
 	%D%/bench.c %D%/bench.h \

@@ -44,6 +44,8 @@ enum outbox_query {
     Q_RELEASE_ALL,      /* the same, let go */
     Q_SETTLE,           /* fence; keep or release */
     Q_SETTLE_POSITION,  /* the same, and move the position, unless numbers began again since :file was asked */
+    Q_SETTLE_READ,      /* both in one: Q_SETTLE_POSITION, then Q_READ_PACKED_POSITION from there; xbound, or NULL when nothing
+                         * was changed, and then as that: ttiiT; or NULL */
     Q_DELETE,           /* messages by seq */
     Q_ARCHIVE,          /* copy messages by seq to the published ones */
     Q_ARCHIVE_DEFERRED,

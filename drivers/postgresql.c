@@ -86,17 +86,24 @@
     "m.content_type, m.message_type, encode(m.payload, 'hex')), '') FILTER (WHERE " ALL_BYTES " <= :bytes) "            \
     "FROM (" source ") m"
 #define NEXT_ROWS "SELECT * FROM {messages} WHERE lane = :lane ORDER BY lane, seq LIMIT :limit"
-#define BY_POSITION                                                                                                     \
-    "(SELECT m.* FROM (" LATE_ROWS ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m WHERE m.lane = :lane AND "       \
+#define BY_POSITION(late)                                                                                               \
+    "(SELECT m.* FROM (" late ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m WHERE m.lane = :lane AND "       \
     "m.seq = s.seq) m) UNION ALL (SELECT * FROM {messages} WHERE lane = :lane AND seq > :pos ORDER BY lane, seq "       \
     "LIMIT :limit) ORDER BY seq LIMIT :limit"
 
-#define LATE_ROWS                                                                                                       \
+/* Below which xid they are: the one that settled, later than all of them. */
+#define LATE_ROWS LATE_ROWS_BELOW(":xbound::xid8")
+#define LATE_ROWS_BELOW(bound)                                                                                          \
     "SELECT o.seq FROM (SELECT q.seq FROM pg_snapshot_xip(:snap::pg_snapshot) x CROSS JOIN LATERAL (SELECT m.seq FROM " \
     "{messages} m WHERE m.lane = :lane AND m.tx = x AND m.seq <= :pos AND m.seq > :low ORDER BY m.lane, m.tx, m.seq "   \
     "LIMIT :limit) q UNION ALL SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND "                                \
-    "m.tx >= pg_snapshot_xmax(:snap::pg_snapshot) AND m.tx < :xbound::xid8 AND m.seq <= :pos AND m.seq > :low) o "      \
+    "m.tx >= pg_snapshot_xmax(:snap::pg_snapshot) AND m.tx < " bound " AND m.seq <= :pos AND m.seq > :low) o "          \
     "ORDER BY o.seq LIMIT :limit"
+
+#define MOVE                                                                                                            \
+    "UPDATE {lanes} SET pos = :pos, snap = :snap::pg_snapshot, xbound = pg_current_xact_id(), owner = :owner, "         \
+    "lease_until = {now} + :lease, suspect = :suspect WHERE lane = :lane AND token = :token AND "                       \
+    "pg_relation_filenode(:sequence::bigint::oid)::bigint = :file RETURNING xbound::text"
 
 /* Whether a row of a restored table was written here: a transaction's own xids lie close together, be it the one of a
  * savepoint. What was copied here has an xmin of this cluster and a tx of another. */
@@ -229,18 +236,19 @@ const struct outbox_driver outbox_driver__postgresql = {
                    "(SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane LIMIT 1) FROM {lanes} l WHERE l.lane = :lane",
         [Q_READ] = "SELECT " RAW ", NULL::text, " ANY_DEFERRED " " BOUNDED(NEXT_ROWS),
         /* The snapshot is that of this statement, the one with which it sees the rows; written out once, not for each. */
-        [Q_READ_POSITION] = "SELECT " RAW ", (SELECT pg_current_snapshot()::text), " ANY_DEFERRED " " BOUNDED(BY_POSITION),
+        [Q_READ_POSITION] = "SELECT " RAW ", (SELECT pg_current_snapshot()::text), " ANY_DEFERRED " " BOUNDED(BY_POSITION(LATE_ROWS)),
         [Q_READ_PACKED] = "SELECT NULL::text, " PACKED(NEXT_ROWS),
-        [Q_READ_PACKED_POSITION] = "SELECT (SELECT pg_current_snapshot()::text), " PACKED(BY_POSITION),
+        [Q_READ_PACKED_POSITION] = "SELECT (SELECT pg_current_snapshot()::text), " PACKED(BY_POSITION(LATE_ROWS)),
         [Q_SUSPECTS] = "(" LATE_ROWS ") UNION ALL (SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos "
                        "ORDER BY m.lane, m.seq LIMIT :limit)",
         /* A lane that somebody has locked does not keep the others waiting: whoever settles it renews it, too. */
         [Q_RENEW_ALL] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE lane = ANY(ARRAY("
                         "SELECT l.lane FROM {lanes} l WHERE l.owner = :owner FOR UPDATE SKIP LOCKED))",
-        [Q_SETTLE_POSITION] = "UPDATE {lanes} SET pos = :pos, snap = :snap::pg_snapshot, "
-                              "xbound = pg_current_xact_id(), owner = :owner, lease_until = {now} + :lease, "
-                              "suspect = :suspect WHERE lane = :lane AND token = :token AND "
-                              "pg_relation_filenode(:sequence::bigint::oid)::bigint = :file RETURNING xbound::text",
+        [Q_SETTLE_POSITION] = MOVE,
+        /* The lane is ours before and after, so one snapshot is enough; it is older than the xid that settles, which is
+         * above all that it sees. */
+        [Q_SETTLE_READ] = "WITH s AS (" MOVE ") SELECT (SELECT s.xbound FROM s), (SELECT pg_current_snapshot()::text), "
+                          PACKED(BY_POSITION(LATE_ROWS_BELOW("pg_snapshot_xmax(pg_current_snapshot())"))),
         [Q_DELETE] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, snap, published_at) SELECT lane, pos, low, snap, {now} "
                       "FROM {lanes} WHERE lane = :lane",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A chain of blocks; a piece that is larger than a block gets one of its own. */
+/* A chain of blocks; a piece that is larger than a block gets one of its own. A reset makes one of them all, so that there
+ * is one in the end. */
 #include "arena.h"
 
 #include <stdalign.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #define BLOCK_SIZE ((size_t)64 * 1024)
+#define KEEP ((size_t)4 * 1024 * 1024) /* over a reset */
 
 struct outbox_arena_block {
     struct outbox_arena_block *next;
@@ -64,27 +66,28 @@ void *outbox_arena__copy(outbox_arena *arena, const void *data, size_t size)
 
 void outbox_arena__reset(outbox_arena *arena)
 {
-    struct outbox_arena_block *keep = NULL;
+    struct outbox_arena_block *block = arena->head;
+    size_t total = 0, size = BLOCK_SIZE;
 
-    while (arena->head != NULL) {
-        struct outbox_arena_block *block = arena->head;
-
-        arena->head = block->next;
-        if (keep == NULL && block->size == BLOCK_SIZE)
-            keep = block;
-        else
-            free(block);
+    if (block == NULL || (block->next == NULL && block->size <= KEEP)) {
+        if (block != NULL)
+            block->used = 0;
+        return;
     }
-    if (keep != NULL) {
-        keep->next = NULL;
-        keep->used = 0;
-    }
-    arena->head = keep;
+    for (; block != NULL; block = block->next)
+        total += block->used;
+    outbox_arena__free(arena);
+    while (size < total && size < KEEP)
+        size *= 2;
+    arena->head = block_new(size); /* without memory, the next one who needs some says so */
 }
 
 void outbox_arena__free(outbox_arena *arena)
 {
-    outbox_arena__reset(arena);
-    free(arena->head);
-    arena->head = NULL;
+    while (arena->head != NULL) {
+        struct outbox_arena_block *block = arena->head;
+
+        arena->head = block->next;
+        free(block);
+    }
 }

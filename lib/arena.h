@@ -18,7 +18,8 @@ void *outbox_arena__alloc(outbox_arena *arena, size_t size);
 /* A copy with a NUL behind it, which is not counted. */
 void *outbox_arena__copy(outbox_arena *arena, const void *data, size_t size);
 
-/* Forgets everything but keeps one block of ordinary size for what comes next. */
+/* Forgets everything but keeps memory for as much as there was, up to a bound: who needs as much each time asks for it
+ * once. */
 void outbox_arena__reset(outbox_arena *arena);
 
 void outbox_arena__free(outbox_arena *arena);

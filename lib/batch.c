@@ -132,12 +132,23 @@ int outbox_batch_release(outbox_batch *batch, outbox_error **err)
     return rc != OUTBOX_OK ? rc : outbox_batch__fence(batch, 0, err);
 }
 
+void outbox_batch__recycle(outbox_batch *batch)
+{
+    outbox_consumer *consumer = batch->consumer;
+
+    if (consumer->spare != NULL)
+        outbox_batch_free(batch);
+    else
+        consumer->spare = batch;
+}
+
 void outbox_batch_free(outbox_batch *batch)
 {
     if (batch == NULL)
         return;
     outbox_arena__free(&batch->arena);
     outbox_arena__free(&batch->lane_arena);
+    outbox_arena__free(&batch->ahead.arena);
     free(batch->items);
     free(batch->aside);
     free(batch);

@@ -49,6 +49,7 @@ struct outbox_consumer {
     void *leased_ctx;
     struct outbox_key_memo memo[OUTBOX_KEY_MEMO];
     int by_rows; /* so many reads to come are not tried as one text */
+    outbox_batch *spare; /* one that is done with, for its memory; or NULL */
 };
 
 struct outbox_batch {
@@ -68,6 +69,11 @@ struct outbox_batch {
     int refused;             /* the statement that moves the position changed nothing */
     outbox_arena arena;      /* the items' texts */
     outbox_arena lane_arena;
+    struct {
+        int there;
+        struct outbox_value row[4]; /* of Q_READ_PACKED */
+        outbox_arena arena;
+    } ahead;                 /* the next batch, which came when the last one was settled and is not taken apart yet */
     struct outbox_item *items; /* those that are delivered, in order */
     size_t count, room;
     struct outbox_item *aside; /* those that are not, each with its fate */
@@ -81,6 +87,11 @@ int outbox_batch__read(outbox_batch *batch, outbox_error **err);
  * as the columns of Q_READ. OUTBOX_NONE: nothing was taken, they have to be read by rows. args has the other values. */
 int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, size_t limit, int64_t bytes,
                               outbox_row_fn take, void *ctx, outbox_error **err);
+
+/* Settles by position, as args say, and reads what follows in one statement, for the read that comes next. xbound: the new
+ * one, or NULL when nothing was changed. Not when outbox_batch__may_read_ahead() says no. */
+int outbox_batch__may_read_ahead(const outbox_batch *batch);
+int outbox_batch__read_ahead(outbox_batch *batch, struct outbox_args *args, const char **xbound, outbox_error **err);
 
 /* Writes what became of all items. keep: the lane stays ours. */
 int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err);
@@ -107,6 +118,9 @@ int outbox_conn__promote(outbox_conn *conn, int lane, const int64_t *keys, size_
 /* The lane, leased anew, as a batch without items. */
 int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **batch, outbox_error **err);
 int outbox_batch__fence(outbox_batch *batch, int keep, outbox_error **err);
+
+/* Instead of freeing it: the next lease has its memory. */
+void outbox_batch__recycle(outbox_batch *batch);
 
 /* When dead messages do not block, or there is no order: lets go what waits behind one, from a time when they did. */
 int outbox_consumer__release_stranded(outbox_consumer *consumer, outbox_error **err);

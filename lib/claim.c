@@ -69,6 +69,7 @@ void outbox_consumer_free(outbox_consumer *consumer)
 {
     if (consumer == NULL)
         return;
+    outbox_batch_free(consumer->spare);
     outbox_conf_free(consumer->conf);
     free(consumer);
 }
@@ -187,10 +188,36 @@ static int take_at_once(outbox_batch *batch, enum outbox_query query, const stru
     return outbox_conn__run(conn, query, args, 0, "lease a lane with work", &lane, err);
 }
 
+/* Empty, with the memory of the last one. */
+static outbox_batch *batch_new(outbox_consumer *consumer)
+{
+    outbox_batch *batch = consumer->spare, was;
+
+    if (batch == NULL) {
+        batch = calloc(1, sizeof(*batch));
+    } else {
+        was = *batch;
+        memset(batch, 0, sizeof(*batch));
+        batch->arena = was.arena;
+        batch->lane_arena = was.lane_arena;
+        batch->ahead.arena = was.ahead.arena;
+        batch->items = was.items;
+        batch->room = was.room;
+        batch->aside = was.aside;
+        batch->aside_room = was.aside_room;
+        outbox_arena__reset(&batch->arena);
+        outbox_arena__reset(&batch->lane_arena);
+    }
+    consumer->spare = NULL;
+    if (batch != NULL)
+        batch->consumer = consumer;
+    return batch;
+}
+
 int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
 {
     outbox_conn *conn = consumer->conn;
-    outbox_batch *batch = calloc(1, sizeof(*batch));
+    outbox_batch *batch = batch_new(consumer);
     struct outbox_args args = { .set = 0 };
     enum outbox_query query = outbox_conn__form(conn, Q_CLAIM);
     int rc;
@@ -198,7 +225,6 @@ int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox
     *out = NULL;
     if (batch == NULL)
         return outbox_error__nomem(err);
-    batch->consumer = consumer;
     outbox_args__text(&args, P_OWNER, consumer->owner);
     outbox_args__int(&args, P_LEASE, outbox_consumer__lease_us(consumer));
     outbox_args__int(&args, P_BATCH, outbox_conf__number(consumer->conf, CONF_RELAY_BATCH_SIZE));
@@ -212,7 +238,7 @@ int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox
         *out = batch;
         return OUTBOX_OK;
     }
-    outbox_batch_free(batch);
+    outbox_batch__recycle(batch);
     return rc == OUTBOX_OK ? OUTBOX_NONE : rc;
 }
 
@@ -243,7 +269,7 @@ int outbox_consumer_claim(outbox_consumer *consumer, outbox_batch **out, outbox_
             rc = outbox_batch__fence(batch, 0, err);
         else if (batch->open && !consumer->conn->in_transaction)
             outbox_batch__fence(batch, 0, NULL);
-        outbox_batch_free(batch);
+        outbox_batch__recycle(batch);
         if (rc == OUTBOX_ERR_FENCED)
             continue;
         if (rc != OUTBOX_OK)

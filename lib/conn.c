@@ -152,6 +152,7 @@ void outbox_conn_close(outbox_conn *conn)
     outbox_odbc__close(conn->odbc);
     outbox_names__free(conn->name_text);
     outbox_conf_free(conn->conf);
+    outbox_buffer__free(&conn->list);
     free(conn);
 }
 

@@ -3,6 +3,7 @@
 #ifndef OUTBOX_CONN_INTERNAL_H
 #define OUTBOX_CONN_INTERNAL_H
 
+#include "buffer.h"
 #include "conf_internal.h"
 #include "driver.h"
 #include "lane.h"
@@ -27,6 +28,7 @@ struct outbox_conn {
     char *name_text[OUTBOX_NAMES];
     struct outbox_cached cache[Q__COUNT][OUTBOX_SIZES];
     struct outbox_key_memo lane_memo[OUTBOX_KEY_MEMO];
+    struct outbox_buffer list; /* the last one that was given to a statement as one value */
     int lanes;      /* 0: not asked yet */
     int position;   /* settle by position */
     int version;

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+#define SPARES 16 /* deliveries that a publisher keeps for their memory: workers have one each */
+
 static int64_t monotonic_us(void)
 {
     struct timespec now;
@@ -31,6 +33,7 @@ struct queue {
     size_t *ready;        /* indexes, in the order in which they became ready */
     size_t *follower;     /* per message: the next of its key; 0: none, as the first follows nobody */
     char *given;          /* per message: 1: on its way */
+    struct outbox_keys last; /* used to make it */
 };
 
 struct outbox_delivery {
@@ -40,8 +43,9 @@ struct outbox_delivery {
     struct outbox_item **items;
     struct answer *answers;
     struct outbox_keys failed; /* keys of what was answered with something else than published, or passed over */
-    size_t count, done, next;
+    size_t count, done, next, room;
     struct queue *queue; /* once outbox_delivery_ready() was asked */
+    struct queue *spare_queue; /* of an earlier delivery in this memory, for as many messages */
     int publishing; /* publish() has not returned */
     int64_t moved;  /* when it last took or answered a message; monotonic µs */
     int warned;     /* the publisher's cancel was called, or must not be any more */
@@ -51,13 +55,14 @@ struct outbox_delivery {
     int unavailable; /* so it was said of one of them */
     int abandoned;  /* nobody waits */
     outbox_batch *keep;
-    outbox_delivery *next_abandoned;
+    outbox_delivery *next_listed; /* among the publisher's abandoned or spare */
 };
 
 static void queue_free(struct queue *q)
 {
     if (q == NULL)
         return;
+    outbox_keys__free(&q->last);
     free(q->ready);
     free(q->follower);
     free(q->given);
@@ -66,21 +71,50 @@ static void queue_free(struct queue *q)
 
 static void delivery_free(outbox_delivery *d)
 {
-    size_t i;
-
-    for (i = 0; i < d->count; i++)
-        free(d->answers[i].reason);
     free(d->answers);
     outbox_keys__free(&d->failed);
     free(d->items);
     queue_free(d->queue);
-    outbox_batch_free(d->keep);
+    queue_free(d->spare_queue);
     pthread_cond_destroy(&d->changed);
     pthread_mutex_destroy(&d->lock);
     free(d);
 }
 
-outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox_item **items, size_t count)
+/* All but its memory, which another one may have. */
+static void delivery_end(outbox_delivery *d)
+{
+    outbox_publisher *publisher = d->publisher;
+    int kept;
+    size_t i;
+
+    for (i = 0; i < d->count; i++)
+        free(d->answers[i].reason);
+    outbox_batch_free(d->keep);
+    pthread_mutex_lock(&publisher->lock);
+    kept = publisher->spare_count < SPARES;
+    if (kept) {
+        d->next_listed = publisher->spare;
+        publisher->spare = d;
+        publisher->spare_count++;
+    }
+    pthread_mutex_unlock(&publisher->lock);
+    if (!kept)
+        delivery_free(d);
+}
+
+/* Of a publisher that nobody uses any more. */
+static void free_all(outbox_delivery *list)
+{
+    while (list != NULL) {
+        outbox_delivery *d = list;
+
+        list = d->next_listed;
+        delivery_free(d);
+    }
+}
+
+static outbox_delivery *delivery_make(outbox_publisher *publisher, size_t room)
 {
     outbox_delivery *d = calloc(1, sizeof(*d));
     pthread_condattr_t attr;
@@ -88,24 +122,71 @@ outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox
     if (d == NULL)
         return NULL;
     d->publisher = publisher;
-    d->count = count;
-    d->items = malloc(count * sizeof(struct outbox_item *));
-    d->answers = calloc(count, sizeof(*d->answers));
-    if (d->items == NULL || d->answers == NULL || !outbox_keys__make(&d->failed, count)) {
-        free(d->items);
-        free(d->answers);
-        free(d);
-        return NULL;
-    }
-    memcpy(d->items, items, count * sizeof(struct outbox_item *));
+    d->room = room;
+    d->items = malloc(room * sizeof(struct outbox_item *));
+    d->answers = malloc(room * sizeof(*d->answers));
     pthread_mutex_init(&d->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&d->changed, &attr);
     pthread_condattr_destroy(&attr);
+    if (d->items == NULL || d->answers == NULL) {
+        delivery_free(d);
+        return NULL;
+    }
+    return d;
+}
+
+/* One that is done with and large enough, or a new one. */
+static outbox_delivery *delivery_find(outbox_publisher *publisher, size_t count)
+{
+    outbox_delivery *d, *small = NULL, **at;
+
+    pthread_mutex_lock(&publisher->lock);
+    for (at = &publisher->spare; (d = *at) != NULL && d->room < count; at = &d->next_listed)
+        ;
+    if (d == NULL && publisher->spare_count == SPARES)
+        d = small = *(at = &publisher->spare); /* instead of it there will be a larger one */
+    if (d != NULL) {
+        *at = d->next_listed;
+        publisher->spare_count--;
+    }
+    pthread_mutex_unlock(&publisher->lock);
+    if (small != NULL)
+        delivery_free(small);
+    return d != NULL && d != small ? d : delivery_make(publisher, count);
+}
+
+/* As it is before anybody has it. */
+static void begin_anew(outbox_delivery *d, struct outbox_item **items, size_t count)
+{
+    if (d->queue != NULL)
+        d->spare_queue = d->queue;
+    d->queue = NULL;
+    d->count = count;
+    d->done = d->next = 0;
+    d->warned = d->cancelled = d->let_go = d->unavailable = d->abandoned = 0;
+    d->patience = 0;
+    d->keep = NULL;
+    d->next_listed = NULL;
+    memcpy(d->items, items, count * sizeof(struct outbox_item *));
+    memset(d->answers, 0, count * sizeof(*d->answers));
     /* From now on: the watcher may look before publish() is called, and must not take it for one that has returned. */
     d->publishing = 1;
     d->moved = monotonic_us();
+}
+
+outbox_delivery *outbox_delivery__new(outbox_publisher *publisher, struct outbox_item **items, size_t count)
+{
+    outbox_delivery *d = delivery_find(publisher, count);
+
+    if (d == NULL)
+        return NULL;
+    if (!outbox_keys__make(&d->failed, count)) {
+        delivery_free(d);
+        return NULL;
+    }
+    begin_anew(d, items, count);
     return d;
 }
 
@@ -172,35 +253,48 @@ static void wait_until(outbox_delivery *d, int64_t deadline)
 }
 
 /* Which is the first of its key, and who comes behind whom. NULL: out of memory. */
-static struct queue *queue_new(const outbox_delivery *d)
+static struct queue *queue_make(outbox_delivery *d)
 {
-    struct queue *q = calloc(1, sizeof(*q));
-    struct outbox_keys last = { NULL, 0 };
+    struct queue *q = d->spare_queue != NULL ? d->spare_queue : calloc(1, sizeof(*q));
+
+    if (q == NULL)
+        return NULL;
+    if (d->spare_queue == NULL) {
+        q->ready = malloc(d->room * sizeof(*q->ready));
+        q->follower = malloc(d->room * sizeof(*q->follower));
+        q->given = malloc(d->room);
+    }
+    d->spare_queue = NULL;
+    if (q->ready == NULL || q->follower == NULL || q->given == NULL || !outbox_keys__make(&q->last, d->count)) {
+        queue_free(q);
+        return NULL;
+    }
+    q->from = q->to = q->out = 0;
+    memset(q->follower, 0, d->count * sizeof(*q->follower));
+    memset(q->given, 0, d->count);
+    return q;
+}
+
+static struct queue *queue_new(outbox_delivery *d)
+{
+    struct queue *q = queue_make(d);
     size_t i;
 
     if (q == NULL)
         return NULL;
-    q->ready = malloc(d->count * sizeof(*q->ready));
-    q->follower = calloc(d->count, sizeof(*q->follower));
-    q->given = calloc(d->count, 1);
-    if (q->ready == NULL || q->follower == NULL || q->given == NULL || !outbox_keys__make(&last, d->count)) {
-        queue_free(q);
-        return NULL;
-    }
     /* From behind, so that the smallest place met so far is that of the follower. */
     for (i = d->count; i-- > 0;) {
-        int64_t next = outbox_keys__first(&last, d->items[i]->key_hash);
+        int64_t next = outbox_keys__first(&q->last, d->items[i]->key_hash);
 
         if (d->answers[i].done)
             continue;
         q->follower[i] = next < 0 ? 0 : (size_t)next;
-        outbox_keys__add(&last, d->items[i]->key_hash, (int64_t)i);
+        outbox_keys__add(&q->last, d->items[i]->key_hash, (int64_t)i);
     }
     for (i = 0; i < d->count; i++)
         if (!d->answers[i].done &&
-            (d->items[i]->key_hash == 0 || outbox_keys__first(&last, d->items[i]->key_hash) == (int64_t)i))
+            (d->items[i]->key_hash == 0 || outbox_keys__first(&q->last, d->items[i]->key_hash) == (int64_t)i))
             q->ready[q->to++] = i;
-    outbox_keys__free(&last);
     return q;
 }
 
@@ -287,14 +381,14 @@ static void forget_if_done(outbox_delivery *d)
     if (!gone)
         return;
     pthread_mutex_lock(&publisher->lock);
-    for (at = &publisher->abandoned; *at != NULL && *at != d; at = &(*at)->next_abandoned)
+    for (at = &publisher->abandoned; *at != NULL && *at != d; at = &(*at)->next_listed)
         ;
     if (*at == d) {
-        *at = d->next_abandoned;
+        *at = d->next_listed;
         publisher->abandoned_count--;
     }
     pthread_mutex_unlock(&publisher->lock);
-    delivery_free(d);
+    delivery_end(d);
 }
 
 int outbox_delivery_answer(outbox_delivery *d, size_t index, outbox_verdict verdict, int64_t retry_ms, const char *reason)
@@ -342,6 +436,16 @@ void outbox_delivery__warn(outbox_delivery *d)
         d->patience = monotonic_us() + OUTBOX_DELIVERY_PATIENCE;
     pthread_cond_broadcast(&d->changed);
     pthread_mutex_unlock(&d->lock);
+}
+
+int outbox_delivery__is_warned(outbox_delivery *d)
+{
+    int warned;
+
+    pthread_mutex_lock(&d->lock);
+    warned = d->warned;
+    pthread_mutex_unlock(&d->lock);
+    return warned;
 }
 
 void outbox_delivery__cancel(outbox_delivery *d)
@@ -457,7 +561,7 @@ int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch)
     if (d->done < d->count && d->cancelled && !d->let_go && batch != NULL) {
         d->abandoned = 1;
         d->keep = batch;
-        d->next_abandoned = publisher->abandoned;
+        d->next_listed = publisher->abandoned;
         publisher->abandoned = d;
         publisher->abandoned_count++;
         pthread_mutex_unlock(&d->lock);
@@ -466,7 +570,7 @@ int outbox_delivery__finish(outbox_delivery *d, outbox_batch *batch)
     }
     pthread_mutex_unlock(&d->lock);
     pthread_mutex_unlock(&publisher->lock);
-    delivery_free(d);
+    delivery_end(d);
     return 0;
 }
 
@@ -489,9 +593,10 @@ void outbox_publisher_free(outbox_publisher *publisher)
     while (publisher->abandoned != NULL) {
         outbox_delivery *d = publisher->abandoned;
 
-        publisher->abandoned = d->next_abandoned;
-        delivery_free(d);
+        publisher->abandoned = d->next_listed;
+        delivery_end(d);
     }
+    free_all(publisher->spare);
     outbox_target__free(publisher->target);
     pthread_mutex_destroy(&publisher->lock);
     free(publisher);

@@ -22,9 +22,11 @@ struct outbox_publisher {
     outbox_publisher_ops ops;
     void *self;
     outbox_target *target; /* of a module, or NULL */
-    pthread_mutex_t lock; /* guards the abandoned */
+    pthread_mutex_t lock; /* guards the lists */
     outbox_delivery *abandoned;
     size_t abandoned_count;
+    outbox_delivery *spare; /* done with, for their memory */
+    size_t spare_count;
 };
 
 /* How many deliveries were given up and are kept, as the publisher may still answer. */
@@ -47,6 +49,10 @@ enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us,
 
 /* Tells the publisher, once, that nobody will wait much longer. */
 void outbox_delivery__warn(outbox_delivery *d);
+
+/* Whether it was told so. For publish() to ask once cancel() can find it: the watcher may have been before that, on a machine
+ * that is very busy. */
+int outbox_delivery__is_warned(outbox_delivery *d);
 
 /* Since when publish() has neither taken nor answered a message; INT64_MAX when it has returned. Monotonic microseconds. */
 int64_t outbox_delivery__stuck_since(outbox_delivery *d);

@@ -11,7 +11,13 @@ int outbox_keys__make(struct outbox_keys *keys, size_t count)
     while (size < count * 2)
         size *= 2;
     keys->mask = size - 1;
+    if (size <= keys->room) {
+        outbox_keys__clear(keys);
+        return 1;
+    }
+    free(keys->slots);
     keys->slots = calloc(size, sizeof(*keys->slots));
+    keys->room = keys->slots != NULL ? size : 0;
     return keys->slots != NULL;
 }
 

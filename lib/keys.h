@@ -14,10 +14,10 @@ struct outbox_key_slot {
 
 struct outbox_keys {
     struct outbox_key_slot *slots; /* NULL: nothing is in it */
-    size_t mask;
+    size_t mask, room;
 };
 
-/* For up to count keys. 0: out of memory. */
+/* Empty, for up to count keys; one that was made before is made anew, in its memory when that is enough. 0: out of memory. */
 int outbox_keys__make(struct outbox_keys *keys, size_t count);
 void outbox_keys__clear(struct outbox_keys *keys);
 void outbox_keys__free(struct outbox_keys *keys);

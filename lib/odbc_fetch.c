@@ -89,7 +89,8 @@ static int fetch_number(outbox_stmt *stmt, SQLUSMALLINT column, struct outbox_va
 }
 
 /* One call, at most two: a driver converts a value from its beginning at each call, for a batch in one text three times if
- * it were bound. So there is room for as much as the last one had, and somewhat more. */
+ * it were bound. So there is room for as much as the last ones had, and somewhat more: the last batch of a lane is smaller
+ * than the first one of the next. */
 static int fetch_large(outbox_stmt *stmt, SQLUSMALLINT column, struct outbox_value *cell, outbox_arena *arena,
                        outbox_error **err)
 {
@@ -112,7 +113,7 @@ static int fetch_large(outbox_stmt *stmt, SQLUSMALLINT column, struct outbox_val
     cell->size = ret == SQL_NO_DATA ? 0 : (size_t)size;
     if (size == SQL_NO_TOTAL || (size_t)size > room)
         rc = fetch_long(stmt, column, SQL_C_CHAR, room, size, cell, arena, err);
-    stmt->large = cell->size + cell->size / 4;
+    stmt->large = cell->size + cell->size / 4 > stmt->large ? cell->size + cell->size / 4 : stmt->large - stmt->large / 16;
     return rc;
 }
 

@@ -16,10 +16,11 @@
 
 enum course { GO_ON, HALT, HALT_LATE };
 
-/* A batch on its way. */
-struct course_of {
+/* A batch on its way. It stays the worker's, for its memory. */
+struct outbox_course {
     struct outbox_worker *worker;
     outbox_batch *batch;
+    size_t room;                /* messages of a batch, in the lists below */
     struct outbox_keys failed, seen;
     char *done;                 /* per item: it had its turn */
     struct outbox_item **wave;
@@ -30,7 +31,7 @@ struct course_of {
 };
 
 /* Collects the next wave; what had its turn is marked as done. */
-static size_t next_wave(struct course_of *c)
+static size_t next_wave(struct outbox_course *c)
 {
     int in_order = (c->worker->relay->publisher->ops.flags & OUTBOX_PUBLISHER_IN_ORDER) != 0;
     outbox_batch *batch = c->batch;
@@ -55,7 +56,7 @@ static size_t next_wave(struct course_of *c)
 }
 
 /* One message to try while the broker is down: another one each time, of those that nothing is before. */
-static size_t probe_wave(struct course_of *c)
+static size_t probe_wave(struct outbox_course *c)
 {
     uint64_t turn = outbox_breaker__turn(&c->worker->relay->breaker);
     outbox_batch *batch = c->batch;
@@ -82,21 +83,21 @@ static int64_t time_left(outbox_relay *relay)
 }
 
 /* Not when the relay has to end, nor, but for the one that tries, when the broker is down. */
-static int may_go_on(const struct course_of *c)
+static int may_go_on(const struct outbox_course *c)
 {
     outbox_relay *relay = c->worker->relay;
 
     return time_left(relay) > 0 && (c->worker->probe || !outbox_breaker__is_open(&relay->breaker, NULL));
 }
 
-static void spare_doubts(struct course_of *c)
+static void spare_doubts(struct outbox_course *c)
 {
     while (c->doubts > 0)
         outbox_item__spare(c->doubt[--c->doubts]);
 }
 
 /* The breaker was told of something. */
-static enum course heed(struct course_of *c, enum outbox_breaker_change change, const char *why)
+static enum course heed(struct outbox_course *c, enum outbox_breaker_change change, const char *why)
 {
     outbox_relay *relay = c->worker->relay;
 
@@ -110,7 +111,7 @@ static enum course heed(struct course_of *c, enum outbox_breaker_change change, 
     return HALT;
 }
 
-static void note_life(struct course_of *c, uint64_t epoch)
+static void note_life(struct outbox_course *c, uint64_t epoch)
 {
     outbox_relay *relay = c->worker->relay;
     char lasted[OUTBOX_LOG_SECONDS];
@@ -123,7 +124,7 @@ static void note_life(struct course_of *c, uint64_t epoch)
 }
 
 /* It failed, and it may be its own fault. */
-static enum course note_failure(struct course_of *c, struct outbox_item *item, const char *why)
+static enum course note_failure(struct outbox_course *c, struct outbox_item *item, const char *why)
 {
     enum outbox_breaker_change change = outbox_breaker__failed(&c->worker->relay->breaker, item->record.seq,
                                                                &c->worker->probe, outbox_thread__clock());
@@ -135,7 +136,7 @@ static enum course note_failure(struct course_of *c, struct outbox_item *item, c
     return heed(c, change, why);
 }
 
-static enum course blame(struct course_of *c, struct outbox_item *item, const char *why)
+static enum course blame(struct outbox_course *c, struct outbox_item *item, const char *why)
 {
     if (outbox_batch_answer(c->batch, (size_t)(item - c->batch->items), OUTBOX_UNKNOWN, -1, why) != OUTBOX_OK)
         item->reason = NULL; /* out of memory: charged all the same, without a text */
@@ -151,7 +152,7 @@ static enum course spare_cancelled(struct outbox_item *item)
 }
 
 /* What the publisher said of one message. */
-static enum course note_answer(struct course_of *c, struct outbox_item *item, uint64_t epoch)
+static enum course note_answer(struct outbox_course *c, struct outbox_item *item, uint64_t epoch)
 {
     outbox_relay *relay = c->worker->relay;
     const char *why = item->reason != NULL ? item->reason : "no reason given";
@@ -180,7 +181,7 @@ static enum course note_answer(struct course_of *c, struct outbox_item *item, ui
 }
 
 /* All answers are noted, even when the breaker opens with one of them: they are what happened. */
-static enum course note_answers(struct course_of *c, struct outbox_item **items, size_t n, uint64_t epoch)
+static enum course note_answers(struct outbox_course *c, struct outbox_item **items, size_t n, uint64_t epoch)
 {
     enum course course = GO_ON;
     size_t i;
@@ -200,7 +201,7 @@ static enum course note_answers(struct course_of *c, struct outbox_item **items,
     return course;
 }
 
-static enum course publish_part(struct course_of *c, struct outbox_item **items, size_t n);
+static enum course publish_part(struct outbox_course *c, struct outbox_item **items, size_t n);
 
 static size_t collect_unanswered(struct outbox_item **items, size_t n)
 {
@@ -212,7 +213,7 @@ static size_t collect_unanswered(struct outbox_item **items, size_t n)
     return kept;
 }
 
-static enum course after_failure(struct course_of *c, struct outbox_item **items, size_t n, const char *why)
+static enum course after_failure(struct outbox_course *c, struct outbox_item **items, size_t n, const char *why)
 {
     enum course course;
 
@@ -223,7 +224,7 @@ static enum course after_failure(struct course_of *c, struct outbox_item **items
     return course == GO_ON ? publish_part(c, items + n / 2, n - n / 2) : course;
 }
 
-static enum course after_outage(struct course_of *c, struct outbox_item **items, size_t n, const char *why)
+static enum course after_outage(struct outbox_course *c, struct outbox_item **items, size_t n, const char *why)
 {
     enum outbox_breaker_change change;
     size_t i;
@@ -244,7 +245,7 @@ static enum course after_outage(struct course_of *c, struct outbox_item **items,
 }
 
 /* The publisher still has it, so nothing can be sent again now. */
-static enum course after_timeout(struct course_of *c, struct outbox_item **items, size_t n, const char *why)
+static enum course after_timeout(struct outbox_course *c, struct outbox_item **items, size_t n, const char *why)
 {
     char within[OUTBOX_LOG_SECONDS];
     size_t i;
@@ -271,7 +272,7 @@ static enum course after_timeout(struct course_of *c, struct outbox_item **items
 }
 
 /* Hands messages over, all at once, and sees what became of them. The list is changed. */
-static enum course deliver(struct course_of *c, struct outbox_item **items, size_t n)
+static enum course deliver(struct outbox_course *c, struct outbox_item **items, size_t n)
 {
     struct outbox_worker *worker = c->worker;
     outbox_relay *relay = worker->relay;
@@ -306,7 +307,7 @@ static enum course deliver(struct course_of *c, struct outbox_item **items, size
 }
 
 /* The same for a half: without the keys that failed meanwhile. */
-static enum course publish_part(struct course_of *c, struct outbox_item **items, size_t n)
+static enum course publish_part(struct outbox_course *c, struct outbox_item **items, size_t n)
 {
     size_t i, kept = 0;
 
@@ -318,7 +319,7 @@ static enum course publish_part(struct course_of *c, struct outbox_item **items,
     return may_go_on(c) ? deliver(c, items, kept) : HALT;
 }
 
-static void publish_all(struct course_of *c)
+static void publish_all(struct outbox_course *c)
 {
     enum course course = GO_ON;
     size_t n;
@@ -329,25 +330,64 @@ static void publish_all(struct course_of *c)
         course = deliver(c, c->wave, n);
 }
 
+static void lists_free(struct outbox_course *c)
+{
+    free(c->done);
+    free(c->seqs);
+    free(c->doubt);
+    free(c->wave);
+    c->done = NULL;
+    c->seqs = NULL;
+    c->doubt = c->wave = NULL;
+    c->room = 0;
+}
+
+void outbox_relay__forget_course(struct outbox_worker *worker)
+{
+    struct outbox_course *c = worker->course;
+
+    if (c == NULL)
+        return;
+    outbox_keys__free(&c->failed);
+    outbox_keys__free(&c->seen);
+    lists_free(c);
+    free(c);
+    worker->course = NULL;
+}
+
+/* For so many messages; 0: out of memory. */
+static int make_room(struct outbox_course *c, size_t count)
+{
+    if (count > c->room) {
+        lists_free(c);
+        c->wave = malloc(count * sizeof(struct outbox_item *));
+        c->doubt = malloc(count * sizeof(struct outbox_item *));
+        c->seqs = malloc(count * sizeof(*c->seqs));
+        c->done = malloc(count);
+        if (c->wave == NULL || c->doubt == NULL || c->seqs == NULL || c->done == NULL)
+            return 0;
+        c->room = count;
+    }
+    memset(c->done, 0, count);
+    return outbox_keys__make(&c->failed, count) && outbox_keys__make(&c->seen, count);
+}
+
 int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, outbox_delivery **given_up)
 {
-    struct course_of c = { .worker = worker, .batch = batch };
+    struct outbox_course *c = worker->course;
 
-    c.wave = malloc(batch->count * sizeof(struct outbox_item *));
-    c.doubt = malloc(batch->count * sizeof(struct outbox_item *));
-    c.seqs = malloc(batch->count * sizeof(*c.seqs));
-    c.done = calloc(batch->count, 1);
-    if (c.wave != NULL && c.doubt != NULL && c.seqs != NULL && c.done != NULL && outbox_keys__make(&c.failed, batch->count) &&
-        outbox_keys__make(&c.seen, batch->count))
-        publish_all(&c);
+    if (c == NULL)
+        c = worker->course = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return 0;
+    c->worker = worker;
+    c->batch = batch;
+    c->doubts = 0;
+    c->given_up = NULL;
+    if (make_room(c, batch->count))
+        publish_all(c);
     if (batch->single && batch->items[0].spared)
         batch->suspect++; /* as little is known of it as before */
-    *given_up = c.given_up;
-    outbox_keys__free(&c.failed);
-    outbox_keys__free(&c.seen);
-    free(c.done);
-    free(c.seqs);
-    free(c.doubt);
-    free(c.wave);
-    return c.given_up != NULL;
+    *given_up = c->given_up;
+    return c->given_up != NULL;
 }

@@ -536,7 +536,14 @@ static int read_some(outbox_batch *batch, int *again, outbox_error **err)
     int rc = OUTBOX_OK;
 
     *again = 0;
-    outbox_arena__reset(&batch->arena);
+    if (batch->ahead.there) {
+        outbox_arena arena = batch->arena;
+
+        batch->arena = batch->ahead.arena;
+        batch->ahead.arena = arena;
+    } else {
+        outbox_arena__reset(&batch->arena);
+    }
     batch->count = batch->aside_count = 0;
     batch->read_snap = NULL;
     batch->read = batch->cut = batch->single = 0;

@@ -43,25 +43,87 @@ static int take_text(void *ctx, const struct outbox_value *row, outbox_error **e
     return rc;
 }
 
+/* Bytes of a message that is read so. */
+static int64_t share(int64_t bytes, size_t limit)
+{
+    return (bytes < MOST ? bytes : MOST) / (int64_t)limit;
+}
+
 int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, size_t limit, int64_t bytes,
                               outbox_row_fn take, void *ctx, outbox_error **err)
 {
     outbox_consumer *consumer = batch->consumer;
     enum outbox_query query = outbox_conn__form(consumer->conn, Q_READ_PACKED);
-    struct packed p = { batch, (bytes < MOST ? bytes : MOST) / (int64_t)limit, take, ctx, 0 };
+    struct packed p = { batch, share(bytes, limit), take, ctx, 0 };
     struct outbox_result result = { "tiiT", &batch->arena, take_text, &p, 0 };
     int rc;
 
-    if (outbox_conn__sql(consumer->conn, query) == NULL)
+    if (batch->ahead.there) {
+        batch->ahead.there = 0;
+        rc = take_text(&p, batch->ahead.row, err);
+    } else if (outbox_conn__sql(consumer->conn, query) == NULL) {
         return OUTBOX_NONE;
-    if (consumer->by_rows > 0) {
+    } else if (consumer->by_rows > 0) {
         consumer->by_rows--;
         return OUTBOX_NONE;
+    } else {
+        outbox_args__int(args, P_BYTES, p.share);
+        rc = outbox_conn__run(consumer->conn, query, args, 0, "read messages", &result, err);
     }
-    outbox_args__int(args, P_BYTES, p.share);
-    rc = outbox_conn__run(consumer->conn, query, args, 0, "read messages", &result, err);
     if (rc != OUTBOX_OK || !p.too_large)
         return rc;
     consumer->by_rows = BY_ROWS;
     return OUTBOX_NONE;
+}
+
+/* ---- Ahead ---- */
+
+/* Whether the next read is one of new messages alone, as many as a batch has. */
+int outbox_batch__may_read_ahead(const outbox_batch *batch)
+{
+    const outbox_consumer *consumer = batch->consumer;
+    const outbox_conn *conn = consumer->conn;
+
+    return conn->position && outbox_conn__sql(conn, Q_SETTLE_READ) != NULL && !batch->has_deferred && batch->suspect == 0 &&
+           consumer->by_rows == 0 && !conn->in_transaction && !outbox_odbc__is_borrowed(conn->odbc) &&
+           !outbox_consumer__stopped(consumer);
+}
+
+struct ahead {
+    outbox_batch *batch;
+    const char **xbound;
+};
+
+static int keep_row(void *ctx, const struct outbox_value *row, outbox_error **err)
+{
+    const struct ahead *a = ctx;
+    outbox_batch *batch = a->batch;
+
+    if (row[0].type != OUTBOX_T_TEXT)
+        return OUTBOX_OK;
+    *a->xbound = outbox_arena__copy(&batch->lane_arena, row[0].data, row[0].size);
+    if (*a->xbound == NULL)
+        return outbox_error__nomem(err);
+    memcpy(batch->ahead.row, row + 1, sizeof(batch->ahead.row));
+    batch->ahead.there = 1;
+    return OUTBOX_OK;
+}
+
+int outbox_batch__read_ahead(outbox_batch *batch, struct outbox_args *args, const char **xbound, outbox_error **err)
+{
+    const outbox_conf *conf = batch->consumer->conf;
+    struct ahead a = { batch, xbound };
+    struct outbox_result result = { "ttiiT", &batch->ahead.arena, keep_row, &a, 0 };
+    size_t limit = (size_t)outbox_conf__number(conf, CONF_RELAY_BATCH_SIZE);
+    int rc;
+
+    batch->ahead.there = 0;
+    outbox_arena__reset(&batch->ahead.arena);
+    outbox_args__int(args, P_LOW, batch->low);
+    outbox_args__int(args, P_LIMIT, (int64_t)limit);
+    outbox_args__int(args, P_BYTES, share(outbox_conf__number(conf, CONF_RELAY_BATCH_BYTES), limit));
+    rc = outbox_conn__run(batch->consumer->conn, Q_SETTLE_READ, args, 0, "settle a batch, and read the next", &result, err);
+    if (rc != OUTBOX_OK)
+        batch->ahead.there = 0; /* it came, but the commit failed */
+    return rc;
 }

@@ -47,6 +47,7 @@ struct outbox_worker {
     int pinned;             /* the watcher has the delivery: it must stay */
     outbox_conn *conn;
     outbox_consumer *consumer;
+    struct outbox_course *course; /* publish.c's memory; NULL until it publishes */
 };
 
 struct outbox_relay {
@@ -93,6 +94,8 @@ void outbox_relay__view(outbox_relay *relay, struct outbox_relay_view *view);
 
 /* Publishes a batch's messages. Those that could not be tried keep FATE_NONE. Returns 1 when the publisher still has some. */
 int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, outbox_delivery **given_up);
+
+void outbox_relay__forget_course(struct outbox_worker *worker);
 
 /* The worker's new consumer stops with the relay, and says what it leases. */
 void outbox_relay__engage(struct outbox_worker *worker);

@@ -6,7 +6,6 @@
 #include "error_internal.h"
 #include "keys.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define IN_DELIVERY "the relay crashed or lost its lease while this message was in delivery"
@@ -62,8 +61,8 @@ static int take_xbound(void *ctx, const struct outbox_value *cells, outbox_error
     return OUTBOX_OK;
 }
 
-/* The fence, and the position with it. */
-static int fence_and_move(outbox_batch *batch, int keep, const struct move *move, outbox_error **err)
+/* The fence, and the position with it. ahead: what follows is read at the same time. */
+static int fence_and_move(outbox_batch *batch, int keep, const struct move *move, int ahead, outbox_error **err)
 {
     outbox_conn *conn = batch->consumer->conn;
     int returns = (conn->driver.flags & OUTBOX_DRIVER_SETTLE_RETURNS) != 0;
@@ -79,7 +78,12 @@ static int fence_and_move(outbox_batch *batch, int keep, const struct move *move
     outbox_args__text(&args, P_SNAP, batch->read_snap);
     outbox_args__int(&args, P_SEQUENCE, conn->numbers.id);
     outbox_args__int(&args, P_FILE, conn->numbers.file);
-    rc = outbox_conn__run(conn, Q_SETTLE_POSITION, &args, 0, "settle a batch", &result, err);
+    if (ahead) {
+        rc = outbox_batch__read_ahead(batch, &args, &xbound, err);
+        result.rows = xbound != NULL;
+    } else {
+        rc = outbox_conn__run(conn, Q_SETTLE_POSITION, &args, 0, "settle a batch", &result, err);
+    }
     if (rc != OUTBOX_OK)
         return rc;
     if (result.rows != 1) {
@@ -110,21 +114,24 @@ static int failed(const outbox_batch *batch, const struct outbox_item *item)
 /* What was not answered behind one of its key that failed is held with it. */
 static int hold_followers(outbox_batch *batch, outbox_error **err)
 {
-    struct outbox_keys stopped = { NULL, 0 };
+    struct outbox_keys stopped = { NULL, 0, 0 };
+    int rc = OUTBOX_OK;
     size_t i;
 
-    if (!outbox_keys__make(&stopped, batch->count))
-        return outbox_error__nomem(err);
-    for (i = 0; i < batch->count; i++) {
+    for (i = 0; i < batch->count && rc == OUTBOX_OK; i++) {
         struct outbox_item *item = &batch->items[i];
 
-        if (item->fate == FATE_NONE && outbox_keys__has(&stopped, item->key_hash))
+        if (item->fate == FATE_NONE && outbox_keys__has(&stopped, item->key_hash)) {
             item->fate = FATE_HELD;
-        else if (item->key_hash != 0 && failed(batch, item))
-            outbox_keys__add(&stopped, item->key_hash, 0);
+        } else if (item->key_hash != 0 && failed(batch, item)) {
+            if (stopped.slots == NULL && !outbox_keys__make(&stopped, batch->count))
+                rc = outbox_error__nomem(err);
+            else
+                outbox_keys__add(&stopped, item->key_hash, 0);
+        }
     }
     outbox_keys__free(&stopped);
-    return OUTBOX_OK;
+    return rc;
 }
 
 static void decide(outbox_batch *batch, struct outbox_item *item)
@@ -294,7 +301,7 @@ static int has_outcome(const struct outbox_item *item, int deferred)
 /* Many of them are a few statements, whatever became of each. */
 static int write_outcomes(outbox_batch *batch, int deferred, outbox_error **err)
 {
-    struct outbox_item **list = malloc((total(batch) + 1) * sizeof(struct outbox_item *));
+    struct outbox_item **list = outbox_arena__alloc(&batch->arena, total(batch) * sizeof(struct outbox_item *));
     struct outbox_args args = { .set = 0, .row = bind_outcome };
     enum outbox_query query = deferred ? Q_FAIL_DEFERRED : Q_FAIL;
     size_t count = 0, i, n;
@@ -311,7 +318,6 @@ static int write_outcomes(outbox_batch *batch, int deferred, outbox_error **err)
         rc = outbox_conn__run(batch->consumer->conn, query, &args, n, "settle a batch", NULL,
                               err);
     }
-    free(list);
     return rc;
 }
 
@@ -371,7 +377,7 @@ static int write_all(outbox_batch *batch, int keep, const struct move *move, int
                      outbox_error **err)
 {
     struct outbox_args args = { .set = 0 };
-    int rc = fence_and_move(batch, keep, move, err);
+    int rc = fence_and_move(batch, keep, move, 0, err);
 
     if (rc == OUTBOX_OK)
         rc = write_published(batch, move, retain, seqs, err);
@@ -409,7 +415,7 @@ static int is_plain(const outbox_batch *batch, const struct move *move, int reta
 static int settle_in_transaction(outbox_batch *batch, int keep, const struct move *move, int retain, outbox_error **err)
 {
     outbox_conn *conn = batch->consumer->conn;
-    struct seqs seqs = { malloc((total(batch) + 1) * sizeof(int64_t)), 0 };
+    struct seqs seqs = { outbox_arena__alloc(&batch->arena, total(batch) * sizeof(int64_t)), 0 };
     int64_t pos = batch->pos;
     int rc = seqs.list != NULL ? outbox_conn__begin(conn, err) : outbox_error__nomem(err);
 
@@ -422,7 +428,6 @@ static int settle_in_transaction(outbox_batch *batch, int keep, const struct mov
     }
     if (rc != OUTBOX_OK)
         batch->pos = pos;
-    free(seqs.list);
     return rc;
 }
 
@@ -459,7 +464,7 @@ int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err)
         return rc;
     move = where_to(batch);
     if (is_plain(batch, &move, retain))
-        rc = fence_and_move(batch, keep, &move, err);
+        rc = fence_and_move(batch, keep, &move, keep && outbox_batch__may_read_ahead(batch), err);
     else
         rc = settle_in_transaction(batch, keep, &move, retain, err);
     if (rc != OUTBOX_OK)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Running the driver's statements: rendered and prepared once per connection, bound, executed, fetched. */
-#include "buffer.h"
 #include "conn_internal.h"
 #include "error_internal.h"
 
@@ -195,6 +194,7 @@ static int array_text(struct outbox_buffer *buffer, const int64_t *list, size_t 
     char number[32];
     size_t i;
 
+    buffer->size = 0;
     for (i = 0; i < count; i++) {
         int n = snprintf(number, sizeof(number), "%c%lld", i == 0 ? '{' : ',', (long long)list[i]);
 
@@ -209,21 +209,16 @@ int outbox_conn__run_list(outbox_conn *conn, enum outbox_query query, const stru
                           outbox_error **err)
 {
     struct outbox_args args = *given;
-    struct outbox_buffer text = { NULL, 0, 0 };
     size_t at, n;
     int rc = OUTBOX_OK;
 
     if (count == 0)
         return OUTBOX_OK;
     if (!outbox_sqltext__repeats(outbox_conn__sql(conn, query))) {
-        if (!array_text(&text, list, count)) {
-            outbox_buffer__free(&text);
+        if (!array_text(&conn->list, list, count))
             return outbox_error__nomem(err);
-        }
-        outbox_args__text(&args, P_SEQS, text.data);
-        rc = outbox_conn__run(conn, query, &args, 0, doing, result, err);
-        outbox_buffer__free(&text);
-        return rc;
+        outbox_args__text(&args, P_SEQS, conn->list.data);
+        return outbox_conn__run(conn, query, &args, 0, doing, result, err);
     }
     for (at = 0; at < count && rc == OUTBOX_OK; at += n) {
         n = outbox_conn__chunk(conn, query, count - at);

@@ -46,6 +46,7 @@ static void disconnect(struct outbox_worker *worker)
     hold_none(worker);
     outbox_consumer_free(worker->consumer);
     outbox_conn_close(worker->conn);
+    outbox_relay__forget_course(worker);
     worker->consumer = NULL;
     worker->conn = NULL;
     worker->clock_at = 0;
@@ -283,7 +284,7 @@ static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_e
     if (rc < 0 && rc != OUTBOX_ERR_FENCED && rc != OUTBOX_ERR_LOST && batch->open)
         outbox_batch_release(batch, NULL);
     if (given_up == NULL || !outbox_delivery__finish(given_up, batch))
-        outbox_batch_free(batch);
+        outbox_batch__recycle(batch);
     return rc;
 }
 

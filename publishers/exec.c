@@ -15,6 +15,7 @@
  * while publish() may be about to reap it. Everything else belongs to the thread in publish().
  */
 #include "builtin.h"
+#include "delivery.h"
 #include "exec_answer.h"
 #include "exec_child.h"
 #include "log.h"
@@ -450,6 +451,11 @@ static void call_enter(struct exec *e, struct call *c)
     pthread_mutex_lock(&e->lock);
     c->next = e->calls;
     e->calls = c;
+    pthread_mutex_unlock(&e->lock);
+    if (!outbox_delivery__is_warned(c->delivery))
+        return;
+    pthread_mutex_lock(&e->lock);
+    c->cancelled = 1; /* cancel() came too early to find it, and does not come again */
     pthread_mutex_unlock(&e->lock);
 }
 

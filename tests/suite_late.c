@@ -161,6 +161,52 @@ static void test_between(struct fixture *fx)
     tx_close(&b);
 }
 
+/* The same where a batch is settled and the next one read in one statement: what commits before it and after it comes, in the
+ * order of its key, and what is behind the position by then, too. */
+static void test_read_ahead(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_batch *batch = NULL;
+    struct seen seen = {0};
+    struct open_tx a, b, c;
+
+    if (skip_on_sqlite(fx))
+        return;
+    fixture_set(fx, "relay.batch_size", "2");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL && tx_open(fx, &a) && tx_open(fx, &b) && tx_open(fx, &c),
+            "no connection");
+    tx_send(fx, &a, "k", "a");
+    tx_send(fx, &b, "k", "b");
+    send_words(fx, "t", "k", "1 2 3 4");
+    tx_send(fx, &c, "k", "c");
+    send_words(fx, "t", "k", "5 6");
+    MUST(outbox_consumer_claim(consumer, &batch, &fx->err)); /* 1 2 */
+    seen_batch(&seen, batch);
+    CHECK_INT(db_commit(&a.db), 0);
+    answer_all(batch, OUTBOX_PUBLISHED);
+    MUST(outbox_batch_next(batch, &fx->err)); /* a 3 */
+    CHECK_INT(db_commit(&b.db), 0);
+    CHECK_INT(db_commit(&c.db), 0);
+    seen_batch(&seen, batch);
+    answer_all(batch, OUTBOX_PUBLISHED);
+    clean_once(fx);
+    for (int rc = OUTBOX_OK; rc == OUTBOX_OK;) {
+        rc = outbox_batch_next(batch, &fx->err);
+        if (rc == OUTBOX_OK)
+            seen_batch(&seen, batch);
+        answer_all(batch, OUTBOX_PUBLISHED);
+        clean_once(fx);
+    }
+    outbox_batch_free(batch);
+    drain(fx, consumer, &seen);
+    CHECK_STR(seen_words(&seen), "1 2 a 3 b 4 c 5 6");
+    CHECK_INT(count_waiting(fx), 0);
+    seen_clear(&seen);
+    tx_close(&a);
+    tx_close(&b);
+    tx_close(&c);
+}
+
 /* Numbers of subtransactions are not those of their transaction. */
 static void test_savepoints(struct fixture *fx)
 {
@@ -373,6 +419,7 @@ void suite_late(const struct target *target, const char *only)
         {"late: with everything kept", test_late_kept, 0},
         {"late: more than a batch", test_late_bulk, 0},
         {"late: between read and settle", test_between, 0},
+        {"late: settled and read ahead", test_read_ahead, 0},
         {"late: savepoints", test_savepoints, 0},
         {"late: failing and discarded", test_late_fails, 0},
         {"late: crash and release", test_late_crash, 0},

@@ -463,6 +463,71 @@ static void check_nothing_lost(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 0);
 }
 
+/* ---- A relay that goes on ---- */
+
+enum { STEADY = 900, WARM = 450, LAST = 880 }; /* the last batch may have statements of its own */
+
+struct steady {
+    long seen, at_warm, at_end;
+};
+
+static outbox_verdict count_allocations(void *user, const outbox_record *r, int64_t *retry_ms, outbox_error **err)
+{
+    struct steady *s = user;
+
+    (void)r, (void)retry_ms, (void)err;
+    s->seen++;
+    if (s->seen == WARM)
+        s->at_warm = number;
+    if (s->seen == LAST)
+        s->at_end = number;
+    return OUTBOX_PUBLISHED;
+}
+
+static int enqueue_steady(struct fixture *fx)
+{
+    static const outbox_header headers[] = {{"a", "b"}, {"c", "with \"quotes\""}};
+    int good = OK(outbox_conn_begin(fx->conn, &fx->err));
+
+    for (int i = 0; i < STEADY && good; i++) {
+        outbox_message m = text_message("t", "a key", "some text");
+
+        m.headers = i % 5 ? NULL : headers;
+        m.header_count = i % 5 ? 0 : COUNT_OF(headers);
+        good = OK(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err));
+    }
+    return good && OK(outbox_conn_commit(fx->conn, &fx->err));
+}
+
+/* What a batch needs, the next one has. One worker, and nothing beside it that would allocate for itself. */
+static void check_steady(const struct target *target)
+{
+    static const char *const settings[][2] = {{"schema.lanes", "2"}, {"relay.workers", "1"}, {"relay.cleaner", "off"},
+                                              {"relay.batch_size", "20"}, {"relay.lease", "1h"}, {"wake.listen", "off"}};
+    struct steady s = {0};
+    struct fixture room, *fx = &room;
+    outbox_publisher *publisher = NULL;
+    outbox_relay *relay = NULL;
+    int good = fixture_prepare(fx, target) == 0;
+
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        fixture_set(fx, settings[i][0], settings[i][1]);
+    good = good && fixture_migrate(fx) == 0 && enqueue_steady(fx) &&
+           OK(outbox_publisher_from_callback(count_allocations, &s, &publisher, &fx->err)) &&
+           OK(outbox_relay_new(fx->dsn, fx->conf, publisher, NULL, &relay, &fx->err));
+    number = fail_at = 0;
+    armed = 1;
+    good = good && OK(outbox_relay_run_once(relay, &fx->err));
+    armed = 0;
+    CHECK_INT(good ? s.seen : 0, STEADY);
+    CHECK(number > 0, "nothing is counted");
+    CHECK(s.at_warm > 0, "nothing was counted when it was warm");
+    CHECK_INT(s.at_end - s.at_warm, 0);
+    outbox_relay_free(relay);
+    outbox_publisher_free(publisher);
+    fixture_close(fx);
+}
+
 /* Other ways to allocate would pass by the allocator above. */
 static void check_names(void)
 {
@@ -479,10 +544,16 @@ static void check_names(void)
 
 int main(int argc, char **argv)
 {
+    static const char *const steady[] = {"sqlite/position", "sqlite/delete", "postgresql/position", "postgresql/delete"};
     struct fixture fx;
 
     setenv("OUTBOX_TEST_LOG", "-1", 0);
     check_names();
+    for (size_t t = 0; t < COUNT_OF(steady); t++) {
+        tap_begin("%s: a relay that goes on allocates nothing", steady[t]);
+        check_steady(target_find(steady[t]));
+        tap_end();
+    }
     for (size_t t = 0; t < 2; t++) {
         const struct target *target = target_find(t ? "sqlite/delete" : "sqlite/position");
         int ready;

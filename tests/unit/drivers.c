@@ -251,7 +251,7 @@ Test(drivers, nothing_is_missing)
     static const enum outbox_query optional[] = {
         Q_TOUCH,          Q_CHARSET,       Q_PACKET,        Q_MARK,        Q_MARKED,  Q_CLAIM,         Q_CLAIM_POSITION,
         Q_SIZES,          Q_SYSTEM,        Q_LOW,           Q_REBASE_LATE, Q_INSERT_ARRAYS, Q_READ_PACKED,
-        Q_READ_PACKED_POSITION, Q_REBASE_NEW, Q_REBASE_LANE, Q_REBASE_PASSED, Q_REBASE_NUMBERS, Q_FUTURE, Q_BEHIND,
+        Q_READ_PACKED_POSITION, Q_SETTLE_READ, Q_REBASE_NEW, Q_REBASE_LANE, Q_REBASE_PASSED, Q_REBASE_NUMBERS, Q_FUTURE, Q_BEHIND,
         Q_ADVANCE,        Q_RENUMBER,      Q_WAKE,
         Q_SEQUENCE,   Q_LOCK_LANES,
     };

@@ -165,3 +165,21 @@ Test(publisher, a_delivery_is_watched_before_it_begins)
     outbox_delivery__finish(d, NULL);
     outbox_publisher_free(publisher);
 }
+
+/* And one that the watcher has cancelled by then is not waited for: cancel() found no call of it, and comes only once. */
+Test(publisher, a_call_that_was_cancelled_before_it_began_ends)
+{
+    outbox_publisher *publisher = NULL;
+    struct outbox_item item = { .record = { .topic = "t", .payload = "x", .payload_size = 1 } }, *items = &item;
+    atomic_int hurry = 0;
+    char why[200] = "";
+    outbox_delivery *d;
+
+    cr_assert_eq(outbox_publisher_open("exec:exec sleep 1000", NULL, &publisher, NULL), OUTBOX_OK);
+    d = outbox_delivery__new(publisher, &items, 1);
+    cr_assert_not_null(d);
+    outbox_delivery__warn(d);
+    cr_expect_eq(outbox_delivery__run(d, 1000, &hurry, why, sizeof(why)), DELIVERY_LATE, "%s", why);
+    outbox_delivery__finish(d, NULL);
+    outbox_publisher_free(publisher);
+}

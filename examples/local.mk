@@ -17,10 +17,12 @@ example_producers = \
 	%D%/enqueue.py \
 	%D%/enqueue-mariadb.sql \
 	%D%/enqueue-postgresql.sql
-EXTRA_DIST += $(example_sources) $(example_producers) %D%/demo.sh
+# For bpftrace; tests/traced runs it.
+example_traces = %D%/outbox.bt
+EXTRA_DIST += $(example_sources) $(example_producers) $(example_traces) %D%/demo.sh
 
 exampledir = $(docdir)/examples
-example_DATA = $(example_sources) $(example_producers)
+example_DATA = $(example_sources) $(example_producers) $(example_traces)
 
 noinst_PROGRAMS = %D%/shop
 %C%_shop_SOURCES = %D%/shop.c

@@ -3,6 +3,7 @@
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "thread.h"
+#include "usdt.h"
 #include "uuid.h"
 
 #include <stdio.h>
@@ -187,7 +188,7 @@ static int take_at_once(outbox_batch *batch, enum outbox_query query, const stru
     return outbox_conn__run(conn, query, args, 0, "lease a lane with work", &lane, err);
 }
 
-int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
+static int lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
 {
     outbox_conn *conn = consumer->conn;
     outbox_batch *batch = calloc(1, sizeof(*batch));
@@ -214,6 +215,17 @@ int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox
     }
     outbox_batch_free(batch);
     return rc == OUTBOX_OK ? OUTBOX_NONE : rc;
+}
+
+int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
+{
+    int rc, lanes = consumer->conn->lanes;
+
+    PROBE1(claim__start, lanes);
+    rc = lease(consumer, out, err);
+    PROBE4(claim__done, *out != NULL ? (*out)->lane : -1, *out != NULL ? (*out)->token : 0,
+           *out != NULL ? (*out)->taken_over : 0, rc);
+    return rc;
 }
 
 /* A lane whose work went away between the look and the read is let go, and the next one tried; each try changes the

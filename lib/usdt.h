@@ -9,6 +9,10 @@
 
 #if OUTBOX_WITH_SDT
 #include <sys/sdt.h>
+#ifdef __clang__
+/* Its macros are expanded in our files, so that this has to hold where they are used. */
+#pragma clang diagnostic ignored "-Wgnu-zero-variadic-macro-arguments"
+#endif
 #define PROBE_ARG_(value) ((int64_t)(value))
 #define PROBE1(name, a) STAP_PROBE1(outbox, name, PROBE_ARG_(a))
 #define PROBE3(name, a, b, c) STAP_PROBE3(outbox, name, PROBE_ARG_(a), PROBE_ARG_(b), PROBE_ARG_(c))

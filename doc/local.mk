@@ -26,11 +26,15 @@ dist_doc_DATA = \
 	%D%/grafana-dashboard.json \
 	%D%/prometheus-rules.yml \
 	%D%/drivers.md \
+	%D%/guarantees.md \
+	%D%/handbook.md \
 	%D%/high-availability.md \
 	%D%/json.md \
 	%D%/performance.md \
 	%D%/permissions.md \
-	%D%/publishers.md
+	%D%/publishers.md \
+	%D%/tracing.md \
+	%D%/tutorials.md
 
 # Formal models, which tests/models.sh checks.
 EXTRA_DIST += \

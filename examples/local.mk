@@ -22,10 +22,12 @@ example_languages = \
 	%D%/orders.py \
 	%D%/orders.rs \
 	%D%/outbox.py
-EXTRA_DIST += $(example_sources) $(example_producers) $(example_languages) %D%/demo.sh
+# For bpftrace; tests/traced runs it.
+example_traces = %D%/outbox.bt
+EXTRA_DIST += $(example_sources) $(example_producers) $(example_languages) $(example_traces) %D%/demo.sh
 
 exampledir = $(docdir)/examples
-example_DATA = $(example_sources) $(example_producers) $(example_languages)
+example_DATA = $(example_sources) $(example_producers) $(example_languages) $(example_traces)
 
 noinst_PROGRAMS = %D%/shop
 %C%_shop_SOURCES = %D%/shop.c

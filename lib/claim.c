@@ -3,6 +3,7 @@
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "thread.h"
+#include "usdt.h"
 #include "uuid.h"
 
 #include <stdio.h>
@@ -214,7 +215,7 @@ static outbox_batch *batch_new(outbox_consumer *consumer)
     return batch;
 }
 
-int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
+static int lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
 {
     outbox_conn *conn = consumer->conn;
     outbox_batch *batch = batch_new(consumer);
@@ -240,6 +241,17 @@ int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox
     }
     outbox_batch__recycle(batch);
     return rc == OUTBOX_OK ? OUTBOX_NONE : rc;
+}
+
+int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
+{
+    int rc, lanes = consumer->conn->lanes;
+
+    PROBE1(claim__start, lanes);
+    rc = lease(consumer, out, err);
+    PROBE4(claim__done, *out != NULL ? (*out)->lane : -1, *out != NULL ? (*out)->token : 0,
+           *out != NULL ? (*out)->taken_over : 0, rc);
+    return rc;
 }
 
 /* A lane whose work went away between the look and the read is let go, and the next one tried; each try changes the

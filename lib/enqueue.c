@@ -9,6 +9,7 @@
 #include "json.h"
 #include "sized.h"
 #include "text.h"
+#include "usdt.h"
 #include "uuid.h"
 
 #include <outbox/message.h>
@@ -458,15 +459,13 @@ static int check_all(const outbox_conn *conn, const outbox_message *messages, si
     return rc;
 }
 
-int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t count, outbox_id *ids, outbox_error **err)
+static int enqueue(outbox_conn *conn, const outbox_message *messages, size_t count, outbox_id *ids, size_t *bytes,
+                   outbox_error **err)
 {
     struct call call = { NULL, count };
     size_t i;
-    int rc;
+    int rc = check_all(conn, messages, count, err);
 
-    if (conn == NULL || messages == NULL || count == 0)
-        return outbox_error__set(err, OUTBOX_ERR_INVALID, "enqueue.nothing", "no connection or no message was given");
-    rc = check_all(conn, messages, count, err);
     if (rc == OUTBOX_OK)
         rc = outbox_conn__load(conn, err);
     if (rc != OUTBOX_OK)
@@ -483,8 +482,23 @@ int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t cou
         ids[i] = call.rows[i].id;
     if (rc == OUTBOX_OK)
         rc = insert(conn, &call, err);
-    for (i = 0; i < count; i++)
+    for (i = 0; i < count; i++) {
+        *bytes += call.rows[i].given.payload_size;
         free(call.rows[i].headers);
+    }
     free(call.rows);
+    return rc;
+}
+
+int outbox_enqueue(outbox_conn *conn, const outbox_message *messages, size_t count, outbox_id *ids, outbox_error **err)
+{
+    size_t bytes = 0;
+    int rc;
+
+    if (conn == NULL || messages == NULL || count == 0)
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "enqueue.nothing", "no connection or no message was given");
+    PROBE1(enqueue__start, count);
+    rc = enqueue(conn, messages, count, ids, &bytes, err);
+    PROBE3(enqueue__done, count, bytes, rc);
     return rc;
 }

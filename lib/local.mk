@@ -122,6 +122,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/secrets.h \
 	%D%/text.h \
 	%D%/timetext.h \
+	%D%/usdt.h \
 	%D%/uuid.h
 
 lib_LTLIBRARIES += %D%/liboutbox.la

@@ -10,6 +10,7 @@
  * to blame for what is cancelled because the relay stops. */
 #include "keys.h"
 #include "relay_internal.h"
+#include "usdt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -288,7 +289,9 @@ static enum course deliver(struct outbox_course *c, struct outbox_item **items, 
         return HALT; /* out of memory: it stays as it is */
     outbox_breaker__is_open(&relay->breaker, &epoch);
     outbox_relay__watch(worker, d, c->batch->lane, timeout);
+    PROBE3(publish__start, c->batch->lane, c->batch->token, n);
     outcome = outbox_delivery__run(d, timeout, &relay->hurry, why, sizeof(why));
+    PROBE4(publish__done, c->batch->lane, c->batch->token, n, outcome);
     outbox_relay__unwatch(worker);
     outbox_histogram__observe(&took, outbox_thread__clock() - began);
     pthread_mutex_lock(&relay->lock);

@@ -19,6 +19,7 @@
 #include "keys.h"
 #include "lane.h"
 #include "text.h"
+#include "usdt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -551,6 +552,7 @@ static int read_some(outbox_batch *batch, int *again, outbox_error **err)
         rc = count_suspects(batch, err);
     if (rc != OUTBOX_OK)
         return rc;
+    PROBE3(read__start, batch->lane, batch->token, batch->pos);
     r.limit = batch->suspect > 0 ? 1 : (size_t)outbox_conf__number(conf, CONF_RELAY_BATCH_SIZE);
     r.bytes = outbox_conf__number(conf, CONF_RELAY_BATCH_BYTES);
     if (batch->has_deferred)
@@ -565,6 +567,7 @@ static int read_some(outbox_batch *batch, int *again, outbox_error **err)
     if (rc == OUTBOX_OK && !*again)
         rc = hold_back(&r, err);
     reader_free(&r);
+    PROBE5(read__done, batch->lane, batch->token, batch->count, r.used, rc);
     return rc;
 }
 

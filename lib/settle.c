@@ -5,6 +5,7 @@
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "keys.h"
+#include "usdt.h"
 
 #include <string.h>
 
@@ -453,7 +454,7 @@ static int why_refused(outbox_batch *batch, outbox_error **err)
                              "the batch that are left go again", batch->lane);
 }
 
-int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err)
+static int settle(outbox_batch *batch, int keep, outbox_error **err)
 {
     int retain = outbox_conf__number(batch->consumer->conf, CONF_CLEAN_RETENTION) != 0;
     struct move move;
@@ -474,6 +475,19 @@ int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err)
         if (nth(batch, i)->fate != FATE_PUBLISHED && nth(batch, i)->fate != FATE_NONE)
             batch->has_deferred = 1;
     return OUTBOX_OK;
+}
+
+int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err)
+{
+    size_t i, published = 0;
+    int rc;
+
+    PROBE3(settle__start, batch->lane, batch->token, total(batch));
+    rc = settle(batch, keep, err);
+    for (i = 0; i < batch->count; i++)
+        published += batch->items[i].fate == FATE_PUBLISHED;
+    PROBE5(settle__done, batch->lane, batch->token, total(batch), published, rc);
+    return rc;
 }
 
 int outbox_batch__charge(outbox_batch *batch, outbox_error **err)

@@ -14,11 +14,11 @@ AC_SUBST([OUTBOX_PC_REQUIRES_PRIVATE])
 m4_popdef([NAME])
 ])
 
-# OUTBOX_WITH(NAME, auto|yes|no, MODULES, HELP)
-# ---------------------------------------------
+# OUTBOX_WITH(NAME, auto|yes|no, MODULES, HELP, [HEADER])
+# -------------------------------------------------------
 # A part that can be left out. --with-NAME fails when a module is missing, --without-NAME
 # does not look, and `auto` takes what is there and says so in the summary: a part is never
-# missing in silence. NAME may contain hyphens.
+# missing in silence. NAME may contain hyphens. With a HEADER that is looked for, and no MODULES.
 # Sets with_NAME, NAME_CFLAGS, NAME_LIBS, the macro OUTBOX_WITH_NAME (0 or 1) and the
 # automake conditional WITH_NAME.
 AC_DEFUN([OUTBOX_WITH], [
@@ -35,11 +35,12 @@ AS_CASE([$WITH], [yes|no|auto], [],
   [AC_MSG_ERROR([--with-$1=$WITH: the value must be yes, no or auto])])
 outbox_why=
 AS_IF([test "$WITH" != no], [
-  PKG_CHECK_MODULES(NAME, [$3], [outbox_found=yes], [outbox_found=no])
+  m4_ifblank([$5], [PKG_CHECK_MODULES(NAME, [$3], [outbox_found=yes], [outbox_found=no])],
+    [AC_CHECK_HEADER([$5], [outbox_found=yes], [outbox_found=no])])
   AS_IF([test "$WITH$outbox_found" = yesno],
-    [AC_MSG_ERROR([--with-$1 was asked for, but pkg-config does not find: $3
-$]NAME[_PKG_ERRORS])])
-  AS_IF([test "$outbox_found" = no], [outbox_why=" ($3 not found)"])
+    [m4_ifblank([$5], [AC_MSG_ERROR([--with-$1 was asked for, but pkg-config does not find: $3
+$]NAME[_PKG_ERRORS])], [AC_MSG_ERROR([--with-$1 was asked for, but there is no <$5>])])])
+  AS_IF([test "$outbox_found" = no], [outbox_why=" (m4_default([$3], [<$5>]) not found)"])
   WITH=$outbox_found
 ])
 AM_CONDITIONAL([WITH_]NAME, [test "$WITH" = yes])

@@ -172,16 +172,19 @@ script_tests = \
 	%D%/conformance/daemon \
 	%D%/conformance/doctor \
 	%D%/conformance/footprint \
+	%D%/conformance/handbook \
 	%D%/conformance/hostile_lines \
 	%D%/conformance/languages \
 	%D%/conformance/metrics \
 	%D%/conformance/text \
 	%D%/conformance/tools \
+	%D%/conformance/tutorials \
 	%D%/conformance/permissions \
 	%D%/conformance/producers \
 	%D%/completions \
 	%D%/documented-api \
 	%D%/documented-errors \
+	%D%/documented-guarantees \
 	%D%/documented-tools \
 	%D%/exported-symbols \
 	%D%/installed.sh \
@@ -189,7 +192,9 @@ script_tests = \
 	%D%/packaged \
 	%D%/models.sh \
 	%D%/parsed_sql \
-	%D%/publishers/scheme
+	%D%/publishers/scheme \
+	%D%/publishers/tutorials \
+	%D%/traced
 
 test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(hosts_tests) $(fuzz_tests) $(publisher_tests)
 if WITH_CRITERION_TESTS
@@ -294,7 +299,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
 EXTRA_DIST += %D%/conformance/metrics.py %D%/publishers/http_server.py
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/tap.bash %D%/wrap.bash %D%/versions %D%/with-firebird %D%/with-galera \
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/blocks.bash %D%/tap.bash %D%/tutorial.bash %D%/wrap.bash %D%/versions %D%/with-firebird %D%/with-galera \
 	%D%/with-hosts %D%/with-mariadb %D%/with-odbc %D%/with-postgres %D%/with-standby \
 	%D%/publishers/rabbitmq-server \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries

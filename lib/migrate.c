@@ -16,12 +16,32 @@
 #define DIALECT_(name) " " #name
 #define DIALECTS OUTBOX_DRIVERS(DIALECT_)
 
+/* Lines around a statement with semicolons within, which only the database's own client reads: mariadb's and isql's. */
+static void leave_out_delimiters(const char **text, size_t *size)
+{
+    static const char *const around[][2] = { { "DELIMITER //\n", "//\nDELIMITER ;\n" },
+                                             { "SET TERM ^ ;\n", "^\nSET TERM ; ^\n" },
+                                             { "COMMIT;\nSET TERM ^ ;\n", "^\nSET TERM ; ^\nCOMMIT;\n" } };
+    size_t i;
+
+    for (i = 0; i < sizeof(around) / sizeof(around[0]); i++) {
+        size_t first = strlen(around[i][0]), last = strlen(around[i][1]);
+
+        if (*size < first + last || strncmp(*text, around[i][0], first) != 0 ||
+            strncmp(*text + *size - last, around[i][1], last) != 0)
+            continue;
+        *text += first;
+        *size -= first + last;
+    }
+}
+
 static int run_statement(outbox_conn *conn, const char *text, size_t size, outbox_error **err)
 {
     struct outbox_sqltext sql;
     char *copy;
     int rc;
 
+    leave_out_delimiters(&text, &size);
     while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == ';' || text[size - 1] == ' '))
         size--;
     copy = strndup(text, size);

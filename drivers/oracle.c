@@ -51,7 +51,7 @@ static const struct outbox_errclass errors[] = {
     { "", 40, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled", "the resource manager ended the call: repeat the transaction" },
     { "", 25402, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* failed over: roll back */
     { "", 25408, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
-    { "", 25405, NULL, OUTBOX_ERR_LOST, NULL, NULL }, /* failed over, and whether it committed is not known */
+    { "", 25405, NULL, OUTBOX_ERR_LOST, NULL, OUTBOX_ADVICE_UNSURE },
     { "", 1, "DEDUP", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "", 1, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "", 955, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL }, /* what a migration makes */

@@ -148,6 +148,7 @@ static const struct outbox_errclass errors[] = {
     { "25P03", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
     { "HY000", 0, "server closed the connection", OUTBOX_ERR_LOST, NULL, NULL },
     { "HY000", 0, "terminating connection", OUTBOX_ERR_LOST, NULL, NULL },
+    { "40003", 0, NULL, OUTBOX_ERR_LOST, NULL, OUTBOX_ADVICE_UNSURE },
     { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "55P03", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
       "somebody holds a lock for longer than lock_timeout: repeat the transaction" },

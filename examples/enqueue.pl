@@ -12,7 +12,7 @@ use DBI;
 my ($database, $order, $note, $dsn, $user) = @ARGV;
 my %sql = (
 	postgresql => 'SELECT outbox_enqueue(?, ?::text, partition_key => ?)',
-	mariadb => 'CALL outbox_enqueue(?, ?, ?, NULL, NULL, NULL, NULL, NULL, NULL)',
+	mariadb => 'CALL outbox_enqueue(?, ?, ?, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)',
 );
 my %options = (AutoCommit => 0, RaiseError => 1, PrintError => 0);
 

@@ -20,7 +20,8 @@ def enqueue_postgresql(cursor, topic, key, payload):
 
 
 def enqueue_mariadb(cursor, topic, key, payload):
-    cursor.execute("CALL outbox_enqueue(%s, %s, %s, NULL, NULL, NULL, NULL, NULL, NULL)", (topic, payload, key))
+    cursor.execute("CALL outbox_enqueue(%s, %s, %s, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+                   (topic, payload, key))
 
 
 def enqueue_sqlite(cursor, topic, key, payload):

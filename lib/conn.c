@@ -25,6 +25,8 @@ static void choose(outbox_conn *conn, const struct outbox_driver *driver, const 
     conn->driver.sql[Q_CHARSET] = native->sql[Q_CHARSET];
     conn->driver.sql[Q_PACKET] = native->sql[Q_PACKET];
     conn->driver.sql[Q_LOCK_LANE] = native->sql[Q_LOCK_LANE];
+    if (native->sql[Q_TAKE] != NULL)
+        conn->driver.sql[Q_TAKE] = native->sql[Q_TAKE]; /* waits for no lock, where a timeout is not heeded */
     conn->driver.sql[Q_MARK] = native->sql[Q_MARK];
     conn->driver.sql[Q_MARKED] = native->sql[Q_MARKED];
 }

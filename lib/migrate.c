@@ -16,12 +16,32 @@
 #define DIALECT_(name) " " #name
 #define DIALECTS OUTBOX_DRIVERS(DIALECT_)
 
+/* Lines around a statement with semicolons within, which only the database's own client reads: mariadb's and isql's. */
+static void leave_out_delimiters(const char **text, size_t *size)
+{
+    static const char *const around[][2] = { { "DELIMITER //\n", "//\nDELIMITER ;\n" },
+                                             { "SET TERM ^ ;\n", "^\nSET TERM ; ^\n" },
+                                             { "COMMIT;\nSET TERM ^ ;\n", "^\nSET TERM ; ^\nCOMMIT;\n" } };
+    size_t i;
+
+    for (i = 0; i < sizeof(around) / sizeof(around[0]); i++) {
+        size_t first = strlen(around[i][0]), last = strlen(around[i][1]);
+
+        if (*size < first + last || strncmp(*text, around[i][0], first) != 0 ||
+            strncmp(*text + *size - last, around[i][1], last) != 0)
+            continue;
+        *text += first;
+        *size -= first + last;
+    }
+}
+
 static int run_statement(outbox_conn *conn, const char *text, size_t size, outbox_error **err)
 {
     struct outbox_sqltext sql;
     char *copy;
     int rc;
 
+    leave_out_delimiters(&text, &size);
     while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == ';' || text[size - 1] == ' '))
         size--;
     copy = strndup(text, size);
@@ -42,8 +62,9 @@ static int in_steps(const outbox_conn *conn)
     return (conn->driver.flags & OUTBOX_DRIVER_DDL_COMMITS) != 0;
 }
 
-/* What stands before the first separator is a comment on the whole; a comment behind a statement belongs to the next. */
-static int run_script(outbox_conn *conn, const char *script, outbox_error **err)
+/* What stands before the first separator is a comment on the whole; a comment behind a statement belongs to the next. *last is
+ * 1 when the last statement, which says that the outbox is there, was this one's to run. */
+static int run_script(outbox_conn *conn, const char *script, int *last, outbox_error **err)
 {
     const char *at = strstr(script, SEPARATOR), *next;
     outbox_error *why = NULL;
@@ -65,8 +86,9 @@ static int run_script(outbox_conn *conn, const char *script, outbox_error **err)
             end = line;
         }
         rc = run_statement(conn, at, (size_t)(end - at), in_steps(conn) ? &why : err);
+        *last = rc == OUTBOX_OK;
         if (rc == OUTBOX_ERR_DUPLICATE && in_steps(conn))
-            rc = OUTBOX_OK; /* left behind by an attempt that failed */
+            rc = OUTBOX_OK; /* left behind by an attempt that failed, or made by another one meanwhile */
         if (rc != OUTBOX_OK && in_steps(conn) && err != NULL && *err == NULL) {
             *err = why;
             return rc;
@@ -81,7 +103,7 @@ static int apply_all(outbox_conn *conn, int *applied, outbox_error **err)
 {
     const struct outbox__migration *m;
     const char *schema = outbox_conf__text(conn->conf, CONF_SCHEMA_NAME);
-    int rc = in_steps(conn) ? outbox_conn__check(conn, err) : outbox_conn__begin(conn, err);
+    int last = 0, rc = in_steps(conn) ? outbox_conn__check(conn, err) : outbox_conn__begin(conn, err);
 
     if (rc != OUTBOX_OK)
         return rc;
@@ -91,8 +113,8 @@ static int apply_all(outbox_conn *conn, int *applied, outbox_error **err)
         rc = run_statement(conn, conn->driver.create_schema, strlen(conn->driver.create_schema), err);
     for (m = outbox__migrations; m->dialect != NULL && rc == OUTBOX_OK; m++)
         if (strcmp(m->dialect, conn->driver.dialect) == 0 && m->number > conn->version) {
-            rc = run_script(conn, m->sql, err);
-            (*applied)++;
+            rc = run_script(conn, m->sql, &last, err);
+            *applied += last;
         }
     if (rc == OUTBOX_OK && conn->in_transaction)
         return outbox_conn__commit(conn, err);

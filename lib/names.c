@@ -11,7 +11,8 @@ static const char *const tables[] = { "messages", "lanes", "deferred", "publishe
                                       "audit" };
 static const struct {
     const char *name, *function;
-} functions[] = { { "lane_fn", "lane" }, { "enqueue_fn", "enqueue" }, { "notify_fn", "notify" }, { "now_fn", "now" } };
+} functions[] = { { "lane_fn", "lane" }, { "enqueue_fn", "enqueue" }, { "enqueue_once_fn", "enqueue_once" },
+                  { "enqueue_alone_fn", "enqueue_alone" }, { "notify_fn", "notify" }, { "now_fn", "now" } };
 
 struct names {
     struct outbox_sqlname *names;

@@ -48,6 +48,8 @@ static const struct outbox_errclass fallback[] = {
     { "", 1049, "Unknown database", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
     { "", 1044, "Access denied", OUTBOX_ERR_CONNECT, "database.permission", "the user needs rights on the database" },
     { "28", 0, NULL, OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
+    { "", 40613, "not currently available", OUTBOX_ERR_CONNECT, "database.starting",
+      "the service moves this database for the moment: try again" },
     { "", 0, "starting up", OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
     { "", 0, "shutting down", OUTBOX_ERR_CONNECT, "database.starting", "try again once it is back" },
     { "57P03", 0, NULL, OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
@@ -65,11 +67,12 @@ static const struct outbox_errclass fallback[] = {
     { "", 0, NULL, 0, NULL, NULL },
 };
 
-static const struct outbox_errclass *classify(const struct outbox_odbc *odbc, const char *state, long native, const char *text)
+const struct outbox_errclass *outbox_errclass__find(const struct outbox_errclass *table, const char *state, long native,
+                                                    const char *text)
 {
     const struct outbox_errclass *row;
 
-    for (row = odbc->errors; row->status != 0; row++)
+    for (row = table; row->status != 0; row++)
         if (strncmp(row->sqlstate, state, strlen(row->sqlstate)) == 0 && (row->native == 0 || row->native == native) &&
             (row->word == NULL || strstr(text, row->word) != NULL))
             break;
@@ -159,7 +162,7 @@ static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const cha
     }
     outbox_secrets__hide_known((char *)text, connecting != NULL ? connecting : "");
     fold((char *)text);
-    row = classify(odbc, (const char *)state, native, (const char *)text);
+    row = outbox_errclass__find(odbc->errors, (const char *)state, native, (const char *)text);
     status = connecting != NULL ? OUTBOX_ERR_CONNECT : row->status != 0 ? row->status : OUTBOX_ERR_DATABASE;
     if (status == OUTBOX_ERR_DATABASE && is_dead(odbc))
         status = OUTBOX_ERR_LOST;

@@ -42,6 +42,9 @@ int outbox_odbc__file_dsn(const char *file, char **text, outbox_error **err);
 
 /* The table by which diagnostics are classed from now on; ends with a status of 0. */
 void outbox_odbc__set_errors(outbox_odbc *odbc, const struct outbox_errclass *table);
+/* The row of such a table that a diagnostic belongs to; its last one, with a status of 0, when none does. */
+const struct outbox_errclass *outbox_errclass__find(const struct outbox_errclass *table, const char *state, long native,
+                                                    const char *text);
 
 /* What the server calls itself. */
 int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error **err);

@@ -125,15 +125,16 @@ static int execute(const struct outbox_cached *slot, const struct outbox_args *a
     return rc;
 }
 
-/* To take a lane waits for no lock for long: there are others. What a driver has for this is in its statement;
- * elsewhere, the ODBC driver's timeout has to do. */
+/* To take a lane waits for no lock for long: there are others. What a driver has for this is in its own statement; with the
+ * generic one the ODBC driver's timeout has to do. */
 static int prepare_query(outbox_conn *conn, enum outbox_query query, size_t nrows, struct outbox_cached *slot,
                          outbox_error **err)
 {
-    int impatient = query == Q_TAKE && conn->driver.impatience == NULL, rc;
+    const char *sql = outbox_conn__sql(conn, query);
+    int impatient = query == Q_TAKE && sql == outbox_driver__generic.sql[Q_TAKE], rc;
     unsigned was = impatient ? outbox_odbc__timeout(conn->odbc, 1) : 0;
 
-    rc = prepare(conn, outbox_conn__sql(conn, query), nrows, slot, err);
+    rc = prepare(conn, sql, nrows, slot, err);
     if (impatient)
         outbox_odbc__timeout(conn->odbc, was);
     return rc;

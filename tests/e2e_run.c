@@ -138,6 +138,9 @@ static int make_tables(struct fixture *fx, int keys, int producers)
     if (good && target_is_postgresql(fx->target))
         good = db_exec(&fx->db, "INSERT INTO %se2e_keys SELECT i, 0 FROM generate_series(0, %d) i", fx->prefix,
                        keys) == 0;
+    else if (good && target_is_firebird(fx->target))
+        good = db_exec(&fx->db, "EXECUTE BLOCK AS DECLARE i INTEGER = 0; BEGIN WHILE (i <= %d) DO BEGIN INSERT INTO "
+                       "%se2e_keys VALUES (: i, 0); i = i + 1; END END", keys, fx->prefix) == 0;
     else if (good && target_is_mariadb(fx->target))
         good = db_exec(&fx->db, "INSERT INTO %se2e_keys SELECT seq, 0 FROM seq_0_to_%d", fx->prefix, keys) == 0;
     else if (good)

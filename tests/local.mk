@@ -51,11 +51,14 @@ plain_tests = \
 conformance_tests = \
 	%D%/conformance/conninfo \
 	%D%/conformance/defects \
+	%D%/conformance/e2e_firebird \
+	%D%/conformance/e2e_generic \
 	%D%/conformance/e2e_mariadb \
 	%D%/conformance/e2e_postgresql \
 	%D%/conformance/e2e_sqlite \
 	%D%/conformance/firebird_delete \
 	%D%/conformance/firebird_facts \
+	%D%/conformance/firebird_sql \
 	%D%/conformance/generic_mariadb \
 	%D%/conformance/generic_postgresql \
 	%D%/conformance/generic_sqlite \

@@ -472,7 +472,8 @@ static void test_plain_sql(struct fixture *fx)
     if (strcmp(fx->target->driver, "postgresql") == 0)
         free(db_text(&fx->db, "SELECT %senqueue('t', convert_to('2', 'UTF8'), 'hello')", fx->prefix));
     else if (strcmp(fx->target->driver, "mariadb") == 0)
-        CHECK_INT(db_exec(&fx->db, "CALL %senqueue('t', '2', 'hello', NULL, NULL, NULL, NULL, NULL, NULL)", fx->prefix),
+        CHECK_INT(db_exec(&fx->db, "CALL %senqueue('t', '2', 'hello', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+                          fx->prefix),
                   0);
     else
         CHECK_INT(db_exec(&fx->db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload, created_at) VALUES "

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What --version prints. */
 #include "cli.h"
-#include "table.h"
 
 #include <string.h>
-
-#define NAME(name) #name,
 
 /* The loadable modules, by the parts that configure can leave out. */
 static const struct {
@@ -22,16 +19,25 @@ static const struct {
     { "wake-postgresql", OUTBOX_WITH_LIBPQ },
 };
 
+/* The choices of the setting `driver`, but for "auto". */
+static void print_drivers(void)
+{
+    outbox_conf_info info;
+    size_t i;
+
+    for (i = 0; outbox_conf_describe(i, &info) == OUTBOX_OK; i++)
+        if (strcmp(info.key, "driver") == 0)
+            for (const char *c = strchr(info.range, '|'); c != NULL && *c != '\0'; c++)
+                putchar(*c == '|' ? ' ' : *c);
+}
+
 void cli_print_version(const struct cli *cli)
 {
-    static const char *const drivers[] = { OUTBOX_DRIVERS(NAME) };
-
     printf("%s %s\n", cli->program, OUTBOX_VERSION);
     if (strcmp(outbox_version(), OUTBOX_VERSION) != 0)
         printf("library: %s\n", outbox_version());
     printf("drivers:");
-    for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++)
-        printf(" %s", drivers[i]);
+    print_drivers();
     printf("\nmodules:");
     for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++)
         if (modules[i].built)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The tools use the public API only: they are linked with the library that is installed, and
-# would not link if they reached for something internal.
+# The tools use the public API only: they find its headers, and are linked with the library that is installed. They would
+# not compile or link if they reached for something internal.
 
 if WITH_TOOLS
 bin_PROGRAMS += %D%/outboxctl
@@ -21,7 +21,7 @@ bin_PROGRAMS += %D%/outboxctl
 	%D%/ctl_stats.c \
 	%D%/cli.h \
 	%D%/ctl.h
-%C%_outboxctl_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS)
+%C%_outboxctl_CPPFLAGS = $(TOOLS_CPPFLAGS) $(TOOLS_CFLAGS)
 %C%_outboxctl_LDADD = lib/liboutbox.la $(TOOLS_LIBS) $(JANSSON_LIBS)
 
 sbin_PROGRAMS += %D%/outboxd
@@ -40,7 +40,7 @@ sbin_PROGRAMS += %D%/outboxd
 	%D%/daemon_http.h \
 	%D%/daemon_log.h \
 	%D%/daemon_notify.h
-%C%_outboxd_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS) $(LIBMICROHTTPD_CFLAGS) $(LIBSYSTEMD_CFLAGS)
+%C%_outboxd_CPPFLAGS = $(TOOLS_CPPFLAGS) $(TOOLS_CFLAGS) $(LIBMICROHTTPD_CFLAGS) $(LIBSYSTEMD_CFLAGS)
 %C%_outboxd_LDADD = lib/liboutbox.la $(TOOLS_LIBS) $(JANSSON_LIBS) $(LIBMICROHTTPD_LIBS) $(LIBSYSTEMD_LIBS)
 
 # Completions come from --help. Like outbox.conf(5) they are in the tarball.

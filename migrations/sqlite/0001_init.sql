@@ -117,11 +117,11 @@ SELECT p.lane, p.seq, p.id, p.topic, p.partition_key, 'published', p.attempts, p
 FROM {published} p;
 -- Enqueues with plain SQL, in the caller's transaction: INSERT INTO {enqueue_fn} (topic, payload, …) VALUES (…). SQLite has no
 -- SHA-256, so whoever gives a partition_key gives the lane too; outbox(7) has the formula. available_at is in microseconds
--- since 1970, UTC.
+-- since 1970, UTC, delay in seconds. It checks what the library checks, before anything is written.
 -- statement
 CREATE VIEW {enqueue_fn} AS
 SELECT topic, payload, partition_key, lane, headers, content_type, message_type, available_at, max_attempts, id,
-       CAST(NULL AS TEXT) AS dedup_key FROM {messages_plain} WHERE 0;
+       CAST(NULL AS TEXT) AS dedup_key, CAST(NULL AS REAL) AS delay FROM {messages_plain} WHERE 0;
 -- statement
 CREATE TRIGGER {index}enqueue_row INSTEAD OF INSERT ON "{prefix}enqueue" BEGIN
     SELECT CASE
@@ -129,8 +129,37 @@ CREATE TRIGGER {index}enqueue_row INSTEAD OF INSERT ON "{prefix}enqueue" BEGIN
         WHEN NEW.payload IS NULL THEN RAISE(ABORT, 'cannot enqueue: payload is NULL; nothing was written')
         WHEN COALESCE(NEW.partition_key, '') <> '' AND NEW.lane IS NULL THEN
             RAISE(ABORT, 'cannot enqueue: a message with a partition_key needs its lane, see outbox(7); nothing was written')
+        WHEN NEW.max_attempts < 1 THEN
+            RAISE(ABORT, 'cannot enqueue: max_attempts must be at least 1; nothing was written')
+        WHEN NEW.available_at IS NOT NULL AND NEW.delay IS NOT NULL THEN
+            RAISE(ABORT, 'cannot enqueue: available_at and delay exclude each other; nothing was written')
+        WHEN NEW.available_at < 0 THEN
+            RAISE(ABORT, 'cannot enqueue: available_at must not be before 1970; nothing was written')
+        WHEN NEW.delay < 0 THEN RAISE(ABORT, 'cannot enqueue: delay must not be negative; nothing was written')
+        WHEN NEW.id NOT LIKE '________-____-____-____-____________' OR LENGTH(REPLACE(NEW.id, '-', '')) <> 32
+            OR REPLACE(NEW.id, '-', '') GLOB '*[^0-9a-fA-F]*' THEN
+            RAISE(ABORT, 'cannot enqueue: id is not a UUID; nothing was written')
+        WHEN MAX(LENGTH(NEW.topic), LENGTH(COALESCE(NEW.partition_key, '')), LENGTH(COALESCE(NEW.content_type, '')),
+                 LENGTH(COALESCE(NEW.message_type, ''))) > 255 THEN
+            RAISE(ABORT, 'cannot enqueue: a text has more than the 255 characters that are allowed; nothing was written')
+        WHEN LENGTH(NEW.dedup_key) > 200 THEN
+            RAISE(ABORT, 'cannot enqueue: dedup_key has more than the 200 characters that are allowed; nothing was written')
+        WHEN INSTR(NEW.topic || COALESCE(NEW.partition_key, '') || COALESCE(NEW.dedup_key, '')
+                   || COALESCE(NEW.content_type, '') || COALESCE(NEW.message_type, ''), CHAR(0)) > 0 THEN
+            RAISE(ABORT, 'cannot enqueue: a text has a NUL character; nothing was written')
+        WHEN NEW.topic || COALESCE(NEW.content_type, '') || COALESCE(NEW.message_type, '')
+            GLOB '*[' || CHAR(1) || '-' || CHAR(31) || CHAR(127) || ']*' THEN
+            RAISE(ABORT, 'cannot enqueue: a text has a control character, which brokers would misread; nothing was written')
         WHEN NEW.headers IS NOT NULL AND (NOT json_valid(NEW.headers) OR json_type(NEW.headers) <> 'object') THEN
             RAISE(ABORT, 'cannot enqueue: headers must be a JSON object; nothing was written')
+        WHEN EXISTS (SELECT 1 FROM json_each(NEW.headers) h WHERE h.key = '' OR h.type <> 'text') THEN
+            RAISE(ABORT, 'cannot enqueue: headers need names, and values that are strings; nothing was written')
+        WHEN EXISTS (SELECT 1 FROM json_each(NEW.headers) h
+                     WHERE INSTR(h.key || h.value, CHAR(0)) > 0
+                        OR h.key || h.value GLOB '*[' || CHAR(1) || '-' || CHAR(31) || CHAR(127) || ']*') THEN
+            RAISE(ABORT, 'cannot enqueue: a header has a control character, which brokers would misread; nothing was written')
+        WHEN (SELECT COUNT(*) > COUNT(DISTINCT h.key) FROM json_each(NEW.headers) h) THEN
+            RAISE(ABORT, 'cannot enqueue: a header is there twice; nothing was written')
     END;
     INSERT INTO {dedup_plain} (dedup_key) SELECT 'id:' || LOWER(NEW.id) WHERE NEW.id IS NOT NULL
         UNION ALL SELECT 'key:' || NEW.dedup_key WHERE NEW.dedup_key <> '';
@@ -141,8 +170,10 @@ CREATE TRIGGER {index}enqueue_row INSTEAD OF INSERT ON "{prefix}enqueue" BEGIN
                 CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 16,
                 CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) & 65535) || SUBSTR(HEX(RANDOMBLOB(2)), 2) || '-' ||
                 SUBSTR('89AB', 1 + ABS(RANDOM() % 4), 1) || SUBSTR(HEX(RANDOMBLOB(2)), 2) || '-' || HEX(RANDOMBLOB(6)))),
-            NEW.topic, NULLIF(NEW.partition_key, ''), CAST(NEW.payload AS BLOB), NEW.headers, NEW.content_type,
-            NEW.message_type, NEW.max_attempts, NEW.available_at);
+            NEW.topic, NULLIF(NEW.partition_key, ''), CAST(NEW.payload AS BLOB),
+            CASE WHEN NEW.headers <> CHAR(123, 125) THEN NEW.headers END,
+            NULLIF(NEW.content_type, ''), NULLIF(NEW.message_type, ''), NEW.max_attempts,
+            COALESCE(NEW.available_at, {now} + CAST(NEW.delay * 1000000 AS INTEGER)));
 END;
 -- Who redrove, discarded or purged how many messages, and which.
 -- statement

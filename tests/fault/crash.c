@@ -2,7 +2,7 @@
 /*
  * Relays that are killed, relays that are stopped for longer than their lease, a server that is killed: nothing is
  * lost, nothing is invented, and what is sent again is not more than was in hand. As crash_mariadb it does this on
- * MariaDB, else on PostgreSQL and SQLite. argv[1] chooses by name,
+ * MariaDB, else on PostgreSQL and SQLite; with OUTBOX_TEST_ALL by the generic statements too. argv[1] chooses by name,
  * OUTBOX_TEST_MESSAGES sizes the runs (20000).
  */
 #define _GNU_SOURCE
@@ -145,8 +145,9 @@ int main(int argc, char **argv)
         {"a relay that sleeps past its lease", stop_relay, 1}, /* stopped amid a write it would stop all of SQLite */
         {"a server that is killed", kill_server, 1},
     };
-    static const char *const usual[] = {"postgresql/position", "postgresql/delete", "sqlite/position", NULL};
-    static const char *const mariadb[] = {"mariadb/delete", NULL};
+    static const char *const usual[] = {"postgresql/position", "postgresql/delete", "sqlite/position", "generic/postgresql",
+                                        "generic/sqlite", NULL};
+    static const char *const mariadb[] = {"mariadb/delete", "generic/mariadb", NULL};
     const char *self = strrchr(argv[0], '/');
     const char *const *names = strstr(self != NULL ? self : argv[0], "mariadb") != NULL ? mariadb : usual;
 
@@ -160,6 +161,7 @@ int main(int argc, char **argv)
             const struct target *target = target_find(names[t]);
 
             if ((faults[i].server && target_is_sqlite(target)) ||
+                (strcmp(target->driver, "generic") == 0 && getenv("OUTBOX_TEST_ALL") == NULL) ||
                 (argc > 1 && strstr(faults[i].name, argv[1]) == NULL))
                 continue;
             run_fault(target, faults[i].name, faults[i].fault);

@@ -310,6 +310,73 @@ Test(drivers, expressions_are_there)
     }
 }
 
+/* What servers and services that cannot be run here say, by their makers' words. */
+Test(drivers, errors_are_classed)
+{
+    static const struct {
+        const struct outbox_driver *driver;
+        const char *state;
+        long native;
+        const char *text;
+        int status;
+    } cases[] = {
+        /* CockroachDB, YugabyteDB: restart the transaction, at its commit too; or nobody knows. */
+        { &outbox_driver__postgresql, "40001", 1, "ERROR: restart transaction: TransactionRetryWithProtoRefreshError: "
+          "WriteTooOldError", OUTBOX_ERR_CONFLICT },
+        { &outbox_driver__generic, "40001", 1, "ERROR: restart transaction", OUTBOX_ERR_CONFLICT },
+        { &outbox_driver__postgresql, "40003", 1, "ERROR: result is ambiguous", OUTBOX_ERR_LOST },
+        { &outbox_driver__generic, "40003", 1, "ERROR: result is ambiguous", OUTBOX_ERR_LOST },
+        { &outbox_driver__postgresql, "40P01", 1, "ERROR: deadlock detected", OUTBOX_ERR_CONFLICT },
+        /* A node that is drained; Aurora after it failed over: the writer became a reader, or connections end. */
+        { &outbox_driver__postgresql, "57P01", 1, "FATAL: terminating connection", OUTBOX_ERR_LOST },
+        { &outbox_driver__postgresql, "25006", 1, "ERROR: cannot execute INSERT in a read-only transaction",
+          OUTBOX_ERR_READONLY },
+        { &outbox_driver__generic, "25006", 1, "ERROR: cannot execute UPDATE in a read-only transaction",
+          OUTBOX_ERR_READONLY },
+        { &outbox_driver__mariadb, "HY000", 1290, "running with the --read-only option", OUTBOX_ERR_READONLY },
+        { &outbox_driver__mariadb, "HY000", 1836, "Running in read-only mode", OUTBOX_ERR_READONLY },
+        /* Azure SQL. */
+        { &outbox_driver__sqlserver, "37000", 4060, "Cannot open database", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 4221, "Login to read-secondary failed", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 40143, "The service has encountered an error", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 40197, "The service has encountered an error", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 40501, "The service is currently busy", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 40540, "The service has encountered an error", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 40613, "is not currently available", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 49918, "Not enough resources", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 49919, "Too many create or update operations", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 49920, "Too many operations", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 10928, "Resource ID: 1. The request limit", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 10929, "Resource ID: 1. The minimum guarantee", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 64, "The specified network name is no longer available", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 233, "No process is on the other end of the pipe", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 10053, "TCP Provider", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 10054, "TCP Provider", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "HY000", 10060, "TCP Provider", OUTBOX_ERR_LOST },
+        { &outbox_driver__sqlserver, "40001", 1205, "was deadlocked on lock resources", OUTBOX_ERR_CONFLICT },
+        { &outbox_driver__sqlserver, "23000", 2627, "Violation of PRIMARY KEY 'PK__outbox_dedup'", OUTBOX_ERR_DUPLICATE },
+        /* Oracle, Db2. */
+        { &outbox_driver__oracle, "HY000", 60, "ORA-00060: deadlock detected", OUTBOX_ERR_CONFLICT },
+        { &outbox_driver__oracle, "HY000", 8177, "ORA-08177: can't serialize access", OUTBOX_ERR_CONFLICT },
+        { &outbox_driver__oracle, "HY000", 25402, "ORA-25402: transaction must roll back", OUTBOX_ERR_CONFLICT },
+        { &outbox_driver__oracle, "HY000", 25405, "ORA-25405: transaction status unknown", OUTBOX_ERR_LOST },
+        { &outbox_driver__oracle, "HY000", 3113, "ORA-03113: end-of-file on communication channel", OUTBOX_ERR_LOST },
+        { &outbox_driver__db2, "40001", -911, "SQL0911N", OUTBOX_ERR_CONFLICT },
+        { &outbox_driver__db2, "57033", -913, "SQL0913N", OUTBOX_ERR_CONFLICT },
+        { &outbox_driver__db2, "08506", -30108, "SQL30108N", OUTBOX_ERR_CONFLICT },
+        { &outbox_driver__db2, "08001", -30081, "SQL30081N", OUTBOX_ERR_LOST },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct outbox_errclass *found = outbox_errclass__find(cases[i].driver->errors, cases[i].state, cases[i].native,
+                                                                    cases[i].text);
+
+        cr_expect_eq(found->status, cases[i].status, "%s, %s %ld %s: %d instead of %d", cases[i].driver->name, cases[i].state,
+                     cases[i].native, cases[i].text, found->status, cases[i].status);
+    }
+}
+
 Test(drivers, finding_one)
 {
     static const struct {

@@ -33,6 +33,24 @@ static char *print(const char *dialect, const outbox_conf *conf)
 }
 
 /* Every statement ends, and nothing is left that only the library understands. */
+/* The ends of a statement that stands between lines by which a client takes another end for one; -1: there are none. */
+static int delimited_ends(const char *at, const char *end)
+{
+    static const char *const around[][2] = { { "DELIMITER //\n", "//\nDELIMITER ;\n" },
+                                             { "SET TERM ^ ;\n", "^\nSET TERM ; ^\n" },
+                                             { "COMMIT;\nSET TERM ^ ;\n", "^\nSET TERM ; ^\nCOMMIT;\n" } };
+    const char *p;
+    int ends = -1;
+    size_t i;
+
+    at += strlen("-- statement\n");
+    for (i = 0; i < sizeof(around) / sizeof(around[0]); i++)
+        if (strncmp(at, around[i][0], strlen(around[i][0])) == 0)
+            for (ends = 0, p = strstr(at, around[i][1]); p != NULL && p < end; p = strstr(p + 1, around[i][1]))
+                ends++;
+    return ends;
+}
+
 static void expect_runnable(const char *what, const char *sql)
 {
     const char *at = strstr(sql, "-- statement\n");
@@ -42,10 +60,10 @@ static void expect_runnable(const char *what, const char *sql)
     cr_expect_not_null(at, "%s: no statement", what);
     while (at != NULL) {
         const char *next = strstr(at + 1, "-- statement\n"), *end = next != NULL ? next : at + strlen(at), *p;
-        int ends = 0, in_body = 0;
+        int delimited = delimited_ends(at, end), ends = delimited >= 0 ? delimited : 0, in_body = 0;
 
         /* A function has statements of its own, in dollars, or indented, or before BEGIN and END. */
-        for (p = at; p + 1 < end; p++) {
+        for (p = at; p + 1 < end && delimited < 0; p++) {
             in_body ^= p[0] == '$' && p[1] == '$';
             if (strncmp(p, " BEGIN\n", 7) == 0) /* of a trigger of SQLite */
                 in_body = 1;

@@ -57,6 +57,7 @@ struct broker_kind {
     long under_way;          /* once so many were read some are acknowledged, however slowly the publisher runs; 0: 200 */
     const char *cloudevents; /* the prefix of attributes: "ce-" */
     const char *limit;       /* the setting for the largest payload, which is set to 1000 bytes; NULL: none */
+    const char *window;      /* the setting for how many may be on their way, for the comparison; NULL: none */
     /* Starts a server, again with what the last one kept: fills pid. broker_run() does most. 0, or -1. */
     int (*start)(struct broker *b);
     /* Waits until it answers. 0, or -1. */

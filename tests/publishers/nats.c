@@ -532,6 +532,7 @@ static const struct broker_kind kind = {
     .flags = BROKER_TLS | BROKER_PASSWORD | BROKER_DURABLE | BROKER_IDS,
     .cloudevents = "ce-",
     .limit = "nats.max_message",
+    .window = "nats.window",
     .start = start,
     .wait = wait,
     .url = url,

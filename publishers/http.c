@@ -16,41 +16,23 @@
  *
  * Threads: publish() runs all its requests itself; cancel() wakes it by curl_multi_wakeup(). */
 #include "flight.h"
+#include "http.h"
 
-#include <outbox/sys/publisher.h>
 #include <outbox/version.h>
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-/* What is kept of an answer's body as the reason, and how much of it is read to keep the connection. */
-#define BODY_KEPT 400
+/* How much of an answer's body is read to keep the connection. */
 #define BODY_READ (64 * 1024)
 #define POLL_MS 1000
-
-static const char topic_mark[] = "{topic}";
-
-/* One request at a time. */
-struct slot {
-    CURL *easy;
-    struct curl_slist *headers;
-    outbox_envelope *envelope; /* its own: the payload may be the envelope's */
-    size_t index;
-    int busy;
-    int whole; /* all headers of the answer came: libcurl takes a connection that ends among them for the end of the answer */
-    size_t received;
-    char body[BODY_KEPT + 1];
-    char error[CURL_ERROR_SIZE];
-};
 
 /* What a call uses: the connections are the multi handle's. */
 struct link {
     struct outbox_link base;
     CURLM *multi;
-    struct slot *slots;
+    struct http_slot *slots;
     size_t count;
 };
 
@@ -70,7 +52,7 @@ struct call {
     struct link *link;
     size_t busy;   /* requests on their way */
     int down;      /* the receiver cannot be reached, whatever the message */
-    char why[BODY_KEPT + 100];
+    char why[HTTP_BODY_KEPT + 100];
 };
 
 /* ---- Links ---- */
@@ -82,7 +64,7 @@ static void link_free(struct link *link)
     if (link == NULL)
         return;
     for (i = 0; i < link->count; i++) {
-        struct slot *slot = &link->slots[i];
+        struct http_slot *slot = &link->slots[i];
 
         if (slot->busy)
             curl_multi_remove_handle(link->multi, slot->easy);
@@ -98,19 +80,19 @@ static void link_free(struct link *link)
 
 static size_t take_body(char *data, size_t size, size_t count, void *arg)
 {
-    struct slot *slot = arg;
-    size_t n = size * count, at = slot->received < BODY_KEPT ? slot->received : BODY_KEPT;
+    struct http_slot *slot = arg;
+    size_t n = size * count, at = slot->received < HTTP_BODY_KEPT ? slot->received : HTTP_BODY_KEPT;
 
-    memcpy(slot->body + at, data, n < BODY_KEPT - at ? n : BODY_KEPT - at);
+    memcpy(slot->body + at, data, n < HTTP_BODY_KEPT - at ? n : HTTP_BODY_KEPT - at);
     slot->received += n;
-    slot->body[slot->received < BODY_KEPT ? slot->received : BODY_KEPT] = '\0';
+    slot->body[slot->received < HTTP_BODY_KEPT ? slot->received : HTTP_BODY_KEPT] = '\0';
     /* An answer without an end costs its connection, and nothing else: the status is known. */
     return slot->received <= BODY_READ ? n : 0;
 }
 
 static size_t take_header(char *data, size_t size, size_t count, void *arg)
 {
-    struct slot *slot = arg;
+    struct http_slot *slot = arg;
     size_t n = size * count;
 
     /* An empty line ends the headers; trailers may come behind a body, and another answer behind a 100. */
@@ -142,7 +124,7 @@ static void set_tls(const struct publisher *p, CURL *easy)
 }
 
 /* What all requests of a slot have in common. */
-static CURL *easy_new(const struct publisher *p, struct slot *slot)
+static CURL *easy_new(const struct publisher *p, struct http_slot *slot)
 {
     CURL *easy = curl_easy_init();
 
@@ -197,7 +179,7 @@ static struct link *link_new(const struct publisher *p, outbox_error **err)
         link->slots = calloc(p->slots, sizeof(*link->slots));
     }
     while (link != NULL && link->multi != NULL && link->slots != NULL && link->count < p->slots) {
-        struct slot *slot = &link->slots[link->count];
+        struct http_slot *slot = &link->slots[link->count];
 
         rc = outbox_envelope_new(p->target, &style, &slot->envelope, err);
         slot->easy = rc == OUTBOX_OK ? easy_new(p, slot) : NULL;
@@ -220,140 +202,14 @@ static struct link *link_new(const struct publisher *p, outbox_error **err)
 
 /* ---- Requests ---- */
 
-static char *append_encoded(char *to, const char *text)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";
-    static const char hex[] = "0123456789ABCDEF";
-
-    for (; *text != '\0'; text++) {
-        if (strchr(plain, *text) != NULL) {
-            *to++ = *text;
-            continue;
-        }
-        *to++ = '%';
-        *to++ = hex[(unsigned char)*text >> 4];
-        *to++ = hex[(unsigned char)*text & 15];
-    }
-    *to = '\0';
-    return to;
-}
-
-/* The URL with the topic, every character of which that could mean something in a URL is encoded. */
-static char *make_url(const char *pattern, const char *topic)
-{
-    const char *p, *mark;
-    size_t marks = 0;
-    char *url, *to;
-
-    for (p = pattern; (p = strstr(p, topic_mark)) != NULL; p += strlen(topic_mark))
-        marks++;
-    url = to = malloc(strlen(pattern) + marks * strlen(topic) * 3 + 1);
-    for (p = pattern; url != NULL && (mark = strstr(p, topic_mark)) != NULL; p = mark + strlen(topic_mark)) {
-        memcpy(to, p, (size_t)(mark - p));
-        to = append_encoded(to + (mark - p), topic);
-    }
-    if (url != NULL)
-        strcpy(to, p);
-    return url;
-}
-
-/* Headers that say how a request travels, or who sends it: a message has no say in that. */
-static int is_reserved(const outbox_meta *meta)
-{
-    static const char *const names[] = {
-        "authorization", "connection", "content-length", "cookie", "expect", "host", "idempotency-key", "keep-alive",
-        "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings",
-    };
-    size_t i;
-
-    for (i = 0; meta->kind == OUTBOX_META_HEADER && i < sizeof(names) / sizeof(names[0]); i++)
-        if (strcasecmp(meta->name, names[i]) == 0)
-            return 1;
-    return 0;
-}
-
-/* Returns 0 when there is no memory. */
-static int add_header(struct slot *slot, const char *name, const char *value)
-{
-    /* libcurl writes a header without a value only when a semicolon takes the colon's place. */
-    size_t size = strlen(name) + strlen(value) + 3;
-    char *line = malloc(size);
-    struct curl_slist *more = NULL;
-
-    if (line != NULL) {
-        snprintf(line, size, value[0] != '\0' ? "%s: %s" : "%s;", name, value);
-        more = curl_slist_append(slot->headers, line);
-    }
-    free(line);
-    if (more != NULL)
-        slot->headers = more;
-    return more != NULL;
-}
-
-static int add_headers(struct slot *slot, const outbox_record *r, const char **fault)
-{
-    char topic[256 * 4 * 3];
-    size_t count, i;
-    const outbox_meta *metas = outbox_envelope_metas(slot->envelope, &count);
-    int has_type = 0, ok = 1;
-
-    for (i = 0; i < count && ok; i++) {
-        if (is_reserved(&metas[i])) {
-            *fault = "a header of the message is one that only the connection may have, such as Host or Content-Length";
-            return 0;
-        }
-        has_type |= strcasecmp(metas[i].name, "content-type") == 0;
-        ok = add_header(slot, metas[i].name, metas[i].value);
-    }
-    if (strlen(outbox_envelope_topic(slot->envelope)) * 3 < sizeof(topic)) {
-        append_encoded(topic, outbox_envelope_topic(slot->envelope));
-        ok = ok && add_header(slot, "outbox-topic", topic);
-    }
-    ok = ok && add_header(slot, "idempotency-key", outbox_record_id(r));
-    /* libcurl would say that it is a form, and would wait for a 100 before a large one. */
-    if (!has_type)
-        ok = ok && add_header(slot, "content-type", "application/octet-stream");
-    if (ok) {
-        struct curl_slist *more = curl_slist_append(slot->headers, "Expect:");
-        ok = more != NULL;
-        slot->headers = ok ? more : slot->headers;
-    }
-    return ok;
-}
-
-/* Prepares the request; 0: why not is in fault, or there is no memory. */
-static int prepare(struct call *c, struct slot *slot, const outbox_record *r, const char **fault)
-{
-    const char *topic = outbox_envelope_topic(slot->envelope);
-    const void *payload;
-    size_t size;
-    char *url;
-
-    if (strstr(c->p->url, topic_mark) != NULL && (strcmp(topic, ".") == 0 || strcmp(topic, "..") == 0)) {
-        *fault = "a topic that is \".\" or \"..\" would name another place of the URL";
-        return 0;
-    }
-    curl_slist_free_all(slot->headers);
-    slot->headers = NULL;
-    if (!add_headers(slot, r, fault) || (url = make_url(c->p->url, topic)) == NULL)
-        return 0;
-    payload = outbox_envelope_payload(slot->envelope, &size);
-    curl_easy_setopt(slot->easy, CURLOPT_URL, url);
-    curl_easy_setopt(slot->easy, CURLOPT_HTTPHEADER, slot->headers);
-    curl_easy_setopt(slot->easy, CURLOPT_POSTFIELDS, payload);
-    curl_easy_setopt(slot->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
-    free(url);
-    return 1;
-}
-
-static void start(struct call *c, struct slot *slot, const outbox_record *r, size_t index)
+static void start(struct call *c, struct http_slot *slot, const outbox_record *r, size_t index)
 {
     const char *why = NULL;
     int rc = outbox_envelope_fill(slot->envelope, r, &why);
 
     if (rc == OUTBOX_OK && outbox_flight__too_large(&c->flight, index, slot->envelope, c->p->max_message, "http.max_message"))
         return;
-    if (rc == OUTBOX_OK && !prepare(c, slot, r, &why))
+    if (rc == OUTBOX_OK && !http_request_make(slot, c->p->url, r, &why))
         rc = why != NULL ? OUTBOX_ERR_INVALID : OUTBOX_ERR_NOMEM;
     slot->index = index;
     slot->received = 0;
@@ -396,10 +252,10 @@ static void give_up(struct call *c, const char *why)
     outbox_pool__tried(&c->p->pool, 0);
 }
 
-static void settle_status(struct call *c, struct slot *slot, long status)
+static void settle_status(struct call *c, struct http_slot *slot, long status)
 {
     outbox_verdict verdict = verdict_of(status);
-    char why[BODY_KEPT + 100];
+    char why[HTTP_BODY_KEPT + 100];
     curl_off_t wait = 0;
 
     if (verdict == OUTBOX_RETRY)
@@ -419,7 +275,7 @@ static void settle_status(struct call *c, struct slot *slot, long status)
 }
 
 /* No answer, or not the whole of it. What was not sent is sure to have had no effect. */
-static void settle_failure(struct call *c, struct slot *slot, CURLcode code)
+static void settle_failure(struct call *c, struct http_slot *slot, CURLcode code)
 {
     long sent = 0;
     char why[CURL_ERROR_SIZE + 100];
@@ -436,7 +292,7 @@ static void settle_failure(struct call *c, struct slot *slot, CURLcode code)
 static void settle(struct call *c, const CURLMsg *message)
 {
     CURLcode code = message->data.result;
-    struct slot *slot = NULL;
+    struct http_slot *slot = NULL;
     long status = 0;
 
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&slot);
@@ -578,7 +434,7 @@ static char *with_name(struct publisher *p, const char *url, const char *name, c
 
 static int check_url(const outbox_target *target, outbox_error **err)
 {
-    const char *url = outbox_target_url(target), *rest = strstr(url, "://"), *mark = strstr(url, topic_mark);
+    const char *url = outbox_target_url(target), *rest = strstr(url, "://"), *mark = strstr(url, HTTP_TOPIC_MARK);
     size_t count;
 
     outbox_target_endpoints(target, &count);

@@ -18,52 +18,28 @@
  * that reaches no broker, must not deliver them later, behind those that the relay sends then. So it is purged, which
  * says of each message whether it can have been sent, and thrown away.
  *
- * Threads. publish() runs on several relay threads at once, each with a producer of its own (struct link), which nobody
+ * Threads. publish() runs on several relay threads at once, each with a producer of its own (struct kafka_link), which nobody
  * else touches: callbacks come inside rd_kafka_flush(), on the thread in publish(), so there is nothing to lock, and a
  * thread that only polls would only be one more to wake. Producers without work wait in `idle`. librdkafka's own
- * threads block all signals; of this file they run log_line() only. `lock` guards `idle` and `calls`. */
+ * threads block all signals; of this module they run log_line() only. `lock` guards `idle` and `calls`. */
 #include "kafka.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <syslog.h>
 #include <time.h>
 
 #define CHECK_MS 100             /* how soon a cancel is noticed */
 #define PURGE_US INT64_C(1000000) /* within which a purged producer says what became of its messages */
 
-struct kafka {
-    const outbox_target *target;
-    rd_kafka_conf_t *conf; /* each producer gets a copy */
-    int64_t patience;      /* how long no broker may be reachable; µs */
-    pthread_mutex_t lock;
-    struct link *idle;
-    struct call *calls;
-};
-
-/* A producer. */
-struct link {
-    struct link *next;
-    struct kafka *kafka;
-    rd_kafka_t *rk;
-    rd_kafka_topic_t *topic; /* of the last message */
-    outbox_envelope *envelope;
-    struct call *call;       /* whose messages it sends */
-    int64_t down_since;      /* no broker was reachable, and nothing got through since; monotonic µs; 0: not so */
-    int fatal;               /* it will never send again */
-    char why[KAFKA_WHY];      /* the last trouble with a broker */
-};
-
 enum progress { NOT_SENT, SENT, IN_DOUBT, ANSWERED };
 
 /* One call of publish(). */
-struct call {
-    struct call *next;
+struct kafka_call {
+    struct kafka_call *next;
     outbox_delivery *delivery;
-    struct link *link;
+    struct kafka_link *link;
     char *progress;        /* of each message */
     size_t count, owed;    /* all; those that are with the producer */
     size_t doubts;         /* refused, perhaps for another's sake */
@@ -74,7 +50,7 @@ struct call {
     atomic_int cancelled;
 };
 
-static int64_t monotonic_us(void)
+int64_t kafka_now_us(void)
 {
     struct timespec now;
 
@@ -84,7 +60,7 @@ static int64_t monotonic_us(void)
 
 /* ---- verdicts ---- */
 
-static void answer(struct call *c, size_t index, outbox_verdict verdict, const char *why)
+static void answer(struct kafka_call *c, size_t index, outbox_verdict verdict, const char *why)
 {
     c->progress[index] = ANSWERED;
     outbox_delivery_answer(c->delivery, index, verdict, -1, why);
@@ -118,7 +94,7 @@ static enum meaning meaning_of(rd_kafka_resp_err_t err)
 }
 
 /* Nothing more is sent. */
-static void give_up(struct call *c, const char *why, const char *more)
+static void give_up(struct kafka_call *c, const char *why, const char *more)
 {
     if (!c->stopped)
         snprintf(c->stop_why, sizeof(c->stop_why), "%s%s", why, more);
@@ -126,7 +102,7 @@ static void give_up(struct call *c, const char *why, const char *more)
 }
 
 /* It failed, but was not refused. What never left has no answer when nothing is sent any more: the call says why. */
-static void answer_lost(struct call *c, size_t index, int maybe_sent, const char *why)
+static void answer_lost(struct kafka_call *c, size_t index, int maybe_sent, const char *why)
 {
     c->progress[index] = NOT_SENT;
     if (maybe_sent)
@@ -135,7 +111,7 @@ static void answer_lost(struct call *c, size_t index, int maybe_sent, const char
         answer(c, index, OUTBOX_RETRY, why);
 }
 
-static void answer_failure(struct call *c, size_t index, const rd_kafka_message_t *m)
+static void answer_failure(struct kafka_call *c, size_t index, const rd_kafka_message_t *m)
 {
     const char *words = rd_kafka_err2str(m->err);
     char why[2 * KAFKA_WHY];
@@ -160,13 +136,13 @@ static void answer_failure(struct call *c, size_t index, const rd_kafka_message_
     }
 }
 
-static void send_ready(struct call *c);
+static void send_ready(struct kafka_call *c);
 
 /* The delivery report of a message. */
 static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
-    struct link *link = opaque;
-    struct call *c = link->call;
+    struct kafka_link *link = opaque;
+    struct kafka_call *c = link->call;
     size_t index = (size_t)m->_private;
 
     (void)rk;
@@ -191,13 +167,13 @@ static int is_topic(const char *name)
     return size > 0 && size <= 249 && name[size] == '\0' && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-static int is_last_topic(const struct link *link, const char *name)
+static int is_last_topic(const struct kafka_link *link, const char *name)
 {
     return link->topic != NULL && strcmp(rd_kafka_topic_name(link->topic), name) == 0;
 }
 
 /* What Kafka cannot take; NULL when it may. */
-static const char *misfit(const struct link *link)
+static const char *misfit(const struct kafka_link *link)
 {
     int64_t most = outbox_target_number(link->kafka->target, "max_message");
     size_t size;
@@ -211,7 +187,7 @@ static const char *misfit(const struct link *link)
     return NULL;
 }
 
-static rd_kafka_topic_t *topic_of(struct link *link, const char *name)
+static rd_kafka_topic_t *topic_of(struct kafka_link *link, const char *name)
 {
     if (is_last_topic(link, name))
         return link->topic;
@@ -237,7 +213,7 @@ static rd_kafka_headers_t *headers_of(const outbox_envelope *e)
 }
 
 /* Without a key it must be NULL, not empty: only then it goes to any partition. */
-static rd_kafka_resp_err_t produce(struct link *link, const outbox_record *r, size_t index)
+static rd_kafka_resp_err_t produce(struct kafka_link *link, const outbox_record *r, size_t index)
 {
     const char *key = outbox_record_partition_key(r);
     rd_kafka_topic_t *topic = topic_of(link, outbox_envelope_topic(link->envelope));
@@ -267,7 +243,7 @@ static rd_kafka_resp_err_t produce(struct link *link, const outbox_record *r, si
 }
 
 /* The producer did not even take it. */
-static void answer_refused(struct call *c, size_t index, rd_kafka_resp_err_t err)
+static void answer_refused(struct kafka_call *c, size_t index, rd_kafka_resp_err_t err)
 {
     char why[KAFKA_WHY];
 
@@ -282,7 +258,7 @@ static void answer_refused(struct call *c, size_t index, rd_kafka_resp_err_t err
         answer(c, index, OUTBOX_RETRY, why);
 }
 
-static void send_one(struct call *c, const outbox_record *r, size_t index)
+static void send_one(struct kafka_call *c, const outbox_record *r, size_t index)
 {
     const char *why;
     int rc = outbox_envelope_fill(c->link->envelope, r, &why);
@@ -306,7 +282,7 @@ static void send_one(struct call *c, const outbox_record *r, size_t index)
     c->owed++;
 }
 
-static void send_ready(struct call *c)
+static void send_ready(struct kafka_call *c)
 {
     const outbox_record *r;
     size_t index;
@@ -318,43 +294,43 @@ static void send_ready(struct call *c)
 /* ---- waiting ---- */
 
 /* What is under way is answered with how far it came. */
-static void stop(struct call *c, const char *why, const char *more)
+static void stop(struct kafka_call *c, const char *why, const char *more)
 {
     give_up(c, why, more);
     rd_kafka_purge(c->link->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 }
 
-static void stop_if_hopeless(struct call *c)
+static void stop_if_hopeless(struct kafka_call *c)
 {
-    struct link *link = c->link;
+    struct kafka_link *link = c->link;
     int64_t since = link->down_since > c->waits_since ? link->down_since : c->waits_since;
 
     if (atomic_load(&c->cancelled))
         stop(c, "Kafka did not answer in time", "");
     else if (link->fatal)
         stop(c, "the producer failed: ", link->why);
-    else if (link->down_since != 0 && monotonic_us() - since > link->kafka->patience)
+    else if (link->down_since != 0 && kafka_now_us() - since > link->kafka->patience)
         stop(c, "no broker can be reached: ", link->why);
 }
 
 /* Until the producer has answered for all that it has. linger.ms does not count here: nothing else is coming. */
-static void wait_for_all(struct call *c)
+static void wait_for_all(struct kafka_call *c)
 {
     int64_t until = INT64_MAX;
 
-    c->waits_since = monotonic_us();
-    while (c->owed > 0 && monotonic_us() < until) {
+    c->waits_since = kafka_now_us();
+    while (c->owed > 0 && kafka_now_us() < until) {
         rd_kafka_flush(c->link->rk, CHECK_MS);
         if (c->stopped || c->owed == 0)
             continue;
         stop_if_hopeless(c);
         if (c->stopped)
-            until = monotonic_us() + PURGE_US;
+            until = kafka_now_us() + PURGE_US;
     }
 }
 
 /* Nothing else is under way in this producer, so each is a batch of its own. */
-static void send_doubtful(struct call *c)
+static void send_doubtful(struct kafka_call *c)
 {
     outbox_target_log(c->link->kafka->target, OUTBOX_LOG_INFO,
                       "Kafka refused a batch of %zu messages: they go one at a time", c->doubts);
@@ -371,14 +347,14 @@ static void send_doubtful(struct call *c)
 }
 
 /* What a purged producer still says nothing of may be on its way. */
-static void answer_rest(struct call *c)
+static void answer_rest(struct kafka_call *c)
 {
     for (size_t i = 0; i < c->count; i++)
         if (c->progress[i] == SENT)
             answer_lost(c, i, 1, c->stop_why);
 }
 
-static void send_all(struct call *c)
+static void send_all(struct kafka_call *c)
 {
     do {
         send_ready(c);
@@ -392,102 +368,9 @@ static void send_all(struct call *c)
         answer_rest(c);
 }
 
-/* ---- producers ---- */
-
-/* On the thread in publish(). librdkafka goes on by itself after all of these but one. */
-static void trouble(rd_kafka_t *rk, int err, const char *reason, void *opaque)
-{
-    struct link *link = opaque;
-
-    if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-        link->down_since = monotonic_us();
-    } else if (err == RD_KAFKA_RESP_ERR__FATAL) {
-        link->fatal = 1;
-        rd_kafka_fatal_error(rk, link->why, sizeof(link->why));
-    } else {
-        snprintf(link->why, sizeof(link->why), "%s", reason);
-    }
-}
-
-/* On librdkafka's threads. To it each failure to connect is an error; to us it is not while another broker is there. */
-static void log_line(const rd_kafka_t *rk, int level, const char *facility, const char *text)
-{
-    struct link *link = rd_kafka_opaque(rk);
-    outbox_log_level ours = level <= LOG_CRIT ? OUTBOX_LOG_ERROR : OUTBOX_LOG_WARNING;
-
-    (void)facility;
-    outbox_target_log(link->kafka->target, level <= LOG_WARNING ? ours : OUTBOX_LOG_DEBUG, "librdkafka: %s", text);
-}
-
-static void link_free(struct link *link)
-{
-    if (link->topic != NULL)
-        rd_kafka_topic_destroy(link->topic);
-    if (link->rk != NULL)
-        rd_kafka_destroy(link->rk);
-    outbox_envelope_free(link->envelope);
-    free(link);
-}
-
-static struct link *link_new(struct kafka *k, outbox_error **err)
-{
-    static const outbox_envelope_style style = {
-        .size = sizeof(style), .native = OUTBOX_META_BIT(OUTBOX_META_KEY), .cloudevents = "ce_",
-    };
-    struct link *link = calloc(1, sizeof(*link));
-    rd_kafka_conf_t *conf;
-    char why[KAFKA_WHY];
-
-    if (link == NULL) {
-        outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.kafka", "out of memory");
-        return NULL;
-    }
-    link->kafka = k;
-    if (outbox_envelope_new(k->target, &style, &link->envelope, err) != OUTBOX_OK) {
-        link_free(link);
-        return NULL;
-    }
-    conf = rd_kafka_conf_dup(k->conf);
-    rd_kafka_conf_set_opaque(conf, link);
-    link->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
-    if (link->rk == NULL) {
-        rd_kafka_conf_destroy(conf);
-        outbox_error_format(err, OUTBOX_ERR_CONF, "publisher.kafka_conf", "librdkafka makes no producer for %s: %s",
-                            outbox_target_shown(k->target), why);
-        link_free(link);
-        return NULL;
-    }
-    return link;
-}
-
-static struct link *link_take(struct kafka *k, outbox_error **err)
-{
-    struct link *link;
-
-    pthread_mutex_lock(&k->lock);
-    link = k->idle;
-    if (link != NULL)
-        k->idle = link->next;
-    pthread_mutex_unlock(&k->lock);
-    return link != NULL ? link : link_new(k, err);
-}
-
-static void link_leave(struct kafka *k, struct link *link, int keep)
-{
-    link->call = NULL;
-    if (!keep) {
-        link_free(link);
-        return;
-    }
-    pthread_mutex_lock(&k->lock);
-    link->next = k->idle;
-    k->idle = link;
-    pthread_mutex_unlock(&k->lock);
-}
-
 /* ---- what the relay calls ---- */
 
-static void call_enter(struct kafka *k, struct call *c)
+static void call_enter(struct kafka *k, struct kafka_call *c)
 {
     pthread_mutex_lock(&k->lock);
     c->next = k->calls;
@@ -495,9 +378,9 @@ static void call_enter(struct kafka *k, struct call *c)
     pthread_mutex_unlock(&k->lock);
 }
 
-static void call_leave(struct kafka *k, struct call *c)
+static void call_leave(struct kafka *k, struct kafka_call *c)
 {
-    struct call **at;
+    struct kafka_call **at;
 
     pthread_mutex_lock(&k->lock);
     for (at = &k->calls; *at != c; at = &(*at)->next)
@@ -510,12 +393,12 @@ static void call_leave(struct kafka *k, struct call *c)
 static int kafka_publish(void *self, outbox_delivery *d, outbox_error **err)
 {
     struct kafka *k = self;
-    struct call c = { .delivery = d, .count = outbox_delivery_count(d) };
+    struct kafka_call c = { .delivery = d, .count = outbox_delivery_count(d) };
 
     c.progress = calloc(c.count, 1);
     if (c.progress == NULL)
         return outbox_error_new(err, OUTBOX_ERR_NOMEM, "publisher.kafka", "out of memory");
-    c.link = link_take(k, err);
+    c.link = kafka_link_take(k, err);
     if (c.link == NULL) {
         free(c.progress);
         return OUTBOX_ERR_CONNECT;
@@ -524,7 +407,7 @@ static int kafka_publish(void *self, outbox_delivery *d, outbox_error **err)
     call_enter(k, &c);
     send_all(&c);
     call_leave(k, &c);
-    link_leave(k, c.link, !c.stopped && !c.link->fatal);
+    kafka_link_leave(k, c.link, !c.stopped && !c.link->fatal);
     return c.stopped ? outbox_error_format(err, OUTBOX_ERR_LOST, "publisher.kafka", "%s: %s",
                                            outbox_target_shown(k->target), c.stop_why) : OUTBOX_OK;
 }
@@ -534,7 +417,7 @@ static void kafka_cancel(void *self, outbox_delivery *d)
     struct kafka *k = self;
 
     pthread_mutex_lock(&k->lock);
-    for (struct call *c = k->calls; c != NULL; c = c->next)
+    for (struct kafka_call *c = k->calls; c != NULL; c = c->next)
         if (c->delivery == d)
             atomic_store(&c->cancelled, 1);
     pthread_mutex_unlock(&k->lock);
@@ -543,11 +426,11 @@ static void kafka_cancel(void *self, outbox_delivery *d)
 static void kafka_close(void *self)
 {
     struct kafka *k = self;
-    struct link *next;
+    struct kafka_link *next;
 
-    for (struct link *link = k->idle; link != NULL; link = next) {
+    for (struct kafka_link *link = k->idle; link != NULL; link = next) {
         next = link->next;
-        link_free(link);
+        kafka_link_free(link);
     }
     if (k->conf != NULL)
         rd_kafka_conf_destroy(k->conf);
@@ -576,15 +459,14 @@ static int kafka_open(const outbox_target *target, const outbox_publisher_ops **
     k->conf = rd_kafka_conf_new();
     pthread_mutex_init(&k->lock, NULL);
     rd_kafka_conf_set_dr_msg_cb(k->conf, delivered);
-    rd_kafka_conf_set_error_cb(k->conf, trouble);
-    rd_kafka_conf_set_log_cb(k->conf, log_line);
+    kafka_link_listen(k->conf);
     rc = outbox_target_path(target)[0] == '\0'
              ? kafka_configure(k->conf, target, err)
              : outbox_error_new(err, OUTBOX_ERR_INVALID, "publisher.kafka_url",
                                 "the URL of Kafka has brokers, and no path");
     if (rc == OUTBOX_OK) {
         /* The first producer: settings that do not go together are found now. */
-        k->idle = link_new(k, err);
+        k->idle = kafka_link_new(k, err);
         rc = k->idle != NULL ? OUTBOX_OK : OUTBOX_ERR_CONF;
     }
     if (rc != OUTBOX_OK) {

@@ -29,7 +29,10 @@ lib_liboutbox_core_la_SOURCES += \
 
 if WITH_RDKAFKA
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-kafka.la
-%C%_outbox_publisher_kafka_la_SOURCES = %D%/kafka.c %D%/kafka.h %D%/kafka_conf.c
+%C%_outbox_publisher_kafka_la_SOURCES = \
+	%D%/kafka.c %D%/kafka.h \
+	%D%/kafka_conf.c \
+	%D%/kafka_link.c
 %C%_outbox_publisher_kafka_la_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
 %C%_outbox_publisher_kafka_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_kafka_la_LIBADD = lib/liboutbox.la $(RDKAFKA_LIBS)
@@ -82,7 +85,11 @@ endif
 
 if WITH_LIBCURL
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-http.la
-%C%_outbox_publisher_http_la_SOURCES = %D%/http.c %D%/flight.c %D%/sigpipe.c lib/text.c
+%C%_outbox_publisher_http_la_SOURCES = \
+	%D%/http.c %D%/http.h \
+	%D%/http_request.c \
+	%D%/flight.c lib/text.c \
+	%D%/sigpipe.c
 %C%_outbox_publisher_http_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBCURL_CFLAGS)
 %C%_outbox_publisher_http_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_http_la_LIBADD = lib/liboutbox.la $(LIBCURL_LIBS)
@@ -90,7 +97,11 @@ endif
 
 if WITH_LIBMOSQUITTO
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-mqtt.la
-%C%_outbox_publisher_mqtt_la_SOURCES = %D%/mqtt.c %D%/flight.c %D%/sigpipe.c lib/text.c
+%C%_outbox_publisher_mqtt_la_SOURCES = \
+	%D%/mqtt.c \
+	%D%/mqtt_tls.c %D%/mqtt_tls.h \
+	%D%/flight.c lib/text.c \
+	%D%/sigpipe.c
 %C%_outbox_publisher_mqtt_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBMOSQUITTO_CFLAGS)
 %C%_outbox_publisher_mqtt_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_mqtt_la_LIBADD = lib/liboutbox.la $(LIBMOSQUITTO_LIBS)

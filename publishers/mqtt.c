@@ -13,6 +13,7 @@
  * Threads: publish() runs the client itself, without a thread of libmosquitto's; cancel() wakes it by an eventfd. A link
  * that waits for work does nothing, and asks for no keepalive. */
 #include "flight.h"
+#include "mqtt_tls.h"
 
 #include <outbox/sys/publisher.h>
 
@@ -20,8 +21,6 @@
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,47 +148,6 @@ static void link_free(struct link *link)
     free(link);
 }
 
-static int key_password(char *to, int size, int writing, void *arg)
-{
-    const char *password = outbox_target_secret(arg, "tls.key_password");
-    size_t length = password != NULL ? strlen(password) : 0;
-
-    (void)writing;
-    if (length == 0 || length >= (size_t)size)
-        return 0;
-    memcpy(to, password, length);
-    return (int)length;
-}
-
-/* Whom to trust, and who we are. libmosquitto's own way knows no other name than the host's, and no key with a password. */
-static SSL_CTX *tls_new(const outbox_target *target, const char *host)
-{
-    const char *ca = outbox_target_text(target, "tls.ca_file"), *name = outbox_target_text(target, "tls.server_name");
-    const char *cert = outbox_target_text(target, "tls.cert_file"), *key = outbox_target_text(target, "tls.key_file");
-    SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
-    X509_VERIFY_PARAM *param = tls != NULL ? SSL_CTX_get0_param(tls) : NULL;
-    int ok = tls != NULL && SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION) == 1;
-
-    if (ok)
-        ok = ca[0] != '\0' ? SSL_CTX_load_verify_locations(tls, ca, NULL) == 1
-                           : SSL_CTX_set_default_verify_paths(tls) == 1;
-    if (ok && cert[0] != '\0') {
-        SSL_CTX_set_default_passwd_cb(tls, key_password);
-        SSL_CTX_set_default_passwd_cb_userdata(tls, (void *)(uintptr_t)target);
-        ok = SSL_CTX_use_certificate_chain_file(tls, cert) == 1 &&
-             SSL_CTX_use_PrivateKey_file(tls, key[0] != '\0' ? key : cert, SSL_FILETYPE_PEM) == 1;
-    }
-    if (ok && outbox_target_number(target, "tls.verify") == 0) {
-        SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
-        name = name[0] != '\0' ? name : host;
-        ok = X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1 || X509_VERIFY_PARAM_set1_host(param, name, 0) == 1;
-    }
-    if (ok)
-        return tls;
-    SSL_CTX_free(tls);
-    return NULL;
-}
-
 static int set_client(struct call *c, struct link *link, const char *host)
 {
     const outbox_target *target = c->p->target;
@@ -207,7 +165,7 @@ static int set_client(struct call *c, struct link *link, const char *host)
         return 0;
     if (!outbox_target_is(target, "mqtts"))
         return 1;
-    link->tls = tls_new(target, host);
+    link->tls = mqtt_tls_new(target, host);
     return link->tls != NULL && mosquitto_int_option(client, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0) == MOSQ_ERR_SUCCESS &&
            mosquitto_void_option(client, MOSQ_OPT_SSL_CTX, link->tls) == MOSQ_ERR_SUCCESS;
 }
@@ -529,25 +487,6 @@ static void mosquitto_start(void)
     mosquitto_lib_init();
 }
 
-/* Files that cannot be read are found now, and not with the first message. */
-static int check_tls(const outbox_target *target, outbox_error **err)
-{
-    SSL_CTX *tls;
-    char why[200];
-
-    if (!outbox_target_is(target, "mqtts"))
-        return OUTBOX_OK;
-    tls = tls_new(target, "localhost");
-    if (tls != NULL) {
-        SSL_CTX_free(tls);
-        return OUTBOX_OK;
-    }
-    ERR_error_string_n(ERR_peek_last_error(), why, sizeof(why));
-    ERR_clear_error();
-    return outbox_error_format(err, OUTBOX_ERR_CONF, "publisher.mqtt_settings",
-                               "mqtt.tls.ca_file, cert_file, key_file or key_password cannot be used: %s", why);
-}
-
 static int mqtt_open(const outbox_target *target, const outbox_publisher_ops **ops, void **self, outbox_error **err)
 {
     static const outbox_publisher_ops mqtt_ops = {
@@ -563,7 +502,7 @@ static int mqtt_open(const outbox_target *target, const outbox_publisher_ops **o
     int rc;
 
     pthread_once(&mosquitto_once, mosquitto_start);
-    rc = check_tls(target, err);
+    rc = mqtt_tls_check(target, err);
     if (rc != OUTBOX_OK)
         return rc;
     p = calloc(1, sizeof(*p));

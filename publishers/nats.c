@@ -290,8 +290,9 @@ static int send_ready(struct call *c)
         if (++sent % BURST == 0 && c->p->login.mode == JETSTREAM && !take_messages(c, 0))
             return 0;
     }
-    /* What is left in libnats's buffer would wait there for a millisecond. The PONG need not be awaited. */
-    return sent == 0 || c->p->login.mode == CORE ||
+    /* What is left in libnats's buffer would wait there for a millisecond. Nobody waits for that while others are on their
+     * way, whose acknowledgements come meanwhile; and the PONG of a flush need not be awaited. */
+    return sent == 0 || c->p->login.mode == CORE || c->flight.in_flight > sent + BURST ||
            natsConnection_FlushTimeout(c->link->nc, 1) != NATS_CONNECTION_CLOSED;
 }
 

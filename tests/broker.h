@@ -17,6 +17,7 @@
 #define BROKER_PASSWORD 2u   /* there is a password, which can be wrong */
 #define BROKER_DURABLE 4u    /* what was acknowledged survives SIGKILL */
 #define BROKER_IDS 8u        /* what is sent again with the same id is there once */
+#define BROKER_TOLD_NAMES 16u /* servers tell their names, so that there is no tls.server_name */
 
 /* How a test connects. */
 enum broker_way { BROKER_PLAIN, BROKER_WRONG_PASSWORD, BROKER_BY_TLS, BROKER_WRONG_NAME, BROKER_WRONG_CA };
@@ -56,6 +57,7 @@ struct broker_kind {
     long under_way;          /* once so many were read some are acknowledged, however slowly the publisher runs; 0: 200 */
     const char *cloudevents; /* the prefix of attributes: "ce-" */
     const char *limit;       /* the setting for the largest payload, which is set to 1000 bytes; NULL: none */
+    const char *window;      /* the setting for how many may be on their way, for the comparison; NULL: none */
     /* Starts a server, again with what the last one kept: fills pid. broker_run() does most. 0, or -1. */
     int (*start)(struct broker *b);
     /* Waits until it answers. 0, or -1. */
@@ -84,6 +86,8 @@ int broker_main(const struct broker_kind *kind, int argc, char **argv);
 
 /* Starts a program whose output goes to a log in the directory; it ends with this process. 0, or -1. */
 int broker_run(struct broker *b, const char *const argv[]);
+/* Whether there is such a program, also among those of root and of RabbitMQ. */
+int broker_installed(const char *program);
 /* A port that nobody uses now. */
 int broker_port(void);
 /* Waits until somebody listens on a port. 0, or -1. */
@@ -101,6 +105,11 @@ const char *taken_meta(const struct taken *taken, const char *name);
 void broker_bench(struct broker *b);
 /* A publisher for a parcel; key, a setting, may be NULL. 0, or -1. */
 int broker_open(struct parcel *p, struct broker *b, enum broker_way way, const char *key, const char *value);
+
+/* The same with messages for a topic, which is made. 1, or 0. */
+int broker_prepare(struct parcel *p, struct broker *b, const char *topic, size_t count, int keys);
+/* Servers that are killed, restarted or stopped (broker_trouble.c). */
+extern const struct broker_test broker_trouble[];
 
 void broker_kill(struct broker *b);
 int broker_restart(struct broker *b);

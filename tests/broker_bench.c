@@ -18,6 +18,7 @@
 
 #define TURNS 7
 #define WINDOW 1000
+#define WINDOW_TEXT "1000"
 /* Larger than the window, so that what is compared is the way of one connection, and not the end of each delivery, which a
  * relay spends with its other workers. */
 #define DELIVERY 10000
@@ -73,7 +74,7 @@ void broker_bench(struct broker *b)
         return;
     }
     REQUIRE(parcel_make(&p, "bench", 0, (size_t)env_number("OUTBOX_BENCH_MESSAGES", 20000), 0) == 0 &&
-            broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
+            broker_open(&p, b, BROKER_PLAIN, b->kind->window, WINDOW_TEXT) == 0, "not prepared");
     for (int i = 0; i < TURNS; i++) {
         start = processor_us();
         publisher[i] = by_publisher(&p, b);

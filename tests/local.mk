@@ -221,6 +221,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/broker_bench.c \
 	%D%/broker_parcel.c \
 	%D%/broker_suite.c \
+	%D%/broker_trouble.c \
 	%D%/db.c %D%/db.h \
 	%D%/e2e.h \
 	%D%/e2e_chaos.c \
@@ -301,8 +302,9 @@ interpose = %D%/interpose.c %D%/interpose.h
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
-EXTRA_DIST += %D%/conformance/metrics.py %D%/publishers/http_server.py
-EXTRA_DIST += $(script_tests) %D%/run-test %D%/blocks.bash %D%/tap.bash %D%/tutorial.bash %D%/wrap.bash %D%/versions %D%/with-firebird %D%/with-galera \
+EXTRA_DIST += %D%/conformance/metrics.py %D%/publishers/http_server.py %D%/publishers/nats_keys.py
+EXTRA_DIST += $(script_tests) %D%/run-test %D%/blocks.bash %D%/tap.bash %D%/tutorial.bash %D%/wrap.bash %D%/versions \
+	%D%/with-firebird %D%/with-galera \
 	%D%/with-hosts %D%/with-mariadb %D%/with-odbc %D%/with-postgres %D%/with-standby \
 	%D%/publishers/rabbitmq-server \
 	%D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp $(golden_files) %D%/fuzz/corpus %D%/fuzz/dictionaries

@@ -385,6 +385,7 @@ static const struct broker_kind kind = {
     .under_way = 4000, /* it hands messages out before it has written and confirmed them */
     .cloudevents = "cloudEvents:",
     .limit = "amqp1.max_message",
+    .window = "amqp1.window",
     .start = start,
     .wait = rabbitmq_wait,
     .url = url,

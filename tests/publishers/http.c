@@ -2,6 +2,9 @@
 /* The publisher for HTTP with a real server (http_server.py), which keeps what it got in a file. */
 #include "broker.h"
 
+#include "batch_internal.h"
+#include "delivery.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -14,21 +17,45 @@
 
 #define CONNECTIONS 64
 
+static int h2_port;
+
+/* A proxy that offers HTTP/2, and writes down by which protocol and connection each request came. */
+static int write_nginx(struct broker *b)
+{
+    return broker_write(b, "nginx.conf",
+                        "daemon off; master_process off; pid nginx.pid; error_log nginx.log;\n"
+                        "events {}\n"
+                        "http {\n"
+                        "  log_format short '$server_protocol $connection'; access_log protocols short;\n"
+                        "  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n"
+                        "  uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n"
+                        "  server {\n"
+                        "    listen 127.0.0.1:%d ssl http2;\n"
+                        "    ssl_certificate server.pem; ssl_certificate_key server.key;\n"
+                        "    ssl_client_certificate ca.pem; ssl_verify_client on;\n"
+                        "    location / { proxy_pass http://127.0.0.1:%d; proxy_http_version 1.1; }\n"
+                        "  }\n"
+                        "}\n", h2_port, b->port);
+}
+
 static int start(struct broker *b)
 {
-    char port[8], tls_port[8], script[300];
     const char *source = getenv("OUTBOX_SRCDIR");
+    static char command[500];
+    char here[200];
 
     if (b->port == 0) {
         b->port = broker_port();
         b->tls_port = broker_port();
-        if (broker_certificates(b) != 0)
+        h2_port = broker_port();
+        if (broker_certificates(b) != 0 || write_nginx(b) != 0)
             return -1;
     }
-    snprintf(port, sizeof port, "%d", b->port);
-    snprintf(tls_port, sizeof tls_port, "%d", b->tls_port);
-    snprintf(script, sizeof script, "%s/tests/publishers/http_server.py", source != NULL ? source : ".");
-    return broker_run(b, (const char *const[]){ "python3", script, port, tls_port, NULL });
+    if (source == NULL)
+        source = getcwd(here, sizeof here);
+    snprintf(command, sizeof command, "PATH=$PATH:/usr/sbin setpriv --pdeathsig KILL nginx -e nginx.log -p . -c nginx.conf & "
+             "exec python3 '%s/tests/publishers/http_server.py' %d %d", source, b->port, b->tls_port);
+    return broker_run(b, (const char *const[]){ "sh", "-c", command, NULL });
 }
 
 static int wait(struct broker *b)
@@ -293,6 +320,71 @@ static int baseline(struct broker *b, const char *topic, const struct parcel *p,
     return done == p->count ? 0 : -1;
 }
 
+/* ---- Its own ---- */
+
+#define BY_H2 3000
+
+/* What the proxy wrote down: how many requests came by HTTP/2, and by how many connections. */
+static long count_protocols(const struct broker *b, long *connections)
+{
+    char path[200], protocol[20];
+    long n = 0, connection, last = -1;
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/protocols", b->directory);
+    file = fopen(path, "r");
+    *connections = 0;
+    while (file != NULL && fscanf(file, "%19s %ld", protocol, &connection) == 2) {
+        n += strcmp(protocol, "HTTP/2.0") == 0;
+        *connections += connection > last;
+        last = connection > last ? connection : last;
+    }
+    if (file != NULL)
+        fclose(file);
+    return n;
+}
+
+/* Where TLS agrees on it, by ALPN; the proxy ends each connection after a thousand requests. */
+static void test_h2(struct broker *b)
+{
+    outbox_conf *conf = NULL;
+    struct parcel p = {0};
+    struct ledger l;
+    char text[100];
+    long connections;
+
+    if (!broker_installed("nginx") && getenv("OUTBOX_TEST_REQUIRE") == NULL) {
+        tap_skip("nginx is not installed");
+        return;
+    }
+    REQUIRE_INT(broker_wait_port(h2_port), 0);
+    REQUIRE_INT(make(b, "h2", 0), 0);
+    REQUIRE_INT(outbox_conf_new(&conf, NULL), OUTBOX_OK);
+    set_file(conf, "http.tls.ca_file", b, "ca.pem");
+    set_file(conf, "http.tls.cert_file", b, "client.pem");
+    set_file(conf, "http.tls.key_file", b, "client.key");
+    snprintf(text, sizeof text, "https://outbox:pa%%3Ass%%40word@localhost:%d/t/{topic}", h2_port);
+    if (parcel_make(&p, "h2", 0, BY_H2, 97) == 0 &&
+        CHECK(outbox_publisher_open(text, conf, &p.publisher, &p.err) == OUTBOX_OK, "%s", outbox_error_message(p.err))) {
+        CHECK_INT(parcel_send(&p, 0, BY_H2, 60000), DELIVERY_DONE);
+        CHECK(parcel_count(&p, FATE_PUBLISHED) == BY_H2, "%zu: %s", parcel_count(&p, FATE_PUBLISHED), p.why);
+        ledger_read(&l, b, "h2", BY_H2, 97);
+        CHECK_INT(l.distinct, BY_H2);
+        CHECK_INT(l.repeated, 0);
+        ledger_free(&l);
+        CHECK_INT(count_protocols(b, &connections), BY_H2);
+        /* By HTTP/1.1 each of the 16 requests at once would have one. */
+        CHECK(connections < 16, "%ld connections", connections);
+    }
+    outbox_conf_free(conf);
+    parcel_free(&p);
+}
+
+static const struct broker_test own[] = {
+    { "HTTP/2", test_h2 },
+    { NULL, NULL },
+};
+
 static const struct broker_kind kind = {
     .name = "http",
     .program = "python3",
@@ -305,6 +397,7 @@ static const struct broker_kind kind = {
     .make = make,
     .consume = consume,
     .baseline = baseline,
+    .tests = own,
 };
 
 int main(int argc, char **argv)

@@ -349,12 +349,17 @@ static void test_lost(void)
 static void test_cancelled(void)
 {
     struct parcel p;
+    int rounds = 0;
 
     answer_with(NULL, 0);
     REQUIRE(prepare(&p, 100, 0, "/", NULL), "not prepared");
-    CHECK_INT(parcel_send(&p, 0, 100, 300), DELIVERY_UNAVAILABLE);
-    CHECK_INT(parcel_count(&p, FATE_NONE), 100);
-    CHECK_INT(count_of(&server.requests), 16);
+    /* Up to 16 at once; again where a busy machine has cancelled it before all had left. */
+    do {
+        CHECK_INT(parcel_send(&p, 0, 100, 300), DELIVERY_UNAVAILABLE);
+        CHECK_INT(parcel_count(&p, FATE_NONE), 100);
+    } while (count_of(&server.requests) < 16 && ++rounds < 20);
+    CHECK(count_of(&server.requests) >= 16 && count_of(&server.requests) <= 16 * (rounds + 1), "%d requests in %d rounds",
+          count_of(&server.requests), rounds + 1);
     answer_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0);
     CHECK_INT(parcel_send(&p, 0, 100, 60000), DELIVERY_DONE);
     CHECK_INT(parcel_count(&p, FATE_PUBLISHED), 100);

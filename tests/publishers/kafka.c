@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The publisher for Kafka with librdkafka's mock of a cluster in a process of its own, read back by a consumer. */
+/* The publisher for Kafka with librdkafka's mock of a cluster in a process of its own, and socat for TLS, read back by a
+ * consumer. */
 #include "broker.h"
 #include "kafka.h"
 
 static const struct broker_kind kind = {
     .name = "kafka",
+    .program = "socat",
+    .flags = BROKER_TLS | BROKER_TOLD_NAMES,
     .cloudevents = "ce_",
     .limit = "kafka.max_message",
     .start = kafka_start,

@@ -16,49 +16,63 @@
 #define PARTITIONS 4
 
 static int ports[BROKERS];
-static char brokers[100];
+static char brokers[100], tls_broker[40];
 
-static void pipe_path(const struct broker *b, const char *name, char path[120])
+static void file_path(const struct broker *b, const char *name, char path[120])
 {
     snprintf(path, 120, "%s/%s", b->directory, name);
 }
 
-int kafka_start(struct broker *b)
+/* Ports, pipes and certificates, which stay when the cluster is started again. */
+static int prepare(struct broker *b)
 {
-    static char numbers[BROKERS][8], program[300], paths[2][120];
-    const char *build = getenv("OUTBOX_BUILDDIR");
-    char here[200];
+    char path[120];
+    int used = 0;
 
-    pipe_path(b, "commands", paths[0]);
-    pipe_path(b, "answers", paths[1]);
-    if (b->port == 0) {
-        int used = 0;
-
-        for (int i = 0; i < BROKERS; i++) {
-            ports[i] = broker_port();
-            used += snprintf(brokers + used, sizeof brokers - (size_t)used, "%s127.0.0.1:%d", i > 0 ? "," : "",
-                             ports[i]);
-        }
-        b->port = ports[0];
-        if (mkfifo(paths[0], 0600) != 0 || mkfifo(paths[1], 0600) != 0)
+    for (int i = 0; i < BROKERS; i++) {
+        ports[i] = broker_port();
+        used += snprintf(brokers + used, sizeof brokers - (size_t)used, "%s127.0.0.1:%d", i > 0 ? "," : "", ports[i]);
+    }
+    b->port = ports[0];
+    b->tls_port = broker_port();
+    snprintf(tls_broker, sizeof tls_broker, "localhost:%d", b->tls_port);
+    for (int i = 0; i < 4; i++) {
+        file_path(b, (const char *const[]){ "commands", "answers", "tls-commands", "tls-answers" }[i], path);
+        if (mkfifo(path, 0600) != 0)
             return -1;
     }
-    for (int i = 0; i < BROKERS; i++)
-        snprintf(numbers[i], sizeof numbers[i], "%d", ports[i]);
+    return broker_certificates(b);
+}
+
+/* The mock speaks no TLS: a cluster of one broker has socat before it, which asks for a client's certificate, and tells
+ * clients of socat's port, and of the name in its certificate. */
+int kafka_start(struct broker *b)
+{
+    static char command[900];
+    const char *build = getenv("OUTBOX_BUILDDIR");
+    char here[200];
+    int behind = broker_port();
+
+    if (b->port == 0 && prepare(b) != 0)
+        return -1;
     if (build == NULL)
         build = getcwd(here, sizeof here);
-    snprintf(program, sizeof program, "%s/tests/publishers/kafka_mock", build);
-    return broker_run(b, (const char *const[]){ program, paths[0], paths[1], numbers[0], numbers[1], numbers[2],
-                                                NULL });
+    snprintf(command, sizeof command,
+             "mock='%s/tests/publishers/kafka_mock'; "
+             "setpriv --pdeathsig KILL \"$mock\" tls-commands tls-answers %d=%d & "
+             "setpriv --pdeathsig KILL socat OPENSSL-LISTEN:%d,bind=127.0.0.1,fork,reuseaddr,cert=server.pem,key=server.key,"
+             "cafile=ca.pem,verify=1 TCP:127.0.0.1:%d & "
+             "exec \"$mock\" commands answers %d %d %d",
+             build, behind, b->tls_port, b->tls_port, behind, ports[0], ports[1], ports[2]);
+    return broker_run(b, (const char *const[]){ "sh", "-c", command, NULL });
 }
 
 int kafka_wait(struct broker *b)
 {
-    (void)b;
     for (int i = 0; i < BROKERS; i++)
         if (broker_wait_port(ports[i]) != 0)
             return -1;
-    return 0;
+    return broker_wait_port(b->tls_port);
 }
 
 int kafka_tell(struct broker *b, const char *format, ...)
@@ -73,9 +87,9 @@ int kafka_tell(struct broker *b, const char *format, ...)
     vsnprintf(command, sizeof command - 1, format, arguments);
     va_end(arguments);
     strcat(command, "\n");
-    pipe_path(b, "commands", path);
+    file_path(b, "commands", path);
     commands = open(path, O_RDWR);
-    pipe_path(b, "answers", path);
+    file_path(b, "answers", path);
     answers = open(path, O_RDWR);
     fd = (struct pollfd){ .fd = answers, .events = POLLIN };
     if (write(commands, command, strlen(command)) == (ssize_t)strlen(command) && poll(&fd, 1, 60000) == 1)
@@ -86,11 +100,24 @@ int kafka_tell(struct broker *b, const char *format, ...)
     return CHECK(strcmp(answer, "ok\n") == 0, "%s: %s", command, answer) ? 0 : -1;
 }
 
+static void set_file(outbox_conf *conf, const char *key, const struct broker *b, const char *name)
+{
+    char path[120];
+
+    file_path(b, name, path);
+    CHECK_INT(outbox_conf_set(conf, key, path, NULL), OUTBOX_OK);
+}
+
 void kafka_url(struct broker *b, enum broker_way way, char *url, size_t size, outbox_conf *conf)
 {
-    (void)b;
-    (void)way;
-    snprintf(url, size, "kafka://%s", brokers);
+    if (way == BROKER_BY_TLS || way == BROKER_WRONG_NAME || way == BROKER_WRONG_CA) {
+        snprintf(url, size, "kafkas://%s:%d", way == BROKER_WRONG_NAME ? "127.0.0.1" : "localhost", b->tls_port);
+        set_file(conf, "kafka.tls.ca_file", b, way == BROKER_WRONG_CA ? "other-ca.pem" : "ca.pem");
+        set_file(conf, "kafka.tls.cert_file", b, "client.pem");
+        set_file(conf, "kafka.tls.key_file", b, "client.key");
+    } else {
+        snprintf(url, size, "kafka://%s", brokers);
+    }
     CHECK_INT(outbox_conf_set(conf, "kafka.topic.metadata.propagation.max.ms", "500", NULL), OUTBOX_OK);
     CHECK_INT(outbox_conf_set(conf, "kafka.connect_timeout", "1s", NULL), OUTBOX_OK);
 }
@@ -229,7 +256,23 @@ static long read_partition(struct reading *r, rd_kafka_topic_t *topic, int parti
     return failed ? -1 : n;
 }
 
-rd_kafka_t *kafka_consumer(void)
+static int set_tls(rd_kafka_conf_t *conf, const struct broker *b, char *why, size_t size)
+{
+    static const char *const files[][2] = { { "ssl.ca.location", "ca.pem" }, { "ssl.certificate.location", "client.pem" },
+                                            { "ssl.key.location", "client.key" } };
+    int good = rd_kafka_conf_set(conf, "security.protocol", "ssl", why, size) == RD_KAFKA_CONF_OK;
+
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        char path[120];
+
+        file_path(b, files[i][1], path);
+        good &= rd_kafka_conf_set(conf, files[i][0], path, why, size) == RD_KAFKA_CONF_OK;
+    }
+    return good;
+}
+
+/* Of the cluster behind TLS, when there is a broker to say where its certificates are. */
+static rd_kafka_t *consumer(const struct broker *tls)
 {
     /* That a partition ends is said by a fetch that finds nothing, and that waits for fetch.wait.max.ms. */
     static const char *const settings[][2] = { { "enable.partition.eof", "true" }, { "log_level", "0" },
@@ -239,7 +282,8 @@ rd_kafka_t *kafka_consumer(void)
     char why[300] = "";
     rd_kafka_t *rk;
 
-    rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why);
+    rd_kafka_conf_set(conf, "bootstrap.servers", tls != NULL ? tls_broker : brokers, why, sizeof why);
+    CHECK(tls == NULL || set_tls(conf, tls, why, sizeof why), "%s", why);
     for (size_t i = 0; i < COUNT_OF(settings); i++)
         CHECK(rd_kafka_conf_set(conf, settings[i][0], settings[i][1], why, sizeof why) == RD_KAFKA_CONF_OK, "%s", why);
     rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
@@ -247,9 +291,15 @@ rd_kafka_t *kafka_consumer(void)
     return rk;
 }
 
+rd_kafka_t *kafka_consumer(void)
+{
+    return consumer(NULL);
+}
+
+/* The topic "tls" is in the cluster behind TLS. */
 long kafka_consume_until(struct broker *b, const char *topic, broker_take *take, void *user, const int *enough)
 {
-    struct reading r = { b, kafka_consumer(), take, user, enough };
+    struct reading r = { b, consumer(strcmp(topic, "tls") == 0 ? b : NULL), take, user, enough };
     rd_kafka_topic_t *handle = r.rk != NULL ? rd_kafka_topic_new(r.rk, topic, NULL) : NULL;
     long n = 0;
 

@@ -3,6 +3,7 @@
  * A Kafka cluster for tests: librdkafka's mock, in a process of its own, so that it can be stopped and killed.
  *
  *     kafka_mock COMMANDS ANSWERS PORT...      one broker a port
+ *     kafka_mock COMMANDS ANSWERS PORT=TOLD... behind something that listens at localhost:TOLD, which clients are told of
  *
  * COMMANDS and ANSWERS are named pipes: a line each, and for each a line "ok" or "error TEXT". kafka_cluster.c starts
  * it.
@@ -14,13 +15,15 @@
  *     down BROKER, up BROKER     a broker is not there, and there again, with what it had; -1: all
  *     leader TOPIC PARTITION BROKER
  *
- * The mock does not check sequence numbers, sizes or names, knows neither TLS nor SASL, and keeps up to 5 MB a
- * partition.
+ * The mock does not check sequence numbers, sizes or names, knows no SASL and, without a relay in front, no TLS, and keeps
+ * up to 5 MB a partition.
  */
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +32,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int ports[16], port_count, port_next;
+static int ports[16], told[16], port_count, port_next;
 
 /* The mock binds to any port. A cluster that comes back has to have the old ones: this goes before libc's. */
 int bind_own(int fd, const struct sockaddr *address, socklen_t size) __asm__("bind")
@@ -50,6 +53,45 @@ int bind_own(int fd, const struct sockaddr *address, socklen_t size)
         }
     }
     return (int)syscall(SYS_bind, fd, address, size);
+}
+
+/* By these two the mock learns what it tells clients: where each broker listens, and the name of that address. */
+int getsockname_own(int fd, struct sockaddr *address, socklen_t *size) __asm__("getsockname")
+    __attribute__((visibility("default")));
+int getnameinfo_own(const struct sockaddr *address, socklen_t size, char *host, socklen_t host_size, char *service,
+                    socklen_t service_size, int flags) __asm__("getnameinfo") __attribute__((visibility("default")));
+
+int getsockname_own(int fd, struct sockaddr *address, socklen_t *size)
+{
+    int rc = (int)syscall(SYS_getsockname, fd, address, size);
+    struct sockaddr_in own;
+
+    if (rc != 0 || address->sa_family != AF_INET || *size < sizeof(own))
+        return rc;
+    memcpy(&own, address, sizeof(own));
+    for (int i = 0; i < port_count; i++)
+        if (told[i] != 0 && ntohs(own.sin_port) == ports[i])
+            own.sin_port = htons((uint16_t)told[i]);
+    memcpy(address, &own, sizeof(own));
+    return rc;
+}
+
+int getnameinfo_own(const struct sockaddr *address, socklen_t size, char *host, socklen_t host_size, char *service,
+                    socklen_t service_size, int flags)
+{
+    struct sockaddr_in own;
+
+    (void)flags;
+    if (address->sa_family != AF_INET || size < sizeof(own))
+        return EAI_FAMILY;
+    memcpy(&own, address, sizeof(own));
+    if (host != NULL && told[0] != 0)
+        snprintf(host, host_size, "localhost");
+    else if (host != NULL && inet_ntop(AF_INET, &own.sin_addr, host, host_size) == NULL)
+        return EAI_OVERFLOW;
+    if (service != NULL)
+        snprintf(service, service_size, "%d", ntohs(own.sin_port));
+    return 0;
 }
 
 static rd_kafka_resp_err_t push_errors(rd_kafka_mock_cluster_t *cluster, int api, int code, int count)
@@ -118,7 +160,8 @@ int main(int argc, char **argv)
     FILE *commands, *answers;
 
     for (int i = 3; i < argc && port_count < 16; i++)
-        ports[port_count++] = atoi(argv[i]);
+        if (sscanf(argv[i], "%d=%d", &ports[port_count], &told[port_count]) > 0)
+            port_count++;
     if (port_count == 0 || rk == NULL)
         return 2;
     cluster = rd_kafka_mock_cluster_new(rk, port_count);

@@ -410,6 +410,7 @@ static const struct broker_kind kind = {
     .flags = BROKER_TLS | BROKER_PASSWORD,
     .cloudevents = "",
     .limit = "mqtt.max_message",
+    .window = "mqtt.window",
     .start = start,
     .wait = wait,
     .url = url,

@@ -15,7 +15,18 @@
 #define PASSWORD_CONF "pa:ss\\\"w\\\\rd"
 #define PASSWORD_URL "pa%3Ass%22w%5Crd"
 
-static int token_port;
+static int token_port, jwt_port;
+
+/* A server's settings, and its users' credentials. */
+static int make_keys(const struct broker *b)
+{
+    const char *source = getenv("OUTBOX_SRCDIR");
+    char command[500];
+
+    snprintf(command, sizeof command, "script=$(realpath '%s/tests/publishers/nats_keys.py') && cd %s && python3 \"$script\" %d",
+             source != NULL ? source : ".", b->directory, jwt_port);
+    return system(command) == 0 ? 0 : -1;
+}
 
 static int start(struct broker *b)
 {
@@ -23,7 +34,8 @@ static int start(struct broker *b)
         b->port = broker_port();
         b->tls_port = broker_port();
         token_port = broker_port();
-        if (broker_certificates(b) != 0)
+        jwt_port = broker_port();
+        if (broker_certificates(b) != 0 || make_keys(b) != 0)
             return -1;
     }
     broker_write(b, "conf",
@@ -44,9 +56,9 @@ static int start(struct broker *b)
                  "  { user: reader, password: reader }\n"
                  "] }\n", b->tls_port);
     broker_write(b, "token.conf", "listen: \"127.0.0.1:%d\"\nauthorization { token: \"to\\\"ken\" }\n", token_port);
-    /* A server speaks TLS with all or with none, and knows users or a token: others do. */
+    /* A server speaks TLS with all or with none, and knows users, a token or an operator: others do. */
     return broker_run(b, (const char *const[]){
-        "sh", "-c", "for other in tls token; do setpriv --pdeathsig KILL nats-server -c $other.conf & done; "
+        "sh", "-c", "for other in tls token jwt; do setpriv --pdeathsig KILL nats-server -c $other.conf & done; "
         "exec nats-server -c conf", NULL });
 }
 
@@ -473,8 +485,35 @@ static void test_token(struct broker *b)
     }
 }
 
+/* With a JWT that an operator's account has signed, and the seed that belongs to it: nobody else gets in. */
+static void test_credentials(struct broker *b)
+{
+    static const char *const files[] = { "user.creds", "stranger.creds", "unknown.creds", NULL };
+    char text[100], path[200];
+
+    REQUIRE_INT(broker_wait_port(jwt_port), 0);
+    snprintf(text, sizeof text, "nats://127.0.0.1:%d?mode=core", jwt_port);
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        struct parcel p = {0};
+        outbox_conf *conf = NULL;
+
+        REQUIRE_INT(outbox_conf_new(&conf, NULL), OUTBOX_OK);
+        snprintf(path, sizeof path, "%s/%s", b->directory, files[i] != NULL ? files[i] : "");
+        if (files[i] != NULL)
+            set(conf, "nats.credentials_file", path);
+        if (parcel_make(&p, "any", 0, 10, 0) == 0 && CHECK_INT(outbox_publisher_open(text, conf, &p.publisher, &p.err), OUTBOX_OK)) {
+            CHECK_INT(parcel_send(&p, 0, 10, 60000), i == 0 ? DELIVERY_DONE : DELIVERY_UNAVAILABLE);
+            CHECK(parcel_count(&p, i == 0 ? FATE_PUBLISHED : FATE_NONE) == 10, "%s: %s", files[i], p.why);
+            CHECK(i == 0 || strstr(p.why, "uthorization") != NULL, "%s", p.why);
+        }
+        outbox_conf_free(conf);
+        parcel_free(&p);
+    }
+}
+
 static const struct broker_test own[] = {
     { "a token", test_token },
+    { "credentials of a JWT and a seed", test_credentials },
     { "no stream for a subject", test_unroutable },
     { "another stream than the one that was named", test_wrong_stream },
     { "a batch that is sent again after a restart is stored once", test_replay },
@@ -493,6 +532,7 @@ static const struct broker_kind kind = {
     .flags = BROKER_TLS | BROKER_PASSWORD | BROKER_DURABLE | BROKER_IDS,
     .cloudevents = "ce-",
     .limit = "nats.max_message",
+    .window = "nats.window",
     .start = start,
     .wait = wait,
     .url = url,

@@ -423,6 +423,7 @@ static const struct broker_kind kind = {
     .flags = BROKER_TLS | BROKER_PASSWORD | BROKER_DURABLE,
     .cloudevents = "ce-",
     .limit = "redis.max_message",
+    .window = "redis.window",
     .start = start,
     .wait = wait,
     .url = url,

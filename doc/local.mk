@@ -27,6 +27,7 @@ dist_doc_DATA = \
 	%D%/prometheus-rules.yml \
 	%D%/drivers.md \
 	%D%/high-availability.md \
+	%D%/http-api.md \
 	%D%/json.md \
 	%D%/performance.md \
 	%D%/permissions.md \

@@ -24,8 +24,8 @@ status_outbox() {
 		#!/bin/sh
 		while read -r line; do
 			case $line in
-			*bad*) if [ -e mend ]; then echo ok; else echo 'reject refused: <img src=x onerror=alert(1)>'; fi ;;
-			*later*) echo retry 1h not yet ;;
+			*'"payload":"bad'*) if [ -e mend ]; then echo ok; else echo 'reject refused: <img src=x onerror=alert(1)>'; fi ;;
+			*'"payload":"later'*) echo retry 1h not yet ;;
 			*) echo ok ;;
 			esac
 		done

@@ -20,7 +20,8 @@ struct outbox_cleaner {
     outbox_conf *conf;
     outbox_hooks hooks;
     struct outbox_signal signal;
-    struct outbox_trouble trouble; /* with the database; only the thread's */
+    struct outbox_trouble trouble; /* with the database; only the thread's: the relay is not told to be in trouble until
+                                      the next pass, which may be far off */
     int in_trouble;
     pthread_mutex_t lock;          /* guards progress */
     struct outbox_cleaner_progress progress;
@@ -56,7 +57,7 @@ int outbox_cleaner_new(const char *dsn, const outbox_conf *conf, const outbox_ho
     if (hooks != NULL)
         outbox_sized__take(&c->hooks, sizeof(c->hooks), hooks, hooks->size);
     outbox_signal__init(&c->signal);
-    outbox_trouble__init(&c->trouble, c->conf);
+    outbox_trouble__init(&c->trouble, c->conf, "the cleaner goes on");
     pthread_mutex_init(&c->lock, NULL);
     *out = c;
     return OUTBOX_OK;

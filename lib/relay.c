@@ -73,7 +73,7 @@ int outbox_relay_new(const char *dsn, const outbox_conf *conf, outbox_publisher 
     if (rc == OUTBOX_OK) {
         make_base(relay);
         outbox_breaker__init(&relay->breaker, relay->conf);
-        outbox_trouble__init(&relay->trouble, relay->conf);
+        outbox_trouble__init(&relay->trouble, relay->conf, "connected to the database again");
         relay->count = (int)outbox_conf__number(relay->conf, CONF_RELAY_WORKERS);
         outbox_idle__init(&relay->idle, relay->count, outbox_conf__number(relay->conf, CONF_RELAY_POLL_INTERVAL));
         relay->workers = calloc((size_t)relay->count, sizeof(*relay->workers));

@@ -9,11 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-void outbox_trouble__init(struct outbox_trouble *t, const outbox_conf *conf)
+void outbox_trouble__init(struct outbox_trouble *t, const outbox_conf *conf, const char *again)
 {
     memset(t, 0, sizeof(*t));
     pthread_mutex_init(&t->lock, NULL);
     t->conf = conf;
+    t->again = again;
 }
 
 void outbox_trouble__destroy(struct outbox_trouble *t)
@@ -65,6 +66,6 @@ void outbox_trouble__over(struct outbox_trouble *t, int *in)
     *in = 0;
     pthread_mutex_unlock(&t->lock);
     if (since != 0)
-        outbox_log__write(t->conf, OUTBOX_LOG_WARNING, "connected to the database again, after %s",
+        outbox_log__write(t->conf, OUTBOX_LOG_WARNING, "%s, after %s", t->again,
                           outbox_log__seconds(outbox_thread__clock() - since, lasted));
 }

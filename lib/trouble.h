@@ -14,13 +14,15 @@
 struct outbox_trouble {
     pthread_mutex_t lock; /* guards the rest */
     const outbox_conf *conf;
+    const char *again;    /* what is told when it is over */
     int threads;          /* so many are in trouble */
     int64_t since;        /* monotonic microseconds */
     char told[OUTBOX_TROUBLE_KINDS][48];
     int kinds;
 };
 
-void outbox_trouble__init(struct outbox_trouble *t, const outbox_conf *conf);
+/* again: what is told when it is over; a literal. */
+void outbox_trouble__init(struct outbox_trouble *t, const outbox_conf *conf, const char *again);
 void outbox_trouble__destroy(struct outbox_trouble *t);
 
 /* A thread met it. `in` is the thread's own, 0 at first; `what` failed, and `next` says when it is tried again. */

@@ -92,6 +92,9 @@ int daemon_make(struct daemon *d, const struct cli *cli, struct cli_settings *se
 
 void daemon_free(struct daemon_outbox *o)
 {
+    /* It may have said that it has ended, and not be back from there. */
+    if (o->started)
+        pthread_join(o->runner, NULL);
     outbox_relay_free(o->relay);
     outbox_publisher_free(o->publisher);
     cli_settings_free(&o->settings);
@@ -444,11 +447,8 @@ int daemon_turn(struct daemon *d, struct daemon_count *count)
     struct daemon_outbox *left;
     int status = CLI_OK;
 
-    while ((left = take_left(d)) != NULL) {
-        if (left->started)
-            pthread_join(left->runner, NULL);
+    while ((left = take_left(d)) != NULL)
         daemon_free(left);
-    }
     for (struct daemon_outbox *o = d->first; o != NULL && status == CLI_OK; o = o->next) {
         enum daemon_state state = state_of(o);
         if (state == DAEMON_NEW && !o->leaving && !has_forerunner(d, o))

@@ -31,7 +31,10 @@ dist_doc_DATA = \
 	%D%/json.md \
 	%D%/performance.md \
 	%D%/permissions.md \
-	%D%/publishers.md
+	%D%/publishers.md \
+	%D%/status-dark.png \
+	%D%/status-light.png \
+	%D%/status-phone.png
 
 # Formal models, which tests/models.sh checks.
 EXTRA_DIST += \

@@ -29,10 +29,14 @@ dist_doc_DATA = \
 	%D%/guarantees.md \
 	%D%/handbook.md \
 	%D%/high-availability.md \
+	%D%/http-api.md \
 	%D%/json.md \
 	%D%/performance.md \
 	%D%/permissions.md \
 	%D%/publishers.md \
+	%D%/status-dark.png \
+	%D%/status-light.png \
+	%D%/status-phone.png \
 	%D%/tracing.md \
 	%D%/tutorials.md
 

@@ -91,6 +91,9 @@ enum outbox_query {
     Q_BACKLOG_LANES,    /* lane, pos, 1 when held, now, first and last seq beyond pos or NULL: iiiiii */
     Q_BACKLOG_LANE,     /* of the first ones beyond :pos: count, oldest created_at, last seq: iii */
     Q_BACKLOG_DEFERRED, /* lane, state, count, keys, of the first ones from :lane on: iiii */
+    Q_PEEK_PENDING,     /* record columns of the first ones of :lane beyond :pos, without payload and headers */
+    Q_PEEK_DEFERRED,    /* the same, of the first ones from lane :lane to lane :bound */
+    Q_OWNERS,           /* lane, owner, microseconds until its lease ends, suspect: itii */
     Q_HOLDERS,          /* owner, lanes it leases, microseconds until the last of these leases ends: tii */
     Q_LIST_PENDING,     /* record columns; a filter follows */
     Q_LIST_PENDING_POSITION,

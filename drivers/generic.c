@@ -12,6 +12,8 @@
 #define COLUMNS                                                                                                         \
     "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "             \
     "m.max_attempts, m.created_at, m.available_at, "
+#define BARE "m.lane, m.seq, m.id, m.topic, m.partition_key, CAST(NULL AS {text}), CAST(NULL AS {text}), m.content_type, "    \
+    "m.message_type, m.max_attempts, m.created_at, m.available_at, "
 #define PENDING(of) "CASE WHEN " of "available_at > {now} THEN 2 ELSE 1 END"
 #define RAW COLUMNS PENDING("m.") ", CAST(NULL AS {text}), CAST(NULL AS {text}), CAST(0 AS {number}), CAST(0 AS {number})"
 #define ANY_DEFERRED "(SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane)"
@@ -213,6 +215,12 @@ const struct outbox_driver outbox_driver__generic = {
             "SELECT s.lane, s.state, COUNT(*), COUNT(DISTINCT s.key_hash) FROM (SELECT d.lane, d.state, d.key_hash "
             "FROM {deferred} d WHERE d.lane >= :lane ORDER BY d.lane, d.key_hash, d.state, d.seq {limit}) s "
             "GROUP BY s.lane, s.state",
+        [Q_PEEK_PENDING] = "SELECT " BARE PENDING("m.") ", CAST(NULL AS {text}), CAST(NULL AS {text}), CAST(0 AS {number}), "
+                           "CAST(0 AS {number}) FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos "
+                           "ORDER BY m.lane, m.seq {limit}",
+        [Q_PEEK_DEFERRED] = "SELECT " BARE "m.state, m.last_error, CAST(NULL AS {text}), m.attempts, CAST(0 AS {number}) "
+                            "FROM {deferred} m WHERE m.lane >= :lane AND m.lane <= :bound ORDER BY m.lane, m.seq {limit}",
+        [Q_OWNERS] = "SELECT l.lane, l.owner, l.lease_until - {now}, l.suspect FROM {lanes} l ORDER BY l.lane",
         [Q_HOLDERS] = "SELECT owner, COUNT(*), MAX(lease_until) - {now} FROM {lanes} WHERE lane >= 0 AND owner IS NOT NULL "
                       "AND lease_until >= {now} GROUP BY owner ORDER BY owner",
         [Q_LIST_PENDING] = "SELECT " RAW " FROM {messages} m WHERE 1 = 1",

@@ -6,26 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct lane_row {
-    int64_t lane, pos, first, last;
-};
-
 struct look {
-    struct lane_row *rows;
-    int count, room, held;
-    int64_t now, oldest; /* oldest: INT64_MAX, none */
+    struct outbox_lane_rows lanes;
+    int64_t oldest; /* INT64_MAX: none */
     int64_t pending;
     int exact;
 };
 
 static int take_lane(void *ctx, const struct outbox_value *cells, outbox_error **err)
 {
-    struct look *l = ctx;
-    struct lane_row *row;
+    struct outbox_lane_rows *l = ctx;
+    struct outbox_lane_row *row;
 
     if (l->count == l->room) {
         int room = l->room * 2 + 64;
-        struct lane_row *grown = realloc(l->rows, (size_t)room * sizeof(*grown));
+        struct outbox_lane_row *grown = realloc(l->rows, (size_t)room * sizeof(*grown));
 
         if (grown == NULL)
             return outbox_error__nomem(err);
@@ -42,6 +37,14 @@ static int take_lane(void *ctx, const struct outbox_value *cells, outbox_error *
     return OUTBOX_OK;
 }
 
+int outbox_backlog__lanes(outbox_conn *conn, struct outbox_lane_rows *lanes, outbox_error **err)
+{
+    struct outbox_args none = { .set = 0 };
+    struct outbox_result result = { "iiiiii", NULL, take_lane, lanes, 0 };
+
+    return outbox_conn__run(conn, Q_BACKLOG_LANES, &none, 0, "estimate the backlog", &result, err);
+}
+
 static int take_three(void *ctx, const struct outbox_value *cells, outbox_error **err)
 {
     int64_t *three = ctx;
@@ -54,7 +57,7 @@ static int take_three(void *ctx, const struct outbox_value *cells, outbox_error 
 }
 
 /* A full sample spans some numbers; the rest of the lane is taken to be as dense. */
-static int64_t extrapolate(const struct lane_row *row, int64_t count, int64_t end)
+static int64_t extrapolate(const struct outbox_lane_row *row, int64_t count, int64_t end)
 {
     double density;
 
@@ -64,7 +67,7 @@ static int64_t extrapolate(const struct lane_row *row, int64_t count, int64_t en
     return count + (int64_t)(density * (double)(row->last - end) + 0.5);
 }
 
-static int look_at_lane(outbox_conn *conn, struct look *l, const struct lane_row *row, outbox_error **err)
+static int look_at_lane(outbox_conn *conn, struct look *l, const struct outbox_lane_row *row, outbox_error **err)
 {
     int64_t three[3] = { 0, 0, 0 }; /* count, oldest, last number */
     struct outbox_result result = { "iii", NULL, take_three, three, 0 };
@@ -90,13 +93,11 @@ static int look_at_lane(outbox_conn *conn, struct look *l, const struct lane_row
 
 static int look_at_pending(outbox_conn *conn, struct look *l, outbox_error **err)
 {
-    struct outbox_args none = { .set = 0 };
-    struct outbox_result result = { "iiiiii", NULL, take_lane, l, 0 };
-    int i, rc = outbox_conn__run(conn, Q_BACKLOG_LANES, &none, 0, "estimate the backlog", &result, err);
+    int i, rc = outbox_backlog__lanes(conn, &l->lanes, err);
 
-    for (i = 0; i < l->count && rc == OUTBOX_OK; i++)
-        if (l->rows[i].last > l->rows[i].pos)
-            rc = look_at_lane(conn, l, &l->rows[i], err);
+    for (i = 0; i < l->lanes.count && rc == OUTBOX_OK; i++)
+        if (l->lanes.rows[i].last > l->lanes.rows[i].pos)
+            rc = look_at_lane(conn, l, &l->lanes.rows[i], err);
     return rc;
 }
 
@@ -194,19 +195,19 @@ int outbox_backlog__look(outbox_conn *conn, struct outbox_backlog *b, outbox_err
     if (rc == OUTBOX_OK)
         rc = look_at_pending(conn, &l, err);
     if (rc == OUTBOX_OK)
-        rc = set_lanes(b, l.count, err);
-    if (rc == OUTBOX_OK && l.count > 0)
+        rc = set_lanes(b, l.lanes.count, err);
+    if (rc == OUTBOX_OK && l.lanes.count > 0)
         rc = look_at_deferred(conn, b, err);
     if (rc == OUTBOX_OK) {
         b->exact = l.exact;
         sum_deferred(b, &counts);
         counts.by_state[OUTBOX_PENDING] = l.pending;
-        counts.oldest_pending_us = l.oldest < l.now ? l.now - l.oldest : 0;
-        counts.lanes = l.count;
-        counts.lanes_held = l.held;
+        counts.oldest_pending_us = l.oldest < l.lanes.now ? l.lanes.now - l.oldest : 0;
+        counts.lanes = l.lanes.count;
+        counts.lanes_held = l.lanes.held;
         b->counts = counts;
     }
-    free(l.rows);
+    free(l.lanes.rows);
     return rc;
 }
 

@@ -19,6 +19,20 @@
 #define OUTBOX_BACKLOG_SAMPLE 100
 #define OUTBOX_BACKLOG_ROWS 10000
 
+/* A lane, where its position is, and the first and last number beyond that; 0 without one. */
+struct outbox_lane_row {
+    int64_t lane, pos, first, last;
+};
+
+/* All lanes, in any order. Zero-initialise; free rows. */
+struct outbox_lane_rows {
+    struct outbox_lane_row *rows;
+    int count, room, held;
+    int64_t now;
+};
+
+int outbox_backlog__lanes(outbox_conn *conn, struct outbox_lane_rows *lanes, outbox_error **err);
+
 struct outbox_backlog_lane {
     int64_t by_state[OUTBOX_STATE_COUNT]; /* of the deferred */
     int64_t blocked;                      /* keys of which messages are held */

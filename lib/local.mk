@@ -60,6 +60,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/odbc_profile.c \
 	%D%/publisher.c \
 	%D%/packed.c \
+	%D%/peek.c \
 	%D%/read.c \
 	%D%/read_packed.c \
 	%D%/record.c \

@@ -8,6 +8,7 @@
 #   fault/        the same, which kill and restart their server
 #   publishers/   programs that print TAP, and start the broker's server themselves
 #   soak/         the same, only run with OUTBOX_TEST_LONG=1
+#   browser/      scripts that print TAP, and look at a page in a browser, only run with OUTBOX_TEST_BROWSER=1
 #   hosts/        the same on several servers or hosts, only run with OUTBOX_TEST_HOSTS=1
 #   fuzz/         one program a parser, which replays its corpus (see tests/fuzz/fuzz.h)
 #   *             here: scripts that print TAP and look at what was built or installed
@@ -170,6 +171,7 @@ endif
 
 script_tests = \
 	%D%/abi \
+	%D%/browser/status \
 	%D%/conformance/documents \
 	%D%/conformance/connections \
 	%D%/conformance/daemon \
@@ -179,6 +181,8 @@ script_tests = \
 	%D%/conformance/hostile_lines \
 	%D%/conformance/languages \
 	%D%/conformance/metrics \
+	%D%/conformance/status \
+	%D%/conformance/top \
 	%D%/conformance/text \
 	%D%/conformance/tools \
 	%D%/conformance/tutorials \
@@ -239,6 +243,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/suite.c %D%/suite.h \
 	%D%/stage.c %D%/stage.h \
 	%D%/suite_admin.c \
+	%D%/suite_peek.c \
 	%D%/suite_answers.c \
 	%D%/suite_broker.c \
 	%D%/suite_builtin.c \
@@ -302,6 +307,7 @@ interpose = %D%/interpose.c %D%/interpose.h
 # reaches what the installed library hides.
 LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 
+EXTRA_DIST += %D%/status.bash %D%/browser/status.py %D%/conformance/terminal.py
 EXTRA_DIST += %D%/conformance/metrics.py %D%/publishers/http_server.py %D%/publishers/nats_keys.py
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/blocks.bash %D%/tap.bash %D%/tutorial.bash %D%/wrap.bash %D%/versions \
 	%D%/with-firebird %D%/with-galera \

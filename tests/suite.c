@@ -8,7 +8,8 @@ int conformance_main(const char *name, int argc, char **argv)
 {
     static void (*const parts[])(const struct target *, const char *) = {
         suite_enqueue, suite_fields, suite_lease, suite_verdict, suite_order,
-        suite_heads,   suite_late,    suite_numbers, suite_keeper, suite_clean,  suite_admin, suite_schema,  suite_relay,
+        suite_heads,   suite_late,    suite_numbers, suite_keeper, suite_clean,  suite_admin, suite_peek,
+        suite_schema,  suite_relay,
         suite_broker,  suite_hang,   suite_answers, suite_builtin, suite_hostile,
     };
     const struct target *target = target_find(name);

@@ -19,6 +19,7 @@ void suite_numbers(const struct target *target, const char *only);
 void suite_keeper(const struct target *target, const char *only);
 void suite_clean(const struct target *target, const char *only);
 void suite_admin(const struct target *target, const char *only);
+void suite_peek(const struct target *target, const char *only);
 void suite_schema(const struct target *target, const char *only);
 void suite_relay(const struct target *target, const char *only);
 void suite_hostile(const struct target *target, const char *only);
@@ -35,6 +36,11 @@ void send_later(struct fixture *fx, const char *key, const char *word, int64_t d
 
 /* All of them. argv[1], when given, is a part of the names of the tests to run. Returns the exit status. */
 int conformance_main(const char *target, int argc, char **argv);
+
+/* One message in each state but delivered; ids indexed by state. */
+int one_of_each(struct fixture *fx, outbox_consumer *consumer, outbox_id ids[OUTBOX_STATE_COUNT]);
+/* A retry that does not come due while a test looks at it. */
+outbox_consumer *patient_consumer(struct fixture *fx);
 
 /* What metrics tell is what was counted, in an outbox that is small enough. */
 void check_backlog(struct fixture *fx, const outbox_counts *counts, int64_t blocked);

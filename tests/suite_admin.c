@@ -8,8 +8,7 @@
 
 #include "suite.h"
 
-/* One message in each state but delivered; ids indexed by state. */
-static int one_of_each(struct fixture *fx, outbox_consumer *consumer, outbox_id ids[OUTBOX_STATE_COUNT])
+int one_of_each(struct fixture *fx, outbox_consumer *consumer, outbox_id ids[OUTBOX_STATE_COUNT])
 {
     static const struct {
         outbox_state state;
@@ -36,8 +35,7 @@ static int one_of_each(struct fixture *fx, outbox_consumer *consumer, outbox_id 
     return OK(outbox_enqueue(fx->conn, &m, 1, &ids[OUTBOX_PENDING], &fx->err));
 }
 
-/* A retry that does not come due while a test looks at it. */
-static outbox_consumer *patient_consumer(struct fixture *fx)
+outbox_consumer *patient_consumer(struct fixture *fx)
 {
     fixture_set(fx, "retry.backoff_min", "1d");
     fixture_set(fx, "retry.backoff_max", "30d");

@@ -102,10 +102,19 @@ int cli_settings_load(const struct cli *cli, const char *file, const char *name,
                       struct cli_settings *settings);
 int cli_settings_apply(const struct cli *cli, size_t set_option, struct cli_settings *settings);
 void cli_settings_free(struct cli_settings *settings);
+/* What outboxd itself is set to, in [outboxd]; NULL: not given. */
+struct cli_server {
+    char *listen;      /* where it serves HTTP */
+    char *hosts;       /* names, besides those of this host, by which a browser may ask for the status page */
+    char *admin_token; /* what changes have to say; from a file */
+};
+
+void cli_server_free(struct cli_server *server);
 /* Reads an INI file into settings. */
 int cli_config_load(const struct cli *cli, const char *path, const char *name, struct cli_settings *settings);
-/* All outboxes of the file. Free each and the list, also after a failure. */
-int cli_config_load_all(const struct cli *cli, const char *path, struct cli_settings **all, size_t *count);
+/* All outboxes of the file, and what it says of outboxd. Free each, the list, and that, also after a failure. */
+int cli_config_load_all(const struct cli *cli, const char *path, struct cli_settings **all, size_t *count,
+                        struct cli_server *server);
 
 /* The value of a setting: "credential:NAME" of one that ends in _file is a file that systemd put into
  * $CREDENTIALS_DIRECTORY; any other is itself. NULL with what is wrong. */

@@ -9,7 +9,11 @@
  *     [outbox shop]
  *     dsn = Driver=PostgreSQL;Servername=db;Database=shop
  *
- * [outbox] alone is the one outbox; beside sections with names it is what they share. The file is read into a list of
+ *     [outboxd]
+ *     listen = 127.0.0.1:9464
+ *
+ * [outbox] alone is the one outbox; beside sections with names it is what they share. [outboxd] is what the
+ * program itself is set to, and no outbox. The file is read into a list of
  * lines first, so that it does not matter which section comes first.
  *
  * libinih cuts lines that are too long for it, takes " ;" inside a line for a comment and an indented line for more
@@ -31,11 +35,12 @@
 
 #define ENTRIES_MAX 4096
 #define OUTBOXES_MAX 250
+#define SERVER (OUTBOXES_MAX + 1) /* the section [outboxd] */
 #define OUTBOX_NAME_MAX 40 /* libinih cuts the name of a section after 49 bytes */
 
 /* KEY = VALUE, and in which line it stands. */
 struct entry {
-    size_t section; /* 0: [outbox]; otherwise 1 + the place in names */
+    size_t section; /* 0: [outbox]; SERVER; otherwise 1 + the place in names */
     int number;
     char *key, *value;
 };
@@ -77,10 +82,14 @@ static int find_section(struct file *f, const char *section, size_t *index)
     *index = 0;
     if (strcmp(section, "outbox") == 0)
         return 1;
+    if (strcmp(section, "outboxd") == 0) {
+        *index = SERVER;
+        return 1;
+    }
     if (section[0] == '\0')
         return file_fail(f, "settings must stand in a section, [outbox] or [outbox NAME]");
     if (strncmp(section, "outbox ", 7) != 0)
-        return file_fail(f, "this section is not known; there are only [outbox] and [outbox NAME]");
+        return file_fail(f, "this section is not known; there are only [outbox], [outbox NAME] and [outboxd]");
     name += strspn(name, " ");
     if (!is_name(name))
         return file_fail(f, "an outbox's name has up to 40 letters, digits, dots, dashes and underscores");
@@ -148,6 +157,16 @@ static char *file_read_line(char *to, int size, void *user)
     return see_section(f, start) ? strcpy(to, start) : NULL;
 }
 
+static const char *const server_keys[] = { "listen", "hosts", "admin_token_file" };
+
+static int check_server_key(struct file *f, const char *key)
+{
+    for (size_t i = 0; i < sizeof(server_keys) / sizeof(server_keys[0]); i++)
+        if (strcmp(server_keys[i], key) == 0)
+            return 1;
+    return file_fail(f, "[outboxd] has only listen, hosts and admin_token_file; settings of outboxes stand in [outbox]");
+}
+
 static int set_once(struct file *f, size_t section, const char *key)
 {
     char what[128];
@@ -166,7 +185,8 @@ static int file_take(void *user, const char *section, const char *key, const cha
     struct entry *e;
     size_t index;
 
-    if (f->failed || !find_section(f, section, &index) || !set_once(f, index, key))
+    if (f->failed || !find_section(f, section, &index) || !set_once(f, index, key) ||
+        (index == SERVER && !check_server_key(f, key)))
         return 0;
     if (f->entry_count == ENTRIES_MAX)
         return file_fail(f, "there are too many settings");
@@ -366,7 +386,50 @@ int cli_config_load(const struct cli *cli, const char *path, const char *name, s
     return status;
 }
 
-int cli_config_load_all(const struct cli *cli, const char *path, struct cli_settings **all, size_t *count)
+/* A token that can be guessed is none. */
+#define TOKEN_MIN 16
+
+static int apply_token(struct file *f, const struct entry *e, struct cli_server *server)
+{
+    char what[512], *path = cli_credential(e->key, e->value, what, sizeof(what)), *token = NULL;
+
+    if (path != NULL)
+        token = cli_read_secret(path, what, sizeof(what));
+    free(path);
+    if (token == NULL)
+        return file_fail(f, what);
+    if (strlen(token) < TOKEN_MIN) {
+        free(token);
+        return file_fail(f, "the token in the file must have 16 characters at least");
+    }
+    return set_text(f, &server->admin_token, token);
+}
+
+static int apply_server(struct file *f, struct cli_server *server)
+{
+    for (size_t i = 0; i < f->entry_count && !f->failed; i++) {
+        const struct entry *e = &f->entries[i];
+        if (e->section != SERVER || e->value[0] == '\0')
+            continue;
+        f->number = e->number;
+        if (strcmp(e->key, "admin_token_file") == 0)
+            apply_token(f, e, server);
+        else
+            set_text(f, strcmp(e->key, "listen") == 0 ? &server->listen : &server->hosts, strdup(e->value));
+    }
+    return !f->failed;
+}
+
+void cli_server_free(struct cli_server *server)
+{
+    free(server->listen);
+    free(server->hosts);
+    free(server->admin_token);
+    *server = (struct cli_server){ 0 };
+}
+
+int cli_config_load_all(const struct cli *cli, const char *path, struct cli_settings **all, size_t *count,
+                        struct cli_server *server)
 {
     struct file f = { .cli = cli, .path = path };
     int status = file_read(&f);
@@ -384,6 +447,8 @@ int cli_config_load_all(const struct cli *cli, const char *path, struct cli_sett
         else if ((named > 0 && (s->name = strdup(f.names[i])) == NULL) || !apply_section(&f, named > 0 ? i + 1 : 0, s))
             status = CLI_USAGE;
     }
+    if (status == CLI_OK && !apply_server(&f, server))
+        status = CLI_USAGE;
     file_free(&f);
     return status;
 }

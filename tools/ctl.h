@@ -43,6 +43,8 @@ enum ctl_option {
     CTL_RATE,
     CTL_WHO,
     CTL_ROLE,
+    CTL_ONCE,
+    CTL_CONNECT,
     CTL__COUNT
 };
 
@@ -80,6 +82,7 @@ int ctl_purge(struct ctl *ctl);
 int ctl_audit(struct ctl *ctl);
 int ctl_clean(struct ctl *ctl);
 int ctl_settings(struct ctl *ctl);
+int ctl_top(struct ctl *ctl);
 int ctl_doctor(struct ctl *ctl);
 
 /* The DSN, unless there is one already: from --dsn, the configuration or OUTBOX_DSN. CLI_USAGE, said, without one. */

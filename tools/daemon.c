@@ -79,6 +79,9 @@ int daemon_make(struct daemon *d, const struct cli *cli, struct cli_settings *se
             status = CLI_USAGE;
     } else if (outbox_relay_new(dsn, o->settings.conf, o->publisher, NULL, &o->relay, &err) != OUTBOX_OK) {
         status = say_error(cli, o, err);
+    /* The relay has its copy; whoever pins the outbox must not make a database where there is none. */
+    } else if (outbox_conf_set(o->settings.conf, "conn.create", "off", &err) != OUTBOX_OK) {
+        status = say_error(cli, o, err);
     }
     if (status == CLI_OK)
         *made = o;
@@ -359,7 +362,7 @@ static struct daemon_outbox *take_left(struct daemon *d)
 
     pthread_mutex_lock(&d->lock);
     for (at = &d->first; *at != NULL; at = &(*at)->next)
-        if ((*at)->leaving && (!(*at)->started || (*at)->state == DAEMON_ENDED))
+        if ((*at)->leaving && (*at)->users == 0 && (!(*at)->started || (*at)->state == DAEMON_ENDED))
             break;
     o = *at;
     if (o != NULL)
@@ -467,6 +470,35 @@ void daemon_walk(struct daemon *d, daemon_see_fn *see, void *user)
         if (!o->leaving)
             see(user, name_of(o), o->state, o->relay);
     pthread_mutex_unlock(&d->lock);
+}
+
+struct daemon_outbox *daemon_pin(struct daemon *d, const char *name)
+{
+    struct daemon_outbox *found = NULL;
+    size_t count = 0;
+
+    pthread_mutex_lock(&d->lock);
+    for (struct daemon_outbox *o = d->first; o != NULL; o = o->next)
+        if (!o->leaving && (name == NULL || strcmp(name, name_of(o)) == 0)) {
+            found = o;
+            count++;
+        }
+    if (count != 1)
+        found = NULL;
+    else
+        found->users++;
+    pthread_mutex_unlock(&d->lock);
+    return found;
+}
+
+void daemon_unpin(struct daemon_outbox *o)
+{
+    struct daemon *d = o->daemon;
+
+    pthread_mutex_lock(&d->lock);
+    o->users--;
+    pthread_mutex_unlock(&d->lock);
+    pthread_kill(d->main, SIGUSR1); /* it may wait to free it */
 }
 
 const char *daemon_state_name(enum daemon_state state)

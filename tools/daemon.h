@@ -4,7 +4,7 @@
  *
  * Threads: the main thread makes, starts, stops and frees outboxes; it takes the signals. Each outbox has a runner,
  * which connects it, tries again, and waits for its relay's end. `lock` guards the list, and of each outbox its state,
- * stop, status, leaving, tries, resting and poked; a runner that changes its state wakes the main thread by SIGUSR1.
+ * stop, status, leaving, users, tries, resting and poked; a runner that changes its state wakes the main thread by SIGUSR1.
  * The relays' locks are taken under it. */
 #ifndef OUTBOX_TOOLS_DAEMON_H
 #define OUTBOX_TOOLS_DAEMON_H
@@ -40,6 +40,7 @@ struct daemon_outbox {
     outbox_relay *relay;
     pthread_t runner;
     bool started;                   /* the runner: main thread only */
+    int users;                      /* that have pinned it */
     bool leaving;                   /* it is not in the configuration any more */
     enum daemon_state state;
     enum daemon_stop stop;
@@ -94,6 +95,10 @@ int daemon_turn(struct daemon *d, struct daemon_count *count);
  * the metrics, which have all but the new ones. */
 typedef void daemon_see_fn(void *user, const char *name, enum daemon_state state, outbox_relay *relay);
 void daemon_walk(struct daemon *d, daemon_see_fn *see, void *user);
+/* The one of this name, which stays until it is unpinned, with its DSN and settings, but may end: to ask its database.
+ * NULL: there is none; the only one when no name is given. */
+struct daemon_outbox *daemon_pin(struct daemon *d, const char *name);
+void daemon_unpin(struct daemon_outbox *o);
 const char *daemon_state_name(enum daemon_state state);
 
 #endif

@@ -3,11 +3,18 @@
 
 #if !OUTBOX_WITH_LIBMICROHTTPD
 
-struct daemon_http *daemon_http_start(const char *listen, struct daemon *daemon)
+struct daemon_http *daemon_http_start(const char *where, const struct cli_server *server, struct daemon *daemon)
 {
+    (void)server;
     daemon_log_printf(daemon->log, OUTBOX_LOG_ERROR, "cannot listen at %s: outboxd was built without libmicrohttpd",
-                      listen);
+                      where);
     return NULL;
+}
+
+void daemon_http_change(struct daemon_http *http, const struct cli_server *server)
+{
+    (void)http;
+    (void)server;
 }
 
 void daemon_http_stop(struct daemon_http *http)
@@ -17,32 +24,34 @@ void daemon_http_stop(struct daemon_http *http)
 
 #else
 
-#include <outbox/error.h>
-#include <outbox/message.h>
+#include "daemon_api.h"
+#include "daemon_guard.h"
+#include "daemon_history.h"
+#include "daemon_listen.h"
+#include "status_html.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #define CONNECTIONS 32u
 #define CONNECTION_BYTES ((size_t)16 * 1024)
 #define IDLE_SECONDS 10u
-#define BACKLOG 16
+/* Of the connections, so many may wait for a database. */
+#define ASKING 4
 
 struct daemon_http {
     struct MHD_Daemon *server;
     struct daemon *daemon;
     struct daemon_log *log;
-    char *path; /* of the Unix socket, or NULL */
+    struct daemon_listen listen;
+    struct daemon_history *history;
+    pthread_mutex_t lock;
+    struct daemon_guard guard;
+    int asking;
 };
 
 /* ---- answers ---- */
@@ -51,7 +60,8 @@ struct answer {
     unsigned status;
     const char *type;
     char *text;    /* freed by outbox_free() */
-    char *reasons; /* instead, when it is not empty; freed by free() */
+    char *made;    /* instead, when it is not empty; freed by free() */
+    char nonce[33]; /* of the page's script and style; "": no page */
 };
 
 static void fail(struct answer *answer, outbox_error *err)
@@ -60,21 +70,28 @@ static void fail(struct answer *answer, outbox_error *err)
     answer->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
 }
 
-static void answer_metrics(struct daemon_http *http, int form, struct answer *answer)
+struct request {
+    struct daemon_http *http;
+    struct MHD_Connection *connection;
+    int argument; /* of the route */
+};
+
+static void answer_metrics(const struct request *r, struct answer *answer)
 {
+    outbox_metrics_form form = (outbox_metrics_form)r->argument;
     outbox_error *err = NULL;
 
     answer->type = form == OUTBOX_METRICS_TEXT ? "text/plain; version=0.0.4; charset=utf-8" : "application/json";
-    if (outbox_metrics_get(http->daemon->metrics, (outbox_metrics_form)form, &answer->text, &err) == OUTBOX_OK)
+    if (outbox_metrics_get(r->http->daemon->metrics, form, &answer->text, &err) == OUTBOX_OK)
         return;
-    daemon_log_printf(http->log, OUTBOX_LOG_ERROR, "no metrics: %s", outbox_error_message(err));
+    daemon_log_printf(r->http->log, OUTBOX_LOG_ERROR, "no metrics: %s", outbox_error_message(err));
     fail(answer, err);
 }
 
-static void answer_health(struct daemon_http *http, int what, struct answer *answer)
+static void answer_health(const struct request *r, struct answer *answer)
 {
     outbox_error *err = NULL;
-    int rc = outbox_metrics_health(http->daemon->metrics, (outbox_health)what, &answer->text, &err);
+    int rc = outbox_metrics_health(r->http->daemon->metrics, (outbox_health)r->argument, &answer->text, &err);
 
     if (rc < 0)
         fail(answer, err);
@@ -91,17 +108,17 @@ static void see_new(void *user, const char *name, enum daemon_state state, outbo
 
 /* The metrics do not know an outbox that was not started. It is looked for first: what is started meanwhile, they do
  * know. */
-static void answer_ready(struct daemon_http *http, int what, struct answer *answer)
+static void answer_ready(const struct request *r, struct answer *answer)
 {
     size_t size = 0;
-    FILE *to = open_memstream(&answer->reasons, &size);
+    FILE *to = open_memstream(&answer->made, &size);
 
     if (to == NULL) {
         answer->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
         return;
     }
-    daemon_walk(http->daemon, see_new, to);
-    answer_health(http, what, answer);
+    daemon_walk(r->http->daemon, see_new, to);
+    answer_health(r, answer);
     if (answer->status == MHD_HTTP_SERVICE_UNAVAILABLE)
         fputs(answer->text, to);
     if (fclose(to) != 0)
@@ -110,23 +127,139 @@ static void answer_ready(struct daemon_http *http, int what, struct answer *answ
         answer->status = MHD_HTTP_SERVICE_UNAVAILABLE;
 }
 
+/* Its script and its style run because they know a number that nobody can guess; whatever else gets into it does not. */
+static void answer_page(const struct request *r, struct answer *answer)
+{
+    static const char mark[] = "@NONCE@";
+    const char *from = (const char *)status_html, *next;
+    unsigned char random[16];
+    size_t size = 0;
+    FILE *to = open_memstream(&answer->made, &size);
+
+    (void)r;
+    answer->type = "text/html; charset=utf-8";
+    if (to == NULL || getrandom(random, sizeof(random), 0) != sizeof(random)) {
+        answer->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+    } else {
+        for (size_t i = 0; i < sizeof(random); i++)
+            snprintf(answer->nonce + 2 * i, 3, "%02x", random[i]);
+        for (; (next = strstr(from, mark)) != NULL; from = next + sizeof(mark) - 1)
+            fprintf(to, "%.*s%s", (int)(next - from), from, answer->nonce);
+        fputs(from, to);
+    }
+    if (to != NULL && fclose(to) != 0)
+        answer->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* ---- the status page's questions ---- */
+
+static const char *header_of(void *user, const char *name)
+{
+    return MHD_lookup_connection_value(user, MHD_HEADER_KIND, name);
+}
+
+static const char *argument_of(void *user, const char *name)
+{
+    return MHD_lookup_connection_value(user, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static bool begin_asking(struct daemon_http *http)
+{
+    bool may;
+
+    pthread_mutex_lock(&http->lock);
+    may = http->asking < ASKING;
+    http->asking += may;
+    pthread_mutex_unlock(&http->lock);
+    return may;
+}
+
+static void answer_api(const struct request *r, struct answer *answer)
+{
+    struct daemon_http *http = r->http;
+    const char *why = NULL;
+    bool may_change;
+
+    answer->type = "application/json";
+    pthread_mutex_lock(&http->lock);
+    answer->status = daemon_guard_check(&http->guard, http->listen.local, daemon_api_changes((enum daemon_api)r->argument),
+                                        header_of, r->connection, &why);
+    may_change = http->guard.token != NULL;
+    pthread_mutex_unlock(&http->lock);
+    if (answer->status == MHD_HTTP_OK && !begin_asking(http)) {
+        answer->status = MHD_HTTP_SERVICE_UNAVAILABLE;
+        why = "others are asking already: try again";
+    } else if (answer->status == MHD_HTTP_OK) {
+        answer->status = daemon_api_answer(http->daemon, http->history, (enum daemon_api)r->argument, may_change,
+                                           argument_of, r->connection, &answer->made);
+        pthread_mutex_lock(&http->lock);
+        http->asking--;
+        pthread_mutex_unlock(&http->lock);
+    }
+    if (why != NULL)
+        answer->made = daemon_api_complain(why);
+}
+
+/* ---- requests ---- */
+
+static const char reads[] = "GET, HEAD", changes[] = "POST";
+
 static const struct route {
     const char *path;
-    void (*answer)(struct daemon_http *http, int argument, struct answer *answer);
+    const char *methods;
+    void (*answer)(const struct request *r, struct answer *answer);
     int argument;
 } routes[] = {
-    { "/metrics", answer_metrics, OUTBOX_METRICS_TEXT },
-    { "/metrics.json", answer_metrics, OUTBOX_METRICS_JSON },
-    { "/healthz", answer_health, OUTBOX_HEALTH_LIVE },
-    { "/readyz", answer_ready, OUTBOX_HEALTH_READY },
+    { "/metrics", reads, answer_metrics, OUTBOX_METRICS_TEXT },
+    { "/metrics.json", reads, answer_metrics, OUTBOX_METRICS_JSON },
+    { "/healthz", reads, answer_health, OUTBOX_HEALTH_LIVE },
+    { "/readyz", reads, answer_ready, OUTBOX_HEALTH_READY },
+    { "/", reads, answer_page, 0 },
+    { "/api/v1/outboxes", reads, answer_api, DAEMON_API_OUTBOXES },
+    { "/api/v1/history", reads, answer_api, DAEMON_API_HISTORY },
+    { "/api/v1/overview", reads, answer_api, DAEMON_API_OVERVIEW },
+    { "/api/v1/messages", reads, answer_api, DAEMON_API_MESSAGES },
+    { "/api/v1/redrive", changes, answer_api, DAEMON_API_REDRIVE },
+    { "/api/v1/discard", changes, answer_api, DAEMON_API_DISCARD },
 };
 
-static enum MHD_Result respond(struct MHD_Connection *connection, const struct answer *answer)
+static const struct route *find_route(const char *url)
+{
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
+        if (strcmp(url, routes[i].path) == 0)
+            return &routes[i];
+    return NULL;
+}
+
+static bool allows(const struct route *route, const char *method)
+{
+    return strcmp(method, MHD_HTTP_METHOD_POST) == 0
+               ? route->methods == changes
+               : route->methods == reads &&
+                     (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0);
+}
+
+/* Nothing is loaded from anywhere else, nothing is told to anywhere else, and nobody shows the page as a part of his. */
+static bool add_policy(struct MHD_Response *response, const char *nonce)
+{
+    char policy[400];
+
+    if (nonce[0] == '\0')
+        snprintf(policy, sizeof(policy), "default-src 'none'; frame-ancestors 'none'");
+    else
+        snprintf(policy, sizeof(policy),
+                 "default-src 'none'; script-src 'nonce-%s'; style-src 'nonce-%s'; connect-src 'self'; img-src data:; "
+                 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'", nonce, nonce);
+    return MHD_add_response_header(response, "Content-Security-Policy", policy) == MHD_YES &&
+           MHD_add_response_header(response, "X-Frame-Options", "DENY") == MHD_YES &&
+           MHD_add_response_header(response, "Referrer-Policy", "no-referrer") == MHD_YES &&
+           MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin") == MHD_YES;
+}
+
+static enum MHD_Result respond(struct MHD_Connection *connection, const struct answer *answer, const struct route *route)
 {
     static char none[] = "";
-    char *text = answer->reasons != NULL && answer->reasons[0] != '\0' ? answer->reasons
-                 : answer->text != NULL                                  ? answer->text
-                                                                         : none;
+    char *text = answer->made != NULL && answer->made[0] != '\0' ? answer->made : answer->text != NULL ? answer->text : none;
     struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_COPY);
     enum MHD_Result result = MHD_NO;
 
@@ -135,8 +268,11 @@ static enum MHD_Result respond(struct MHD_Connection *connection, const struct a
     if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->type) == MHD_YES &&
         MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store") == MHD_YES &&
         MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES &&
+        add_policy(response, answer->nonce) &&
+        (answer->status != MHD_HTTP_UNAUTHORIZED ||
+         MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer") == MHD_YES) &&
         (answer->status != MHD_HTTP_METHOD_NOT_ALLOWED ||
-         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD") == MHD_YES))
+         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, route->methods) == MHD_YES))
         result = MHD_queue_response(connection, answer->status, response);
     MHD_destroy_response(response);
     return result;
@@ -155,199 +291,72 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
                               const char *version, const char *upload, size_t *upload_size, void **state)
 {
     static int seen;
-    struct answer answer = { MHD_HTTP_OK, "text/plain; charset=utf-8", NULL, NULL };
+    struct answer answer = { MHD_HTTP_OK, "text/plain; charset=utf-8", NULL, NULL, "" };
+    const struct route *route = find_route(url);
+    struct request request = { user, connection, route != NULL ? route->argument : 0 };
     enum MHD_Result result;
-    size_t i;
 
     (void)version;
     (void)upload;
-    if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
-        answer.status = MHD_HTTP_METHOD_NOT_ALLOWED;
-        return *state == NULL ? respond(connection, &answer) : MHD_NO;
-    }
-    if (*state == NULL && has_body(connection)) {
-        answer.status = MHD_HTTP_BAD_REQUEST;
-        return respond(connection, &answer);
-    }
+    answer.status = route == NULL               ? MHD_HTTP_NOT_FOUND
+                    : !allows(route, method)    ? MHD_HTTP_METHOD_NOT_ALLOWED
+                    : *state == NULL && has_body(connection) ? MHD_HTTP_BAD_REQUEST
+                                                : MHD_HTTP_OK;
+    if (answer.status != MHD_HTTP_OK && *state == NULL)
+        return respond(connection, &answer, route);
     if (*state == NULL || *upload_size != 0) { /* the headers; the next call is for the answer */
         *state = &seen;
         *upload_size = 0;
         return MHD_YES;
     }
-    answer.status = MHD_HTTP_NOT_FOUND;
-    for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
-        if (strcmp(url, routes[i].path) == 0) {
-            answer.status = MHD_HTTP_OK;
-            routes[i].answer(user, routes[i].argument, &answer);
-            break;
-        }
-    result = respond(connection, &answer);
+    if (route != NULL)
+        route->answer(&request, &answer);
+    result = respond(connection, &answer, route);
     outbox_free(answer.text);
-    free(answer.reasons);
+    free(answer.made);
     return result;
 }
 
-/* ---- the socket ---- */
+/* ---- the server ---- */
 
-static int cannot(struct daemon_log *log, const char *where, const char *why)
+void daemon_http_change(struct daemon_http *http, const struct cli_server *server)
 {
-    daemon_log_printf(log, OUTBOX_LOG_ERROR, "cannot listen at %s: %s", where, why);
-    return -1;
-}
-
-static int make_socket(int family)
-{
-    int one = 1, fd = socket(family, SOCK_STREAM, 0);
-
-    if (fd < 0)
-        return -1;
-    fcntl(fd, F_SETFD, FD_CLOEXEC);
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    return fd;
-}
-
-/* A socket that a process left behind when it was killed; one that somebody listens at stays. */
-static void remove_stale(const struct sockaddr_un *address)
-{
-    struct stat file;
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-    if (fd >= 0 && lstat(address->sun_path, &file) == 0 && S_ISSOCK(file.st_mode) &&
-        connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0 && errno == ECONNREFUSED)
-        unlink(address->sun_path);
-    if (fd >= 0)
-        close(fd);
-}
-
-/* For the user and the group. */
-static int listen_unix(struct daemon_http *http, const char *path)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    mode_t before;
-    int fd, rc, number;
-
-    if (path[0] == '\0' || strlen(path) >= sizeof(address.sun_path))
-        return cannot(http->log, path, "the path is empty, or too long for a socket");
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    fd = make_socket(AF_UNIX);
-    if (fd < 0)
-        return cannot(http->log, path, strerror(errno));
-    remove_stale(&address);
-    before = umask(0117);
-    rc = bind(fd, (const struct sockaddr *)&address, sizeof(address));
-    number = errno;
-    umask(before);
-    if (rc == 0) {
-        http->path = strdup(path);
-        if (http->path != NULL && listen(fd, BACKLOG) == 0) {
-            daemon_log_printf(http->log, OUTBOX_LOG_INFO, "metrics and health at unix:%s", path);
-            return fd;
-        }
-        number = errno;
-        unlink(path);
-    }
-    close(fd);
-    return cannot(http->log, path, strerror(number));
-}
-
-static int is_loopback(const struct sockaddr *address)
-{
-    struct in6_addr six;
-    struct in_addr four;
-
-    if (address->sa_family == AF_INET) {
-        memcpy(&four, (const char *)address + offsetof(struct sockaddr_in, sin_addr), sizeof(four));
-        return ntohl(four.s_addr) >> 24 == 127;
-    }
-    memcpy(&six, (const char *)address + offsetof(struct sockaddr_in6, sin6_addr), sizeof(six));
-    return memcmp(&six, &in6addr_loopback, sizeof(six)) == 0;
-}
-
-/* Says where, as port 0 is any that is free. */
-static void tell_address(struct daemon_http *http, int fd)
-{
-    struct sockaddr_storage address;
-    socklen_t size = sizeof(address);
-    char host[100], port[20];
-
-    if (getsockname(fd, (struct sockaddr *)&address, &size) != 0 ||
-        getnameinfo((struct sockaddr *)&address, size, host, sizeof(host), port, sizeof(port),
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+    if (http == NULL)
         return;
-    daemon_log_printf(http->log, OUTBOX_LOG_INFO, address.ss_family == AF_INET6 ? "metrics and health at [%s]:%s" :
-                      "metrics and health at %s:%s", host, port);
-    if (!is_loopback((struct sockaddr *)&address))
-        daemon_log_printf(http->log, OUTBOX_LOG_WARNING, "whoever reaches %s can read metrics: there is no password",
-                          host);
+    pthread_mutex_lock(&http->lock);
+    daemon_guard_free(&http->guard);
+    if (!daemon_guard_make(&http->guard, server))
+        daemon_log_write(http->log, OUTBOX_LOG_ERROR, "out of memory: the status page is off");
+    pthread_mutex_unlock(&http->lock);
 }
 
-static int bind_first(const struct addrinfo *list)
-{
-    int fd = -1;
-
-    for (; list != NULL && fd < 0; list = list->ai_next) {
-        fd = make_socket(list->ai_family);
-        if (fd >= 0 && (bind(fd, list->ai_addr, list->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0)) {
-            int number = errno;
-            close(fd);
-            errno = number;
-            fd = -1;
-        }
-    }
-    return fd;
-}
-
-static int listen_tcp(struct daemon_http *http, const char *where)
-{
-    const struct addrinfo hints = { .ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
-    const char *colon = strrchr(where, ':'), *first = where, *last = colon;
-    struct addrinfo *list = NULL;
-    char host[256];
-    int fd, rc;
-
-    if (colon != NULL && where[0] == '[' && colon > where + 1 && colon[-1] == ']') {
-        first++;
-        last--;
-    } else if (colon == NULL || strchr(where, ':') != colon) {
-        return cannot(http->log, where, "write HOST:PORT, [HOST]:PORT or unix:PATH");
-    }
-    if (last == first || (size_t)(last - first) >= sizeof(host) || colon[1] == '\0')
-        return cannot(http->log, where, "write HOST:PORT, [HOST]:PORT or unix:PATH");
-    memcpy(host, first, (size_t)(last - first));
-    host[last - first] = '\0';
-    rc = getaddrinfo(host, colon + 1, &hints, &list);
-    if (rc != 0)
-        return cannot(http->log, where, gai_strerror(rc));
-    fd = bind_first(list);
-    rc = errno;
-    freeaddrinfo(list);
-    if (fd < 0)
-        return cannot(http->log, where, strerror(rc));
-    tell_address(http, fd);
-    return fd;
-}
-
-struct daemon_http *daemon_http_start(const char *where, struct daemon *daemon)
+struct daemon_http *daemon_http_start(const char *where, const struct cli_server *server, struct daemon *daemon)
 {
     struct daemon_http *http = calloc(1, sizeof(*http));
-    int fd;
+    int fd = -1;
 
     if (http == NULL) {
-        cannot(daemon->log, where, "out of memory");
+        daemon_log_printf(daemon->log, OUTBOX_LOG_ERROR, "cannot listen at %s: out of memory", where);
         return NULL;
     }
     http->daemon = daemon;
     http->log = daemon->log;
-    fd = strncmp(where, "unix:", 5) == 0 ? listen_unix(http, where + 5) : listen_tcp(http, where);
+    http->listen.log = daemon->log;
+    pthread_mutex_init(&http->lock, NULL);
+    daemon_http_change(http, server);
+    http->history = daemon_history_start(daemon->metrics);
+    if (http->history != NULL)
+        fd = daemon_listen_open(&http->listen, where);
+    else
+        daemon_log_printf(http->log, OUTBOX_LOG_ERROR, "cannot listen at %s: no thread can be started", where);
     if (fd >= 0) {
-        http->server = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, handle, http,
-                                        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS,
-                                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
-                                        MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
+        http->server = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION, 0,
+                                        NULL, NULL, handle, http, MHD_OPTION_LISTEN_SOCKET, fd,
+                                        MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                                        CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
         if (http->server != NULL)
             return http;
-        cannot(http->log, where, "the HTTP server does not start");
+        daemon_log_printf(http->log, OUTBOX_LOG_ERROR, "cannot listen at %s: the HTTP server does not start", where);
         close(fd);
     }
     daemon_http_stop(http);
@@ -360,9 +369,10 @@ void daemon_http_stop(struct daemon_http *http)
         return;
     if (http->server != NULL)
         MHD_stop_daemon(http->server);
-    if (http->path != NULL)
-        unlink(http->path);
-    free(http->path);
+    daemon_listen_close(&http->listen);
+    daemon_history_stop(http->history);
+    daemon_guard_free(&http->guard);
+    pthread_mutex_destroy(&http->lock);
     free(http);
 }
 

@@ -44,6 +44,9 @@ static const struct cli_option options[CTL__COUNT] = {
     [CTL_RATE] = { "rate", 'r', "N/s", "Spreads them, so that N come due a second." },
     [CTL_WHO] = { "who", 0, "NAME", "Who does it, for the audit. Default: the user's name and the host." },
     [CTL_ROLE] = { "role", 0, "ROLE", "Whose rights to look at: writer, relay or admin; can be repeated. Default: all." },
+    [CTL_ONCE] = { "once", '1', NULL, "Prints what there is now, and ends." },
+    [CTL_CONNECT] = { "connect", 0, "ADDRESS",
+                      "Asks outboxd where it listens, HOST:PORT or unix:PATH, instead of the database." },
 };
 
 #define B(option) CLI_BIT(CTL_##option)
@@ -71,6 +74,8 @@ static const struct ctl_command commands[] = {
       "Removes published messages before their retention ends.", ctl_purge },
     { "audit", "", 0, B(LIMIT), false, "Lists what was redriven, discarded and purged, by whom, the latest first.", ctl_audit },
     { "clean", "", 0, 0, false, "Does now what the cleaner does: removes what is past its retention.", ctl_clean },
+    { "top", "", 0, B(ONCE) | B(CONNECT), true,
+      "Shows what waits, who holds the lanes, dead letters and blocked keys, every second; q quits.", ctl_top },
     { "doctor", "[DSN]", 1, B(OLDER_THAN) | B(ROLE), true,
       "Looks for what is wrong with the database and the outbox, and says what to do. Changes nothing.", ctl_doctor },
     { "settings", "", 0, 0, true, "Lists every setting with its value, range and meaning.", ctl_settings },

@@ -47,7 +47,8 @@ static const struct cli_option options[OPT__COUNT] = {
                     "nothing." },
     [OPT_ONCE] = { "once", '1', NULL, "Publishes what is ready, also what becomes so meanwhile, then exits." },
     [OPT_LISTEN] = { "listen", 'l', "ADDRESS",
-                     "Serves /metrics, /healthz and /readyz over HTTP at HOST:PORT or unix:PATH." },
+                     "Serves a status page, /metrics, /healthz and /readyz over HTTP at HOST:PORT or unix:PATH; as listen "
+                     "in [outboxd] of the configuration." },
     [OPT_JSON_LOGS] = { "json-logs", 0, NULL, "Logs JSON, an object a line, whoever writes to the standard error." },
     [OPT_VERBOSE] = { "verbose", 'v', NULL, "Logs each batch, and each failed try to reach the database." },
     [OPT_QUIET] = { "quiet", 'q', NULL, "Logs warnings and errors only." },
@@ -61,6 +62,7 @@ struct outboxd {
     struct daemon daemon;
     struct daemon_notify notify;
     struct daemon_http *http;
+    char *where; /* it listens; NULL: nowhere */
     sigset_t wanted;
     int signals; /* to stop */
 };
@@ -138,31 +140,49 @@ static int load_one(const struct outboxd *o, struct cli_settings **all, size_t *
     return cli_settings_load(&o->cli, NULL, NULL, OPT_SET, *all);
 }
 
-static int load_file(const struct outboxd *o, const char *path, struct cli_settings **all, size_t *count)
+static int load_file(const struct outboxd *o, const char *path, struct cli_settings **all, size_t *count,
+                     struct cli_server *server)
 {
-    int status = cli_config_load_all(&o->cli, path, all, count);
+    int status = cli_config_load_all(&o->cli, path, all, count, server);
 
     for (size_t i = 0; i < *count && status == CLI_OK; i++)
         status = cli_settings_apply(&o->cli, OPT_SET, &(*all)[i]);
     return status;
 }
 
-/* All outboxes that are wanted. Free them by free_settings(), also after a failure. */
-static int load(const struct outboxd *o, struct cli_settings **all, size_t *count)
+/* Where the command line wants to be asked. */
+static int apply_listen(const struct outboxd *o, struct cli_server *server)
+{
+    const char *listen = cli_value(&o->cli, OPT_LISTEN);
+
+    if (listen == NULL)
+        return CLI_OK;
+    free(server->listen);
+    server->listen = strdup(listen);
+    return server->listen != NULL ? CLI_OK : cli_fail(&o->cli, "out of memory");
+}
+
+/* All outboxes that are wanted, and what the program itself is set to. Free them by free_settings(), also after a
+ * failure. */
+static int load(const struct outboxd *o, struct cli_settings **all, size_t *count, struct cli_server *server)
 {
     const char *path = cli_value(&o->cli, OPT_CONFIG), *dsn, *publisher;
     int status;
 
     *all = NULL;
     *count = 0;
-    status = path != NULL ? load_file(o, path, all, count) : load_one(o, all, count);
+    *server = (struct cli_server){ 0 };
+    status = path != NULL ? load_file(o, path, all, count, server) : load_one(o, all, count);
+    if (status == CLI_OK)
+        status = apply_listen(o, server);
     for (size_t i = 0; i < *count && status == CLI_OK; i++)
         status = find_places(o, &(*all)[i], &dsn, &publisher);
     return status;
 }
 
-static void free_settings(struct cli_settings *all, size_t count)
+static void free_settings(struct cli_settings *all, size_t count, struct cli_server *server)
 {
+    cli_server_free(server);
     for (size_t i = 0; i < count; i++)
         cli_settings_free(&all[i]);
     free(all);
@@ -227,34 +247,65 @@ static void change_over(struct outboxd *o, const struct cli_settings *all, struc
                           count == 1 ? "" : "es", count - added, left, added);
 }
 
-/* At first, and at each reload. */
-static int open_outboxes(struct outboxd *o)
+/* A server at another address than the one that is there; NULL when none is wanted, or it stays. */
+static int make_server(struct outboxd *o, const struct cli_server *server, struct daemon_http **made)
+{
+    *made = NULL;
+    if (server->listen == NULL || (o->where != NULL && strcmp(server->listen, o->where) == 0))
+        return CLI_OK;
+    *made = daemon_http_start(server->listen, server, &o->daemon);
+    return *made != NULL ? CLI_OK : CLI_FAILED;
+}
+
+/* The one before goes, once the new one answers; one that stays takes over what else changed. */
+static void change_server(struct outboxd *o, struct cli_server *server, struct daemon_http *made)
+{
+    if (made != NULL || server->listen == NULL) {
+        daemon_http_stop(o->http);
+        o->http = made;
+    } else {
+        daemon_http_change(o->http, server);
+    }
+    free(o->where);
+    o->where = server->listen;
+    server->listen = NULL;
+}
+
+/* At first, and at each reload: all of it, or nothing. */
+static int open_all(struct outboxd *o)
 {
     struct cli_settings *all;
+    struct cli_server server;
     struct daemon_outbox **made = NULL;
+    struct daemon_http *http = NULL;
     size_t count;
-    int status = load(o, &all, &count);
+    int status = load(o, &all, &count, &server);
 
     if (status == CLI_OK && (made = calloc(count, sizeof(*made))) == NULL)
         status = cli_fail(&o->cli, "out of memory");
     if (status == CLI_OK)
-        status = make_all(o, all, count, made);
-    if (status == CLI_OK)
+        status = make_server(o, &server, &http);
+    if (status == CLI_OK && (status = make_all(o, all, count, made)) != CLI_OK)
+        daemon_http_stop(http);
+    if (status == CLI_OK) {
         change_over(o, all, made, count);
+        change_server(o, &server, http);
+    }
     free(made);
-    free_settings(all, count);
+    free_settings(all, count, &server);
     return status;
 }
 
 static int check(struct outboxd *o)
 {
     struct cli_settings *all;
+    struct cli_server server;
     size_t count;
-    int status = load(o, &all, &count);
+    int status = load(o, &all, &count, &server);
 
     for (size_t i = 0; i < count && status == CLI_OK; i++)
         printf("%s\n", all[i].name != NULL ? all[i].name : "outbox");
-    free_settings(all, count);
+    free_settings(all, count, &server);
     return status;
 }
 
@@ -285,7 +336,7 @@ static void reload(struct outboxd *o)
     daemon_notify_reloading(&o->notify);
     o->cli.say = log_complaint;
     o->cli.say_user = &o->log;
-    if (open_outboxes(o) == CLI_OK)
+    if (open_all(o) == CLI_OK)
         daemon_poke(&o->daemon);
     else
         daemon_log_write(&o->log, OUTBOX_LOG_ERROR, "nothing was reloaded: all outboxes go on as they are");
@@ -343,17 +394,14 @@ static int serve(struct outboxd *o)
 
 /* ---- all ---- */
 
-/* Before any outbox runs, so that each is told of from its start. */
-static int listen_http(struct outboxd *o)
+/* Before any outbox runs, so that each is told of from its start; a reload may bring somebody who asks. */
+static int open_metrics(struct outboxd *o)
 {
     outbox_error *err = NULL;
 
-    if (!cli_has(&o->cli, OPT_LISTEN))
+    if (!cli_has(&o->cli, OPT_LISTEN) && !cli_has(&o->cli, OPT_CONFIG))
         return CLI_OK;
-    if (outbox_metrics_new(&o->daemon.metrics, &err) != OUTBOX_OK)
-        return cli_error(&o->cli, NULL, err);
-    o->http = daemon_http_start(cli_value(&o->cli, OPT_LISTEN), &o->daemon);
-    return o->http != NULL ? CLI_OK : CLI_FAILED;
+    return outbox_metrics_new(&o->daemon.metrics, &err) == OUTBOX_OK ? CLI_OK : cli_error(&o->cli, NULL, err);
 }
 
 static int serve_all(struct outboxd *o)
@@ -365,12 +413,13 @@ static int serve_all(struct outboxd *o)
                     : cli_has(&o->cli, OPT_QUIET) ? OUTBOX_LOG_WARNING
                                                   : OUTBOX_LOG_INFO);
     daemon_init(&o->daemon, &o->log, cli_has(&o->cli, OPT_ONCE));
-    status = open_outboxes(o);
+    status = open_metrics(o);
     if (status == CLI_OK)
-        status = listen_http(o);
+        status = open_all(o);
     if (status == CLI_OK)
         status = serve(o);
     daemon_http_stop(o->http);
+    free(o->where);
     daemon_destroy(&o->daemon);
     outbox_metrics_free(o->daemon.metrics);
     daemon_log_close(&o->log);

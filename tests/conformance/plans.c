@@ -244,6 +244,7 @@ static void bury(struct fixture *fx, long count)
 
     if (!CHECK_INT(db_open(&db, fx->dsn, 1), 0))
         return;
+    CHECK_INT(db_exec(&db, "DELETE FROM %sdeferred", fx->prefix), 0);
     CHECK_INT(db_exec(&db, "INSERT INTO %sdeferred (lane, seq, state, attempts, key_hash, deferred_at, created_at, id, "
                       "topic, payload) SELECT i %% %d, i, 5, 1, 0, 0, 0, gen_random_uuid(), 't', "
                       "convert_to('x', 'UTF8') FROM generate_series(1, %ld) i", fx->prefix, LANES, count), 0);
@@ -320,6 +321,73 @@ static void compare_looks(const struct target *target)
     tap_end();
 }
 
+/* ---- What the status page asks ---- */
+
+static int count_record(void *user, const outbox_record *r)
+{
+    (void)r;
+    ++*(long *)user;
+    return 0;
+}
+
+static int see_lane(void *user, const outbox_lane_info *lane)
+{
+    (void)lane;
+    ++*(long *)user;
+    return 0;
+}
+
+static struct cost peek(struct fixture *fx, size_t rows, long waiting)
+{
+    struct cost before = read_counters(fx), after;
+    outbox_filter all = OUTBOX_FILTER_INIT;
+    long seen = 0, lanes = 0;
+    int complete = -1;
+
+    all.limit = 1000000;
+    wait_until_alone(fx);
+    OK(outbox_peek(fixture_connect(fx), &all, rows, count_record, &seen, &complete, &fx->err));
+    OK(outbox_lanes(fx->conn, see_lane, &lanes, &fx->err));
+    CHECK_INT(lanes, LANES + 1);
+    CHECK_INT(complete, seen == waiting);
+    CHECK(seen >= (long)rows && seen <= 3 * (long)rows, "%ld of %zu and %zu", seen, rows, rows);
+    fixture_disconnect(fx);
+    wait_until_alone(fx);
+    after = read_counters(fx);
+    after.rows -= before.rows;
+    after.blocks -= before.blocks;
+    return after;
+}
+
+static void compare_peeks(const struct target *target)
+{
+    const size_t rows = 2000;
+    struct cost small = {0, 0}, large = {0, 0}, unknown = {0, 0};
+    struct fixture fx;
+
+    tap_begin("%s: what the status page asks", target->name);
+    if (fresh(&fx, target)) {
+        load(&fx, SMALL, 10);
+        bury(&fx, SMALL);
+        small = peek(&fx, rows, 2L * SMALL);
+        load(&fx, large_backlog(), 10);
+        bury(&fx, large_backlog());
+        unknown = peek(&fx, rows, 0);
+        analyze(&fx);
+        large = peek(&fx, rows, 0);
+    }
+    fixture_close(&fx);
+    tap_note("it touches %lld rows and %lld blocks with %d; %lld and %lld with %ld; %lld and %lld before an analyze",
+             (long long)small.rows, (long long)small.blocks, 2 * SMALL, (long long)large.rows, (long long)large.blocks,
+             2 * large_backlog(), (long long)unknown.rows, (long long)unknown.blocks);
+    CHECK(small.rows >= (int64_t)rows && small.blocks > 0, "nothing was counted");
+    CHECK(large.rows <= small.rows + 400, "%lld rows instead of %lld", (long long)large.rows, (long long)small.rows);
+    CHECK(large.blocks <= 2 * small.blocks + 400, "%lld blocks instead of %lld", (long long)large.blocks,
+          (long long)small.blocks);
+    CHECK(unknown.rows <= small.rows + 400, "%lld rows instead of %lld", (long long)unknown.rows, (long long)small.rows);
+    tap_end();
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -345,5 +413,8 @@ int main(int argc, char **argv)
     for (size_t t = 0; t < COUNT_OF(targets) - !test_long(); t++)
         if (argc < 2 || strstr("metrics", argv[1]) != NULL)
             compare_looks(target_find(targets[t]));
+    for (size_t t = 0; t < COUNT_OF(targets) - !test_long(); t++)
+        if (argc < 2 || strstr("status page", argv[1]) != NULL)
+            compare_peeks(target_find(targets[t]));
     return tap_finish();
 }

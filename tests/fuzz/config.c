@@ -97,12 +97,13 @@ static void check_unchanged(const uint8_t *data, size_t size, const char *key, c
 /* The same file as one of several outboxes, as outboxd takes it. */
 static void check_all(const struct cli *cli, const char *path)
 {
+    struct cli_server server = { .listen = NULL };
     struct cli_settings *all;
     size_t count;
     int status;
 
     complaints = 0;
-    status = cli_config_load_all(cli, path, &all, &count);
+    status = cli_config_load_all(cli, path, &all, &count, &server);
     FUZZ_CHECK(complaints == (status != CLI_OK), "status %d with %d complaints for all", status, complaints);
     FUZZ_CHECK(status != CLI_OK || count > 0, "no outbox");
     for (size_t i = 0; i < count; i++) {
@@ -115,6 +116,8 @@ static void check_all(const struct cli *cli, const char *path)
         free(all[i].print);
     }
     free(all);
+    FUZZ_CHECK(server.listen == NULL || server.listen[0] != '\0', "an address that is empty");
+    cli_server_free(&server);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

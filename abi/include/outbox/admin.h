@@ -143,6 +143,52 @@ OUTBOX_API int outbox_list(outbox_conn *conn, const outbox_filter *filter, outbo
 OUTBOX_API int outbox_get(outbox_conn *conn, const char *id, outbox_record_fn fn, void *user, outbox_error **err);
 
 /**
+ * Looks at what waits, at a cost that does not grow with it: at the first messages of each lane, so many rows in all, and at
+ * the first of those set aside (scheduled, retry, held, dead), as many again. A key restricts it to the key's lane. Records
+ * come without payload and headers; published messages are not looked at.
+ *
+ * @param[in]  conn      a connection
+ * @param[in]  filter    which of them, or NULL; without a limit it is 100
+ * @param[in]  rows      how many of each kind to look at; 0: 2000
+ * @param[in]  fn        called for each that the filter lets through; must not use conn
+ * @param[in]  user      handed to fn
+ * @param[out] complete  1 when all that waits was looked at, 0 when there is more; or NULL
+ * @param[out] err       why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, and the database's errors. Since 0.1.
+ */
+OUTBOX_API int outbox_peek(outbox_conn *conn, const outbox_filter *filter, size_t rows, outbox_record_fn fn, void *user,
+                           int *complete, outbox_error **err);
+
+/** Who holds a lane. Since 0.1. */
+typedef struct outbox_lane_info {
+    size_t size;       /**< sizeof(outbox_lane_info) of the library; members are only added at the end */
+    int lane;          /**< 0, 1, …; -1 is the cleaner's, which has no messages */
+    const char *owner; /**< the relay that leased it, or NULL: nobody */
+    int64_t lease_us;  /**< until the lease ends, in microseconds; below 0 it has ended, and its owner crashed or hangs */
+    int suspect;       /**< other than 0: a relay went away with messages in hand, so they go one at a time */
+} outbox_lane_info;
+
+/**
+ * Receives one lane. Since 0.1.
+ *
+ * @param[in] user  what the call was given
+ * @param[in] lane  valid during the callback
+ * @return 0 to go on, anything else to stop
+ */
+typedef int (*outbox_lane_fn)(void *user, const outbox_lane_info *lane);
+
+/**
+ * Lists all lanes, in order.
+ *
+ * @param[in]  conn  a connection
+ * @param[in]  fn    called for each; must not use conn
+ * @param[in]  user  handed to fn
+ * @param[out] err   why not, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, and the database's errors. Since 0.1.
+ */
+OUTBOX_API int outbox_lanes(outbox_conn *conn, outbox_lane_fn fn, void *user, outbox_error **err);
+
+/**
  * Sends dead letters again: oldest first, attempts back at 0. Order within a key is kept. With a rate they come due
  * one after the other, which needs nobody to wait for it. Redrive, discard and purge are noted in the audit.
  *

@@ -17,5 +17,6 @@
 #include <outbox/relay.h>
 #include <outbox/admin.h>
 #include <outbox/doctor.h>
+#include <outbox/metrics.h>
 
 #endif

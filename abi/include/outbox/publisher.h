@@ -36,8 +36,8 @@ typedef struct outbox_publisher_ops {
     const char *name; /**< for logs; static */
     /**
      * Sends the messages of a delivery. Called on relay threads, several at once when there are several workers.
-     * Answers may come later; the delivery lives until each message was answered, also when it was cancelled. A negative return says that the
-     * whole call failed; the delivery is gone then. OUTBOX_ERR_LOST and OUTBOX_ERR_CONNECT say that the broker cannot
+     * Answers may come later; the delivery lives until each message was answered, also when it was cancelled. A
+     * negative return says that the whole call failed; the delivery is gone then. OUTBOX_ERR_LOST and OUTBOX_ERR_CONNECT say that the broker cannot
      * be reached: whatever was not answered counts as OUTBOX_UNAVAILABLE. After anything else the relay looks for the
      * message that is to blame: what was not answered is sent again in halves, in order, until a message fails alone,
      * which counts as OUTBOX_UNKNOWN; the others cost nothing. It must return some time: one that neither returns nor
@@ -48,7 +48,8 @@ typedef struct outbox_publisher_ops {
     /**
      * The relay waits half a second longer; later answers are ignored. Yet each message must be answered some time, with
      * whatever verdict: until then the delivery is kept, so that the publisher may use it. A relay whose publisher owes
-     * answers to 64 such deliveries sends nothing more until it gets some. Of what is left, one message alone counts as
+     * answers to 64 such deliveries sends nothing more until it gets some. A publish() that cannot answer any more returns
+     * an error, such as OUTBOX_ERR_PUBLISH: then it owes nothing. Of what is left, one message alone counts as
      * OUTBOX_UNKNOWN; several cost nothing, and go again one at a time.
      * Called on another thread than publish, possibly while it runs, but not after a call that failed. The relay holds no
      * lock meanwhile: asking it for its statistics is fine. Must return soon: its worker waits. May be NULL.

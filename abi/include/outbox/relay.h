@@ -64,10 +64,13 @@ typedef struct outbox_relay_stats {
     uint64_t outages;      /**< how often it was */
     uint64_t probes;       /**< messages tried, one at a time, to find out whether it is back */
     uint64_t splits;       /**< deliveries sent again in halves: the publisher failed and did not say on what */
+    uint64_t messages;     /**< messages read from leased lanes, to be published */
+    uint64_t rejected;     /**< of the dead, those that the publisher said can never be delivered */
+    uint64_t bytes;        /**< payload bytes of the messages published and settled */
 } outbox_relay_stats;
 
 /** Starts stats. Since 0.1. */
-#define OUTBOX_RELAY_STATS_INIT { sizeof(outbox_relay_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define OUTBOX_RELAY_STATS_INIT { sizeof(outbox_relay_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /**
  * Makes a relay; nothing runs and no connection is made yet.

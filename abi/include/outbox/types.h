@@ -93,6 +93,7 @@ typedef struct outbox_publisher outbox_publisher; /**< sends messages to a broke
 typedef struct outbox_delivery outbox_delivery;   /**< messages handed to a publisher in one call. Since 0.1. */
 typedef struct outbox_consumer outbox_consumer;   /**< claims lanes and reads batches. Since 0.1. */
 typedef struct outbox_batch outbox_batch;         /**< messages of one leased lane. Since 0.1. */
+typedef struct outbox_metrics outbox_metrics;     /**< what relays and their outboxes are like. Since 0.1. */
 typedef struct outbox_relay outbox_relay;         /**< threads that claim, publish and settle. Since 0.1. */
 typedef struct outbox_cleaner outbox_cleaner;     /**< a thread that removes what is past retention. Since 0.1. */
 

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Asks outboxd, which answers one short question a connection: no more of HTTP than that takes. */
+#include "ctl_http.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define WAIT_SECONDS 20
+#define ANSWER_MAX (16u * 1024 * 1024)
+
+static int connect_unix(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd;
+
+    if (path[0] == '\0' || strlen(path) >= sizeof(address.sun_path)) {
+        errno = EINVAL;
+        return -1;
+    }
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
+        int number = errno;
+        close(fd);
+        errno = number;
+        return -1;
+    }
+    return fd;
+}
+
+static int connect_first(const struct addrinfo *list)
+{
+    int fd = -1;
+
+    for (; list != NULL && fd < 0; list = list->ai_next) {
+        fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && connect(fd, list->ai_addr, list->ai_addrlen) != 0) {
+            int number = errno;
+            close(fd);
+            errno = number;
+            fd = -1;
+        }
+    }
+    return fd;
+}
+
+/* HOST:PORT or [HOST]:PORT. */
+static int connect_tcp(const char *where)
+{
+    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+    const char *colon = strrchr(where, ':');
+    size_t brackets = where[0] == '[' && colon != NULL && colon > where + 1 && colon[-1] == ']';
+    size_t size = colon != NULL ? (size_t)(colon - where) : 0;
+    struct addrinfo *list = NULL;
+    char host[256];
+    int fd = -1;
+
+    if (size <= 2 * brackets || size >= sizeof(host) || colon[1] == '\0') {
+        errno = EINVAL;
+        return -1;
+    }
+    memcpy(host, where + brackets, size - 2 * brackets);
+    host[size - 2 * brackets] = '\0';
+    errno = EHOSTUNREACH;
+    if (getaddrinfo(host, colon + 1, &hints, &list) == 0) {
+        fd = connect_first(list);
+        freeaddrinfo(list);
+    }
+    return fd;
+}
+
+static int send_all(int fd, const char *text, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = send(fd, text, size, MSG_NOSIGNAL);
+        if (n < 0)
+            return -1;
+        text += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+/* All that comes until the other side closes. NULL when that fails. */
+static char *receive_all(int fd)
+{
+    size_t used = 0, room = 65536;
+    char *text = malloc(room + 1), *grown;
+    ssize_t n;
+
+    while (text != NULL && (n = recv(fd, text + used, room - used, 0)) != 0) {
+        if (n < 0 || used + (size_t)n >= ANSWER_MAX) {
+            free(text);
+            return NULL;
+        }
+        used += (size_t)n;
+        if (used == room) {
+            room *= 2;
+            grown = realloc(text, room + 1);
+            if (grown == NULL)
+                free(text);
+            text = grown;
+        }
+    }
+    if (text != NULL)
+        text[used] = '\0';
+    return text;
+}
+
+/* The JSON of an answer, which says itself when something is wrong. */
+static json_t *take_answer(const char *text, char *why, size_t size)
+{
+    const char *body = text != NULL ? strstr(text, "\r\n\r\n") : NULL, *error;
+    json_t *value = body != NULL ? json_loads(body + 4, 0, NULL) : NULL;
+
+    if (value == NULL) {
+        snprintf(why, size, "this is no answer of outboxd's");
+        return NULL;
+    }
+    if (strncmp(text, "HTTP/1.", 7) == 0 && strstr(text, " 200 ") == text + 8)
+        return value;
+    error = json_string_value(json_object_get(value, "error"));
+    snprintf(why, size, "%s", error != NULL ? error : "outboxd does not tell");
+    json_decref(value);
+    return NULL;
+}
+
+json_t *ctl_http_get(const char *where, const char *path, char *why, size_t size)
+{
+    const struct timeval wait = { WAIT_SECONDS, 0 };
+    int is_unix = strncmp(where, "unix:", 5) == 0, fd = is_unix ? connect_unix(where + 5) : connect_tcp(where);
+    char request[1024], *text = NULL;
+    json_t *value = NULL;
+
+    if (fd < 0) {
+        snprintf(why, size, "cannot connect to %s: %s", where,
+                 errno == EINVAL ? "write HOST:PORT, [HOST]:PORT or unix:PATH" : strerror(errno));
+        return NULL;
+    }
+    snprintf(request, sizeof(request), "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", path, is_unix ? "localhost" : where);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+    if (send_all(fd, request, strlen(request)) == 0)
+        text = receive_all(fd);
+    if (text == NULL)
+        snprintf(why, size, "%s does not answer: %s", where, strerror(errno));
+    else
+        value = take_answer(text, why, size);
+    free(text);
+    close(fd);
+    return value;
+}

@@ -264,7 +264,8 @@ static void draw_rates(FILE *to, const struct top *t, const json_t *rates)
         return;
     }
     fprintf(to, "rates     %.1f published a second, %.1f retried, %.1f dead",
-            json_number_value(json_object_get(rates, "published")), json_number_value(json_object_get(rates, "retried")),
+            json_number_value(json_object_get(rates, "published")),
+            json_number_value(json_object_get(rates, "retried")),
             json_number_value(json_object_get(rates, "dead")));
     draw_latency(to, rates, "p50_ms", "half");
     draw_latency(to, rates, "p95_ms", "95 %");

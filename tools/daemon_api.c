@@ -178,7 +178,7 @@ static unsigned tell_messages(const struct question *q, outbox_conn *conn, json_
     return rc == OUTBOX_OK ? 200 : complain_of(answer, rc, err);
 }
 
-/* Dead messages only: what waits is not for a page to remove. Each lane's are changed for good before the next one's. */
+/* Dead messages only: what waits is not for a page to remove. Each lane's are changed for good before the next's. */
 static unsigned change(const struct question *q, outbox_conn *conn, const outbox_conf *conf, json_t **answer)
 {
     outbox_filter filter = OUTBOX_FILTER_INIT;

@@ -274,7 +274,7 @@ static bool allows(const struct route *route, const char *method)
                      (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0);
 }
 
-/* Nothing is loaded from anywhere else, nothing is told to anywhere else, and nobody shows the page as a part of his. */
+/* Nothing is loaded from anywhere else, nothing is told to anywhere else, and nobody shows the page as part of his. */
 static bool add_policy(struct MHD_Response *response, const char *nonce)
 {
     char policy[400];

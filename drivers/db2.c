@@ -76,6 +76,8 @@ static const struct outbox_errclass errors[] = {
     { "23505", 0, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "42704", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42703", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
+    { "HYT00", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
+      "somebody holds a lock for longer than a statement waits: repeat the transaction" },
     { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42S22", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 0, NULL, 0, NULL, NULL },

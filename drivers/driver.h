@@ -147,7 +147,8 @@ struct outbox_word {
 
 struct outbox_connect {
     const char *library;                 /* what the file of the ODBC driver is named like, without folders */
-    const char *key, *short_key, *value; /* an attribute */
+    const char *key, *short_key, *value; /* an attribute, unless the user says another value */
+    const char *fixed_key, *fixed_short, *fixed_value; /* one that has this value, whatever the user says */
     const char *words_key, *words_short; /* another one, that holds name=number words */
     const struct outbox_word *words;     /* ends with a NULL name */
 };

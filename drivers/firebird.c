@@ -59,6 +59,8 @@ static const struct outbox_errclass errors[] = {
     { "", 0, "invalid database handle", OUTBOX_ERR_LOST, NULL, NULL },
     { "08", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
     { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
+    { "HYT00", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
+      "somebody holds a lock for longer than a statement waits: repeat the transaction" },
     { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42S22", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 0, NULL, 0, NULL, NULL },

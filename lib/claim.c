@@ -208,6 +208,7 @@ static outbox_batch *batch_new(outbox_consumer *consumer)
         batch->aside_room = was.aside_room;
         outbox_arena__reset(&batch->arena);
         outbox_arena__reset(&batch->lane_arena);
+        outbox_arena__reset(&batch->ahead.arena);
     }
     consumer->spare = NULL;
     if (batch != NULL)

@@ -496,11 +496,12 @@ static size_t fill_in(outbox_delivery *d)
     return unanswered;
 }
 
-/* A call that failed once it had been cancelled did so because of that: to send halves of it may take as long again. */
-static enum outbox_outcome outcome_of(int rc, int warned, size_t unanswered)
+/* A call that failed once it had been cancelled did so because of that: to send halves of it may take as long again. owed:
+ * the publisher may yet answer, be it one that was passed over. */
+static enum outbox_outcome outcome_of(int rc, int warned, int owed, size_t unanswered)
 {
     if (unanswered == 0)
-        return DELIVERY_DONE;
+        return owed ? DELIVERY_LATE : DELIVERY_DONE;
     if (rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONNECT)
         return DELIVERY_UNAVAILABLE;
     return rc >= 0 || warned ? DELIVERY_LATE : DELIVERY_FAILED;
@@ -524,7 +525,7 @@ enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us,
     int64_t deadline = monotonic_us() + timeout_us;
     enum outbox_outcome outcome;
     outbox_error *err = NULL;
-    int rc, given_up, warned;
+    int rc, given_up, warned, ended;
 
     pthread_mutex_lock(&d->lock);
     d->moved = monotonic_us();
@@ -533,19 +534,21 @@ enum outbox_outcome outbox_delivery__run(outbox_delivery *d, int64_t timeout_us,
     pthread_mutex_lock(&d->lock);
     d->publishing = 0;
     warned = d->warned;
-    if (rc >= 0)
+    /* A call that was cancelled while nothing was on its way has said all that it will. */
+    ended = rc < 0 || (warned && d->queue != NULL && d->queue->out == 0);
+    if (!ended)
         wait_for_answers(d, deadline, hurry);
     given_up = d->done < d->count;
-    if (rc < 0) {
+    if (ended) {
         /* It is not to be told any more. */
         d->let_go = d->warned = 1;
         d->cancelled = given_up;
     }
     pthread_mutex_unlock(&d->lock);
-    if (given_up && rc >= 0)
+    if (given_up && !ended)
         outbox_delivery__cancel(d);
     pthread_mutex_lock(&d->lock);
-    outcome = outcome_of(rc, warned, fill_in(d));
+    outcome = outcome_of(rc, warned, given_up && !ended, fill_in(d));
     pthread_mutex_unlock(&d->lock);
     explain(outcome, timeout_us, err, why, size);
     outbox_error_free(err);

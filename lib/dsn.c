@@ -115,14 +115,19 @@ static int user_says(const struct given *g, const char *key, const char *short_k
 static int copy_rest(const struct given *g, struct outbox_buffer *out)
 {
     const struct outbox_connect *w = g->wants;
+    const char *const ours[] = { w->words_key, w->words_short, w->fixed_key, w->fixed_short };
     const char *at = g->text;
     struct outbox_connstr_part part;
+    size_t i;
 
-    while (outbox_connstr__next(&at, &part))
-        if (!outbox_connstr__is(&part, w->words_key) && !outbox_connstr__is(&part, w->words_short) &&
+    while (outbox_connstr__next(&at, &part)) {
+        for (i = 0; i < sizeof(ours) / sizeof(ours[0]) && !outbox_connstr__is(&part, ours[i]); i++)
+            ;
+        if (i == sizeof(ours) / sizeof(ours[0]) &&
             !(outbox_buffer__add(out, part.text, part.size) && outbox_buffer__add(out, ";", 1)))
             return 0;
-    return 1;
+    }
+    return outbox_connstr__add(out, w->fixed_key, w->fixed_value);
 }
 
 static int64_t scaled(const struct outbox_word *word, int64_t timeout)

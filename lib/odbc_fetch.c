@@ -113,7 +113,7 @@ static int fetch_large(outbox_stmt *stmt, SQLUSMALLINT column, struct outbox_val
     cell->size = ret == SQL_NO_DATA ? 0 : (size_t)size;
     if (size == SQL_NO_TOTAL || (size_t)size > room)
         rc = fetch_long(stmt, column, SQL_C_CHAR, room, size, cell, arena, err);
-    stmt->large = cell->size + cell->size / 4 > stmt->large ? cell->size + cell->size / 4 : stmt->large - stmt->large / 16;
+    stmt->large = cell->size + cell->size / 4 > stmt->large ? cell->size + cell->size / 4 : stmt->large - stmt->large / 4;
     return rc;
 }
 

@@ -251,6 +251,8 @@ static enum course after_timeout(struct outbox_course *c, struct outbox_item **i
     char within[OUTBOX_LOG_SECONDS];
     size_t i;
 
+    if (n == 0)
+        return HALT_LATE; /* all that is owed was passed over */
     if (time_left(c->worker->relay) == 0) {
         for (i = 0; i < n; i++)
             outbox_item__spare(items[i]);

@@ -123,7 +123,9 @@ int outbox_batch__read_ahead(outbox_batch *batch, struct outbox_args *args, cons
     outbox_args__int(args, P_LIMIT, (int64_t)limit);
     outbox_args__int(args, P_BYTES, share(outbox_conf__number(conf, CONF_RELAY_BATCH_BYTES), limit));
     rc = outbox_conn__run(batch->consumer->conn, Q_SETTLE_READ, args, 0, "settle a batch, and read the next", &result, err);
-    if (rc != OUTBOX_OK)
+    if (rc != OUTBOX_OK) {
         batch->ahead.there = 0; /* it came, but the commit failed */
+        batch->consumer->by_rows = BY_ROWS;
+    }
     return rc;
 }

@@ -5,6 +5,7 @@
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "keys.h"
+#include "log.h"
 #include "usdt.h"
 
 #include <string.h>
@@ -62,6 +63,32 @@ static int take_xbound(void *ctx, const struct outbox_value *cells, outbox_error
     return OUTBOX_OK;
 }
 
+/* The position alone, or with what follows read at the same time. What cannot be read must not keep what was published from
+ * being settled: then the position goes alone, once more if need be, as that changes nothing the second time. */
+static int move_position(outbox_batch *batch, struct outbox_args *args, int ahead, struct outbox_result *result,
+                         outbox_error **err)
+{
+    const char **xbound = result->ctx;
+    outbox_error *why = NULL;
+    int rc;
+
+    if (ahead) {
+        rc = outbox_batch__read_ahead(batch, args, xbound, &why);
+        result->rows = *xbound != NULL;
+        if (rc == OUTBOX_OK || rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONNECT || rc == OUTBOX_ERR_CONFLICT) {
+            if (err != NULL && *err == NULL)
+                *err = why;
+            else
+                outbox_error_free(why);
+            return rc;
+        }
+        outbox_log__write(batch->consumer->conf, OUTBOX_LOG_DEBUG, "not read ahead: %s", outbox_error_message(why));
+        outbox_error_free(why);
+        *xbound = NULL;
+    }
+    return outbox_conn__run(batch->consumer->conn, Q_SETTLE_POSITION, args, 0, "settle a batch", result, err);
+}
+
 /* The fence, and the position with it. ahead: what follows is read at the same time. */
 static int fence_and_move(outbox_batch *batch, int keep, const struct move *move, int ahead, outbox_error **err)
 {
@@ -79,12 +106,7 @@ static int fence_and_move(outbox_batch *batch, int keep, const struct move *move
     outbox_args__text(&args, P_SNAP, batch->read_snap);
     outbox_args__int(&args, P_SEQUENCE, conn->numbers.id);
     outbox_args__int(&args, P_FILE, conn->numbers.file);
-    if (ahead) {
-        rc = outbox_batch__read_ahead(batch, &args, &xbound, err);
-        result.rows = xbound != NULL;
-    } else {
-        rc = outbox_conn__run(conn, Q_SETTLE_POSITION, &args, 0, "settle a batch", &result, err);
-    }
+    rc = move_position(batch, &args, ahead, &result, err);
     if (rc != OUTBOX_OK)
         return rc;
     if (result.rows != 1) {

@@ -7,6 +7,7 @@ status_daemon=
 status_end() {
 	[ -z "$status_daemon" ] || kill -KILL "$status_daemon" 2>/dev/null || :
 	[ -z "${OUTBOX_TEST_PGCTL:-}" ] || "$OUTBOX_TEST_PGCTL" resume >/dev/null 2>&1 || :
+	# shellcheck disable=SC2154  # of tap.bash
 	rm -rf "$tap_folder"
 }
 not() { ! "$@"; }

@@ -207,6 +207,73 @@ static void test_read_ahead(struct fixture *fx)
     tx_close(&c);
 }
 
+/* Claims 1 and 2 of five, on a connection of the caller's. */
+static outbox_batch *claim_two(struct fixture *fx, outbox_consumer *consumer, struct seen *seen)
+{
+    outbox_batch *batch = NULL;
+
+    send_words(fx, "t", "k", "1 2 3 4 5");
+    OK(outbox_consumer_claim(consumer, &batch, &fx->err));
+    if (batch != NULL) {
+        seen_batch(seen, batch);
+        answer_all(batch, OUTBOX_PUBLISHED);
+    }
+    return batch;
+}
+
+/* What follows cannot be read: what was published is settled all the same. */
+static void test_not_read(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_batch *batch;
+    struct seen seen = {0};
+
+    if (skip_on_sqlite(fx))
+        return;
+    fixture_set(fx, "relay.batch_size", "2");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    batch = claim_two(fx, consumer, &seen);
+    REQUIRE(batch != NULL, "nothing was claimed");
+    CHECK_INT(db_exec(&fx->db, "ALTER TABLE %smessages RENAME TO gone", fx->prefix), 0);
+    EXPECT(outbox_batch_next(batch, &fx->err), OUTBOX_ERR_SCHEMA);
+    CHECK_INT(db_exec(&fx->db, "ALTER TABLE gone RENAME TO %smessages", fx->prefix), 0);
+    outbox_batch_free(batch);
+    expire_leases(fx);
+    CHECK(drain(fx, consumer, &seen) >= 0, "not drained");
+    CHECK_STR(seen_words(&seen), "1 2 3 4 5");
+    seen_clear(&seen);
+}
+
+/* With this attribute psqlODBC would make a cursor of each statement that begins with WITH, which the server refuses where
+ * that changes something. */
+static void test_cursors(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_conn *conn = NULL;
+    outbox_batch *batch;
+    struct seen seen = {0};
+    char dsn[1024];
+    int rc = OUTBOX_OK;
+
+    if (skip_on_sqlite(fx))
+        return;
+    fixture_set(fx, "relay.batch_size", "2");
+    snprintf(dsn, sizeof(dsn), "UseDeclareFetch=1;%s", fx->dsn);
+    MUST(outbox_conn_open(dsn, fx->conf, &conn, &fx->err));
+    MUST(outbox_consumer_new(conn, fx->conf, NULL, &consumer, &fx->err));
+    batch = claim_two(fx, consumer, &seen);
+    while (batch != NULL && (rc = outbox_batch_next(batch, &fx->err)) == OUTBOX_OK) {
+        seen_batch(&seen, batch);
+        answer_all(batch, OUTBOX_PUBLISHED);
+    }
+    EXPECT(rc, OUTBOX_NONE);
+    CHECK_STR(seen_words(&seen), "1 2 3 4 5");
+    seen_clear(&seen);
+    outbox_batch_free(batch);
+    outbox_consumer_free(consumer);
+    outbox_conn_close(conn);
+}
+
 /* Numbers of subtransactions are not those of their transaction. */
 static void test_savepoints(struct fixture *fx)
 {
@@ -420,6 +487,8 @@ void suite_late(const struct target *target, const char *only)
         {"late: more than a batch", test_late_bulk, 0},
         {"late: between read and settle", test_between, 0},
         {"late: settled and read ahead", test_read_ahead, 0},
+        {"late: settled though what follows cannot be read", test_not_read, 0},
+        {"late: no cursors", test_cursors, 0},
         {"late: savepoints", test_savepoints, 0},
         {"late: failing and discarded", test_late_fails, 0},
         {"late: crash and release", test_late_crash, 0},

@@ -16,7 +16,8 @@ try() {
 		echo "ok $tap_count - $what"
 	else
 		tap_failed=1
-		sed 's/^/# /' "$tap_folder/log"
+		# With an end for the last line, so that what follows is read.
+		awk '{ print "# " $0 }' "$tap_folder/log"
 		echo "not ok $tap_count - $what"
 	fi
 }

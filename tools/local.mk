@@ -72,8 +72,11 @@ dist_fishcompletion_DATA = %D%/completions/fish/outboxctl.fish %D%/completions/f
 dist_zshcompletion_DATA = %D%/completions/zsh/_outboxctl %D%/completions/zsh/_outboxd
 completions = $(dist_bashcompletion_DATA) $(dist_fishcompletion_DATA) $(dist_zshcompletion_DATA)
 MAINTAINERCLEANFILES += $(completions)
-$(completions): $(srcdir)/build-aux/completions $(srcdir)/%D%/outboxctl.c $(srcdir)/%D%/outboxd.c | \
-	%D%/outboxctl$(EXEEXT) %D%/outboxd$(EXEEXT)
+# A program that was not installed is linked anew by libtool when it first runs, and fails where several do so at once.
+%D%/linked: %D%/outboxctl$(EXEEXT) %D%/outboxd$(EXEEXT)
+	$(AM_V_GEN)%D%/outboxctl --version >$@.tmp && %D%/outboxd --version >>$@.tmp && mv -f $@.tmp $@
+CLEANFILES += %D%/linked
+$(completions): $(srcdir)/build-aux/completions $(srcdir)/%D%/outboxctl.c $(srcdir)/%D%/outboxd.c | %D%/linked
 	$(AM_V_at)$(MKDIR_P) $(@D)
 	$(AM_V_GEN)shell=$(@D); shell=$${shell##*/}; program=$(@F); program=$${program#_}; \
 		$(srcdir)/build-aux/completions $$shell %D%/$${program%.fish} >$@.tmp && mv -f $@.tmp $@

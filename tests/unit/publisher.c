@@ -183,3 +183,63 @@ Test(publisher, a_call_that_was_cancelled_before_it_began_ends)
     outbox_delivery__finish(d, NULL);
     outbox_publisher_free(publisher);
 }
+
+static int take_what_is_ready(void *self, outbox_delivery *d, outbox_error **err)
+{
+    size_t index;
+
+    (void)self, (void)err;
+    while (outbox_delivery_ready(d, &index) != NULL)
+        outbox_delivery_answer(d, index, OUTBOX_PUBLISHED, -1, NULL);
+    return OUTBOX_OK;
+}
+
+static int fail_the_first(void *self, outbox_delivery *d, outbox_error **err)
+{
+    (void)self, (void)err;
+    outbox_delivery_answer(d, 0, OUTBOX_RETRY, -1, NULL);
+    return OUTBOX_OK;
+}
+
+/* Two messages of a key, of a publisher that is cancelled: what it has to say later. */
+static int kept_after(int (*call)(void *, outbox_delivery *, outbox_error **), int warned)
+{
+    outbox_publisher_ops ops = { .size = sizeof(ops), .abi = OUTBOX_PUBLISHER_ABI, .name = "test", .publish = call };
+    struct outbox_item items[2] = { { .record = { .topic = "t", .payload = "x", .payload_size = 1 }, .key_hash = 7 } };
+    struct outbox_item *list[2] = { &items[0], &items[1] };
+    outbox_publisher *publisher = NULL;
+    atomic_int hurry = 0;
+    char why[200] = "";
+    outbox_batch *batch = calloc(1, sizeof(*batch));
+    outbox_delivery *d;
+    int kept;
+
+    items[1] = items[0];
+    cr_assert_not_null(batch);
+    cr_assert_eq(outbox_publisher_new(&ops, NULL, &publisher, NULL), OUTBOX_OK);
+    d = outbox_delivery__new(publisher, list, 2);
+    cr_assert_not_null(d);
+    if (warned)
+        outbox_delivery__warn(d);
+    cr_expect_eq(outbox_delivery__run(d, 1000, &hurry, why, sizeof(why)), DELIVERY_LATE, "%s", why);
+    kept = outbox_delivery__finish(d, batch);
+    if (kept)
+        cr_expect_eq(outbox_delivery_answer(d, 1, OUTBOX_PUBLISHED, -1, NULL), OUTBOX_NONE, "it came too late");
+    else
+        free(batch);
+    cr_expect_eq(outbox_publisher__kept(publisher), 0);
+    outbox_publisher_free(publisher);
+    return kept;
+}
+
+/* Nothing was on its way, so nothing is waited for, however long the publisher lives. */
+Test(publisher, a_call_that_was_cancelled_with_nothing_on_its_way_owes_nothing)
+{
+    cr_expect_eq(kept_after(take_what_is_ready, 1), 0);
+}
+
+/* The second was passed over behind the first, but the publisher may still answer it: into nobody else's delivery. */
+Test(publisher, a_late_answer_finds_its_own_delivery)
+{
+    cr_expect_eq(kept_after(fail_the_first, 0), 1);
+}

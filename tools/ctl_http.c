@@ -14,6 +14,30 @@
 #define WAIT_SECONDS 20
 #define ANSWER_MAX (16u * 1024 * 1024)
 
+/* The time for sending is that for connecting, too. */
+static int make_socket(int family)
+{
+    const struct timeval wait = { WAIT_SECONDS, 0 };
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+    }
+    return fd;
+}
+
+static int connect_to(int fd, const struct sockaddr *address, socklen_t size)
+{
+    int number = connect(fd, address, size) == 0 ? 0 : errno;
+
+    if (number == 0)
+        return fd;
+    close(fd);
+    errno = number == EINPROGRESS || number == EAGAIN ? ETIMEDOUT : number;
+    return -1;
+}
+
 static int connect_unix(const char *path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -24,14 +48,8 @@ static int connect_unix(const char *path)
         return -1;
     }
     memcpy(address.sun_path, path, strlen(path) + 1);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
-        int number = errno;
-        close(fd);
-        errno = number;
-        return -1;
-    }
-    return fd;
+    fd = make_socket(AF_UNIX);
+    return fd >= 0 ? connect_to(fd, (const struct sockaddr *)&address, sizeof(address)) : -1;
 }
 
 static int connect_first(const struct addrinfo *list)
@@ -39,13 +57,9 @@ static int connect_first(const struct addrinfo *list)
     int fd = -1;
 
     for (; list != NULL && fd < 0; list = list->ai_next) {
-        fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd >= 0 && connect(fd, list->ai_addr, list->ai_addrlen) != 0) {
-            int number = errno;
-            close(fd);
-            errno = number;
-            fd = -1;
-        }
+        fd = make_socket(list->ai_family);
+        if (fd >= 0)
+            fd = connect_to(fd, list->ai_addr, list->ai_addrlen);
     }
     return fd;
 }
@@ -133,7 +147,6 @@ static json_t *take_answer(const char *text, char *why, size_t size)
 
 json_t *ctl_http_get(const char *where, const char *path, char *why, size_t size)
 {
-    const struct timeval wait = { WAIT_SECONDS, 0 };
     int is_unix = strncmp(where, "unix:", 5) == 0, fd = is_unix ? connect_unix(where + 5) : connect_tcp(where);
     char request[1024], *text = NULL;
     json_t *value = NULL;
@@ -144,8 +157,6 @@ json_t *ctl_http_get(const char *where, const char *path, char *why, size_t size
         return NULL;
     }
     snprintf(request, sizeof(request), "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", path, is_unix ? "localhost" : where);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
     if (send_all(fd, request, strlen(request)) == 0)
         text = receive_all(fd);
     if (text == NULL)

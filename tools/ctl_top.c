@@ -117,7 +117,8 @@ static json_t *find_outbox(struct top *t)
             found = json_incref(one);
     }
     if (all != NULL && found == NULL)
-        snprintf(t->why, sizeof(t->why), "outboxd at %s has no outbox %s", t->where, wanted != NULL ? wanted : "at all");
+        snprintf(t->why, sizeof(t->why), "outboxd at %s has no outbox %s", t->where,
+                 wanted != NULL ? wanted : "at all");
     json_decref(all);
     return found;
 }
@@ -201,6 +202,12 @@ static void put(FILE *to, const json_t *text, size_t width)
     fprintf(to, "%*s ", (int)(width - columns), "");
 }
 
+static void put_all(FILE *to, const json_t *text)
+{
+    if (json_is_string(text))
+        cli_print_safe(to, json_string_value(text), json_string_length(text));
+}
+
 static void title(FILE *to, const char *text)
 {
     fprintf(to, "\n%s%s%s\n", cli_colour(stdout, CLI_BOLD), text, cli_colour(stdout, CLI_PLAIN));
@@ -216,6 +223,7 @@ static void draw_counts(FILE *to, const json_t *metrics)
         { "outbox_messages retry", "retry", CLI_YELLOW },    { "outbox_messages held", "held", CLI_YELLOW },
         { "outbox_messages dead", "dead", CLI_RED },         { "outbox_keys_blocked", "blocked keys", CLI_YELLOW },
     };
+    json_t *oldest = json_object_get(metrics, "outbox_oldest_pending_age_seconds");
     char age[32];
 
     if (json_object_get(metrics, counts[0].metric) == NULL) {
@@ -228,8 +236,7 @@ static void draw_counts(FILE *to, const json_t *metrics)
         fprintf(to, " %s%lld %s%s%s", n > 0 ? cli_colour(stdout, counts[i].colour) : "", (long long)n, counts[i].name,
                 n > 0 ? cli_colour(stdout, CLI_PLAIN) : "", i + 1 < sizeof(counts) / sizeof(counts[0]) ? "," : "");
     }
-    cli_format_duration((int64_t)(1e6 * json_number_value(json_object_get(metrics, "outbox_oldest_pending_age_seconds"))), age,
-                        sizeof(age));
+    cli_format_duration((int64_t)(1e6 * json_number_value(oldest)), age, sizeof(age));
     fprintf(to, "%s\n", whole(metrics, "outbox_backlog_exact") == 0 ? " (estimated)" : "");
     if (whole(metrics, "outbox_messages pending") > 0)
         fprintf(to, "          the oldest pending one is %s old\n", age);
@@ -257,7 +264,8 @@ static void draw_rates(FILE *to, const struct top *t, const json_t *rates)
         return;
     }
     fprintf(to, "rates     %.1f published a second, %.1f retried, %.1f dead",
-            json_number_value(json_object_get(rates, "published")), json_number_value(json_object_get(rates, "retried")),
+            json_number_value(json_object_get(rates, "published")),
+            json_number_value(json_object_get(rates, "retried")),
             json_number_value(json_object_get(rates, "dead")));
     draw_latency(to, rates, "p50_ms", "half");
     draw_latency(to, rates, "p95_ms", "95 %");
@@ -352,9 +360,11 @@ static void draw(FILE *to, const struct top *t, const json_t *frame)
 
     if (localtime_r(&seconds, &parts) == NULL || strftime(now, sizeof(now), "%H:%M:%S", &parts) == 0)
         now[0] = '\0';
-    fprintf(to, "%s%s%s  %s%s%s\n", cli_colour(stdout, CLI_BOLD), json_string_value(json_object_get(frame, "outbox")),
-            cli_colour(stdout, CLI_PLAIN), now, json_is_string(state) ? "  " : "",
-            json_is_string(state) ? json_string_value(state) : "");
+    fputs(cli_colour(stdout, CLI_BOLD), to);
+    put_all(to, json_object_get(frame, "outbox"));
+    fprintf(to, "%s  %s%s", cli_colour(stdout, CLI_PLAIN), now, json_is_string(state) ? "  " : "");
+    put_all(to, state);
+    fputc('\n', to);
     draw_counts(to, json_object_get(frame, "metrics"));
     draw_rates(to, t, json_object_get(frame, "rates"));
     draw_lanes(to, json_object_get(overview, "lanes"));
@@ -471,6 +481,23 @@ static int watch(struct top *t)
     return CLI_OK;
 }
 
+/* It may be what the other side says. */
+static int say_why(struct top *t)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    int status = CLI_FAILED;
+
+    if (to == NULL)
+        return cli_fail(&t->ctl->cli, "out of memory");
+    cli_print_safe(to, t->why, strlen(t->why));
+    if (fclose(to) == 0)
+        status = cli_fail(&t->ctl->cli, "%s", text);
+    free(text);
+    return status;
+}
+
 static int print_once(struct top *t)
 {
     json_t *frame;
@@ -479,7 +506,7 @@ static int print_once(struct top *t)
     if (status == CLI_USAGE)
         return status;
     if (status != CLI_OK)
-        return cli_fail(&t->ctl->cli, "%s", t->why);
+        return say_why(t);
     if (t->ctl->json)
         return ctl_print_json(t->ctl, frame);
     draw(stdout, t, frame);

@@ -263,7 +263,7 @@ static int run_once(struct daemon_outbox *o)
     return CLI_FAILED;
 }
 
-static const char *name_of(const struct daemon_outbox *o)
+const char *daemon_outbox_name(const struct daemon_outbox *o)
 {
     return o->settings.name != NULL ? o->settings.name : "outbox";
 }
@@ -279,7 +279,7 @@ static void *run(void *user)
     log_stats(o);
     /* Here, as it may wait for a database that hangs: the main thread must not. */
     if (o->daemon->metrics != NULL)
-        outbox_metrics_remove(o->daemon->metrics, name_of(o));
+        outbox_metrics_remove(o->daemon->metrics, daemon_outbox_name(o));
     pthread_mutex_lock(&o->daemon->lock);
     o->status = status;
     pthread_mutex_unlock(&o->daemon->lock);
@@ -371,12 +371,21 @@ static struct daemon_outbox *take_left(struct daemon *d)
     return o;
 }
 
-static bool has_forerunner(const struct daemon *d, const struct daemon_outbox *o)
+/* With the lock, main thread. One that has ended may still be pinned: that keeps nobody waiting. */
+static bool is_draining(const struct daemon_outbox *o)
 {
-    for (const struct daemon_outbox *other = d->first; other != NULL; other = other->next)
-        if (other->leaving && same_name(other, o->settings.name))
-            return true;
-    return false;
+    return o->leaving && o->started && o->state != DAEMON_ENDED;
+}
+
+static bool has_forerunner(struct daemon *d, const struct daemon_outbox *o)
+{
+    bool has = false;
+
+    pthread_mutex_lock(&d->lock);
+    for (const struct daemon_outbox *other = d->first; other != NULL && !has; other = other->next)
+        has = is_draining(other) && same_name(other, o->settings.name);
+    pthread_mutex_unlock(&d->lock);
+    return has;
 }
 
 static enum daemon_state state_of(struct daemon_outbox *o)
@@ -407,7 +416,7 @@ static int start(struct daemon *d, struct daemon_outbox *o)
         return CLI_OK;
     }
     /* Before the state says so. */
-    if (d->metrics != NULL && outbox_metrics_add(d->metrics, name_of(o), o->relay, &err) != OUTBOX_OK) {
+    if (d->metrics != NULL && outbox_metrics_add(d->metrics, daemon_outbox_name(o), o->relay, &err) != OUTBOX_OK) {
         daemon_log_source_write(&o->log, OUTBOX_LOG_ERROR, outbox_error_message(err));
         outbox_error_free(err);
         return CLI_FAILED;
@@ -418,7 +427,7 @@ static int start(struct daemon *d, struct daemon_outbox *o)
     if (o->started)
         return CLI_OK;
     if (d->metrics != NULL)
-        outbox_metrics_remove(d->metrics, name_of(o));
+        outbox_metrics_remove(d->metrics, daemon_outbox_name(o));
     enter_state(o, DAEMON_ENDED);
     daemon_log_source_printf(&o->log, OUTBOX_LOG_ERROR, "cannot start a thread: %s", strerror(rc));
     return CLI_FAILED;
@@ -430,7 +439,7 @@ static void count_all(struct daemon *d, struct daemon_count *count)
     pthread_mutex_lock(&d->lock);
     for (const struct daemon_outbox *o = d->first; o != NULL; o = o->next) {
         if (o->leaving) {
-            count->leaving++;
+            count->leaving += is_draining(o);
             continue;
         }
         count->all++;
@@ -468,7 +477,7 @@ void daemon_walk(struct daemon *d, daemon_see_fn *see, void *user)
     pthread_mutex_lock(&d->lock);
     for (const struct daemon_outbox *o = d->first; o != NULL; o = o->next)
         if (!o->leaving)
-            see(user, name_of(o), o->state, o->relay);
+            see(user, daemon_outbox_name(o), o->state, o->relay);
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -479,7 +488,7 @@ struct daemon_outbox *daemon_pin(struct daemon *d, const char *name)
 
     pthread_mutex_lock(&d->lock);
     for (struct daemon_outbox *o = d->first; o != NULL; o = o->next)
-        if (!o->leaving && (name == NULL || strcmp(name, name_of(o)) == 0)) {
+        if (!o->leaving && (name == NULL || strcmp(name, daemon_outbox_name(o)) == 0)) {
             found = o;
             count++;
         }

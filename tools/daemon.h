@@ -4,8 +4,8 @@
  *
  * Threads: the main thread makes, starts, stops and frees outboxes; it takes the signals. Each outbox has a runner,
  * which connects it, tries again, and waits for its relay's end. `lock` guards the list, and of each outbox its state,
- * stop, status, leaving, users, tries, resting and poked; a runner that changes its state wakes the main thread by SIGUSR1.
- * The relays' locks are taken under it. */
+ * stop, status, leaving, users, tries, resting and poked; a runner that changes its state wakes the main thread by
+ * SIGUSR1. The relays' locks are taken under it. */
 #ifndef OUTBOX_TOOLS_DAEMON_H
 #define OUTBOX_TOOLS_DAEMON_H
 
@@ -71,7 +71,7 @@ int daemon_make(struct daemon *d, const struct cli *cli, struct cli_settings *se
                 const char *publisher, struct daemon_outbox **made);
 void daemon_free(struct daemon_outbox *o);
 
-/* Adds what was made. It starts with daemon_turn(), once no other of its name is there. */
+/* Adds what was made. It starts with daemon_turn(), once no other of its name runs. */
 void daemon_add(struct daemon *d, struct daemon_outbox *o);
 /* The one of this name that is not leaving, or NULL. */
 struct daemon_outbox *daemon_find(struct daemon *d, const char *name);
@@ -81,7 +81,7 @@ void daemon_stop(struct daemon *d, enum daemon_stop how);
 /* Those that wait for their database try again now. */
 void daemon_poke(struct daemon *d);
 
-/* How many are in each state, leaving ones apart. */
+/* How many are in each state, apart from leaving ones, of which those count that still run. */
 struct daemon_count {
     size_t of[DAEMON__STATES], all, leaving, tried;
     int status; /* the worst of those that ended */
@@ -99,6 +99,8 @@ void daemon_walk(struct daemon *d, daemon_see_fn *see, void *user);
  * NULL: there is none; the only one when no name is given. */
 struct daemon_outbox *daemon_pin(struct daemon *d, const char *name);
 void daemon_unpin(struct daemon_outbox *o);
+/* As daemon_see_fn's. */
+const char *daemon_outbox_name(const struct daemon_outbox *o);
 const char *daemon_state_name(enum daemon_state state);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "look.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,42 @@ bool daemon_api_changes(enum daemon_api what)
     return what == DAEMON_API_REDRIVE || what == DAEMON_API_DISCARD;
 }
 
+bool daemon_api_asks_database(enum daemon_api what)
+{
+    return what != DAEMON_API_OUTBOXES && what != DAEMON_API_HISTORY;
+}
+
+/* ---- arguments ---- */
+
+/* By enum daemon_api. */
+static const char *const takes[][6] = {
+    [DAEMON_API_OUTBOXES] = { NULL },
+    [DAEMON_API_HISTORY] = { "outbox", "since" },
+    [DAEMON_API_OVERVIEW] = { "outbox" },
+    [DAEMON_API_MESSAGES] = { "outbox", "id", "topic", "key", "state" },
+    [DAEMON_API_REDRIVE] = { "outbox", "id", "topic", "key", "state" },
+    [DAEMON_API_DISCARD] = { "outbox", "id", "topic", "key", "state" },
+};
+
+/* What a program got wrong must not make a change of more messages than it meant. */
+const char *daemon_api_refuses(enum daemon_api what, const char *name, size_t name_size, const char *value,
+                               size_t value_size)
+{
+    const char *const *known = takes[what];
+
+    while (*known != NULL && strcmp(*known, name) != 0)
+        known++;
+    if (*known == NULL || strlen(name) != name_size)
+        return "there is an argument that is none of this question's";
+    if (value != NULL && strlen(value) != value_size)
+        return "an argument has a NUL in it";
+    if (daemon_api_changes(what) && value_size == 0)
+        return "an argument is empty";
+    return NULL;
+}
+
+/* ---- complaints ---- */
+
 static json_t *complaint(const char *why)
 {
     return json_pack("{s:o}", "error", look_text(why));
@@ -64,6 +101,8 @@ static unsigned complain_of(json_t **answer, int rc, outbox_error *err)
     return status;
 }
 
+static const char no_outbox[] = "there is no such outbox, or several and none was named";
+
 /* ---- without a database ---- */
 
 static void take_outbox(void *user, const char *name, enum daemon_state state, outbox_relay *relay)
@@ -83,9 +122,19 @@ static unsigned tell_outboxes(const struct question *q, json_t **answer)
 
 static unsigned tell_history(const struct question *q, json_t **answer)
 {
-    const char *since = argument(q, "since"), *outbox = argument(q, "outbox");
+    const char *given = argument(q, "since");
+    struct daemon_outbox *outbox;
+    long long since = 0;
+    char *end;
 
-    *answer = daemon_history_get(q->history, outbox != NULL ? outbox : "outbox", since != NULL ? atoll(since) : 0);
+    errno = 0;
+    if (given != NULL && ((since = strtoll(given, &end, 10)) < 0 || errno != 0 || *end != '\0'))
+        return complain(answer, 400, "since must be a number of milliseconds since 1970");
+    outbox = daemon_pin(q->daemon, argument(q, "outbox"));
+    if (outbox == NULL)
+        return complain(answer, 404, no_outbox);
+    *answer = daemon_history_get(q->history, daemon_outbox_name(outbox), since);
+    daemon_unpin(outbox);
     return 200;
 }
 
@@ -109,6 +158,8 @@ static unsigned take_filter(const struct question *q, outbox_filter *filter, jso
     filter->limit = daemon_api_changes(q->what) ? CHANGED_MAX : FOUND_MAX;
     if (state != NULL && outbox_state_parse(state, &filter->state) != OUTBOX_OK)
         return complain(answer, 400, "the state must be pending, scheduled, retry, held or dead");
+    if (daemon_api_changes(q->what) && state != NULL && filter->state != OUTBOX_DEAD)
+        return complain(answer, 400, "only dead messages are changed");
     if (daemon_api_changes(q->what) && filter->id == NULL && filter->topic == NULL && filter->partition_key == NULL)
         return complain(answer, 400, "say of which messages: by id, topic or key");
     return 200;
@@ -127,8 +178,8 @@ static unsigned tell_messages(const struct question *q, outbox_conn *conn, json_
     return rc == OUTBOX_OK ? 200 : complain_of(answer, rc, err);
 }
 
-/* Dead messages only: what waits is not for a page to remove. */
-static unsigned change(const struct question *q, outbox_conn *conn, json_t **answer)
+/* Dead messages only: what waits is not for a page to remove. Each lane's are changed for good before the next's. */
+static unsigned change(const struct question *q, outbox_conn *conn, const outbox_conf *conf, json_t **answer)
 {
     outbox_filter filter = OUTBOX_FILTER_INIT;
     outbox_error *err = NULL;
@@ -142,17 +193,21 @@ static unsigned change(const struct question *q, outbox_conn *conn, json_t **ans
     filter.who = "the status page of outboxd";
     rc = q->what == DAEMON_API_REDRIVE ? outbox_redrive(conn, &filter, &count, &err)
                                        : outbox_discard(conn, &filter, &count, &err);
+    if (q->what == DAEMON_API_REDRIVE)
+        outbox_wake_send(conf, NULL);
     if (rc < 0)
-        return complain_of(answer, rc, err);
-    *answer = json_pack("{s:I}", "messages", (json_int_t)count);
-    return 200;
+        status = complain_of(answer, rc, err);
+    else
+        *answer = json_object();
+    json_object_set_new(*answer, "messages", json_integer(count));
+    return status;
 }
 
-static unsigned ask(const struct question *q, outbox_conn *conn, json_t **answer)
+static unsigned ask(const struct question *q, outbox_conn *conn, const outbox_conf *conf, json_t **answer)
 {
     return q->what == DAEMON_API_OVERVIEW   ? tell_overview(conn, answer)
            : q->what == DAEMON_API_MESSAGES ? tell_messages(q, conn, answer)
-                                            : change(q, conn, answer);
+                                            : change(q, conn, conf, answer);
 }
 
 static unsigned ask_database(const struct question *q, json_t **answer)
@@ -164,11 +219,9 @@ static unsigned ask_database(const struct question *q, json_t **answer)
     int rc;
 
     if (outbox == NULL)
-        return complain(answer, 404, "there is no such outbox, or several and none was named");
+        return complain(answer, 404, no_outbox);
     rc = outbox_conn_open(outbox->dsn, outbox->settings.conf, &conn, &err);
-    status = rc == OUTBOX_OK ? ask(q, conn, answer) : complain_of(answer, rc, err);
-    if (rc == OUTBOX_OK && q->what == DAEMON_API_REDRIVE && status == 200)
-        outbox_wake_send(outbox->settings.conf, NULL);
+    status = rc == OUTBOX_OK ? ask(q, conn, outbox->settings.conf, answer) : complain_of(answer, rc, err);
     outbox_conn_close(conn);
     daemon_unpin(outbox);
     return status;

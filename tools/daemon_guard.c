@@ -64,15 +64,31 @@ static bool is_listed(const char *list, const char *host)
     return false;
 }
 
-static bool is_ours(const struct daemon_guard *guard, const char *given)
+enum whose { STRANGE, PROXY, OURS };
+
+static enum whose whose(const struct daemon_guard *guard, const char *given)
 {
     char host[HOST_MAX + 1], own[HOST_MAX + 1];
 
-    if (given == NULL || !take_host(given, host))
-        return false;
-    return is_address(host) || strcasecmp(host, "localhost") == 0 || is_listed(guard->hosts, host) ||
-           (guard->host != NULL && strncmp(guard->host, "unix:", 5) != 0 && take_host(guard->host, own) &&
-            strcasecmp(own, host) == 0);
+    if (!guard->ready || given == NULL || !take_host(given, host))
+        return STRANGE;
+    if (is_address(host) || strcasecmp(host, "localhost") == 0 ||
+        (guard->host != NULL && strncmp(guard->host, "unix:", 5) != 0 && take_host(guard->host, own) &&
+         strcasecmp(own, host) == 0))
+        return OURS;
+    return is_listed(guard->hosts, host) ? PROXY : STRANGE;
+}
+
+static const char strange[] = "the name in the request is none of this server's: write it into hosts, in the section "
+                              "[outboxd] of the configuration";
+
+bool daemon_guard_knows(const struct daemon_guard *guard, const char *host, const char **why)
+{
+    bool knows = host == NULL || whose(guard, host) != STRANGE;
+
+    if (!knows)
+        *why = strange;
+    return knows;
 }
 
 /* ---- the page ---- */
@@ -106,27 +122,28 @@ static bool is_token(const char *token, const char *given)
     return differs == 0;
 }
 
-unsigned daemon_guard_check(const struct daemon_guard *guard, bool local, bool change, daemon_header_fn *header, void *user,
-                            const char **why)
+unsigned daemon_guard_check(const struct daemon_guard *guard, bool local, bool change, daemon_header_fn *header,
+                            void *user, const char **why)
 {
     const char *host = header(user, "Host");
+    enum whose name = whose(guard, host);
 
-    if (!guard->ready || !is_ours(guard, host)) {
-        *why = "the name in the request is none of this server's: write it into hosts, in the section [outboxd] of the "
-               "configuration";
+    if (name == STRANGE) {
+        *why = strange;
         return 403;
     }
     if (!is_own_page(header(user, "Origin"), host) || !is_own_site(header(user, "Sec-Fetch-Site"))) {
         *why = "the request comes from a page of another origin";
         return 403;
     }
-    if (local && !change)
+    if (local && name == OURS && !change)
         return 200;
     if (guard->token == NULL) {
         *why = change ? "redrive and discard are off: admin_token_file, in the section [outboxd] of the configuration, "
                         "turns them on"
-                      : "other hosts reach this address, so messages are only shown to whoever has a token: set "
-                        "admin_token_file, in the section [outboxd] of the configuration, or listen at 127.0.0.1";
+                      : "other hosts reach this address, or a proxy by this name, so messages are only shown to "
+                        "whoever has a token: set admin_token_file, in the section [outboxd] of the configuration, or "
+                        "listen at 127.0.0.1 and ask by that";
         return 403;
     }
     if (!is_token(guard->token, header(user, "Authorization"))) {

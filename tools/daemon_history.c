@@ -115,17 +115,24 @@ static json_t *quantile(const json_t *before, const json_t *now, double part)
         json_int_t up_to = in_bucket(now, i) - in_bucket(before, i);
         if (!json_is_number(le))
             break;
-        if ((double)up_to >= wanted && up_to > below)
-            return json_real(1000 * (low + (json_number_value(le) - low) * (wanted - (double)below) / (double)(up_to - below)));
+        if ((double)up_to >= wanted && up_to > below) {
+            double share = (wanted - (double)below) / (double)(up_to - below);
+            return json_real(1000 * (low + (json_number_value(le) - low) * share));
+        }
         low = json_number_value(le);
         below = up_to;
     }
     return all > 0 ? json_real(1000 * low) : json_null();
 }
 
+static json_int_t total(const json_t *of, const char *name)
+{
+    return json_integer_value(json_object_get(of, name));
+}
+
 static double rate(const json_t *before, const json_t *now, const char *name, int64_t ms)
 {
-    json_int_t more = json_integer_value(json_object_get(now, name)) - json_integer_value(json_object_get(before, name));
+    json_int_t more = total(now, name) - total(before, name);
 
     return more > 0 ? (double)more * 1000 / (double)ms : 0;
 }
@@ -135,15 +142,15 @@ static json_t *make_point(const json_t *before, const json_t *now, int64_t ms)
     const json_t *old = json_object_get(before, "latency"), *new = json_object_get(now, "latency");
     json_t *waiting = json_object_get(now, "waiting");
 
-    return json_pack("{s:I, s:f, s:f, s:f, s:o, s:o, s:O?}", "time_ms", (json_int_t)clock_ms(CLOCK_REALTIME), "published",
-                     rate(before, now, "published", ms), "retried", rate(before, now, "retried", ms), "dead",
-                     rate(before, now, "dead", ms), "p50_ms", quantile(old, new, 0.5), "p95_ms", quantile(old, new, 0.95),
-                     "waiting", waiting);
+    return json_pack("{s:I, s:f, s:f, s:f, s:o, s:o, s:O?}", "time_ms", (json_int_t)clock_ms(CLOCK_REALTIME),
+                     "published", rate(before, now, "published", ms), "retried", rate(before, now, "retried", ms),
+                     "dead", rate(before, now, "dead", ms), "p50_ms", quantile(old, new, 0.5), "p95_ms",
+                     quantile(old, new, 0.95), "waiting", waiting);
 }
 
 static bool began_anew(const json_t *before, const json_t *now)
 {
-    return json_integer_value(json_object_get(now, "published")) < json_integer_value(json_object_get(before, "published"));
+    return total(now, "published") < total(before, "published");
 }
 
 /* With the lock. What is gone from the metrics is forgotten. */

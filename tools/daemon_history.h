@@ -16,8 +16,8 @@ struct daemon_history;
 struct daemon_history *daemon_history_start(outbox_metrics *metrics);
 void daemon_history_stop(struct daemon_history *history); /* NULL is none */
 
-/* {"interval_ms", "points_max", "points": [{"time_ms", "published", "retried", "dead", "p50_ms", "p95_ms", "waiting"}]}: rates a second;
- * oldest first, those after a time. NULL: out of memory. */
+/* {"interval_ms", "points_max", "points": [{"time_ms", "published", "retried", "dead", "p50_ms", "p95_ms",
+ * "waiting"}]}: rates a second; oldest first, those after a time. NULL: out of memory. */
 json_t *daemon_history_get(struct daemon_history *history, const char *outbox, json_int_t since);
 
 #endif

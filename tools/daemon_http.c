@@ -38,6 +38,8 @@ void daemon_http_stop(struct daemon_http *http)
 #include <unistd.h>
 
 #define CONNECTIONS 32u
+/* No one host keeps all others out. */
+#define CONNECTIONS_OF_HOST (CONNECTIONS / 2)
 #define CONNECTION_BYTES ((size_t)16 * 1024)
 #define IDLE_SECONDS 10u
 /* Of the connections, so many may wait for a database. */
@@ -127,7 +129,7 @@ static void answer_ready(const struct request *r, struct answer *answer)
         answer->status = MHD_HTTP_SERVICE_UNAVAILABLE;
 }
 
-/* Its script and its style run because they know a number that nobody can guess; whatever else gets into it does not. */
+/* Its script and its style run as they know a number that nobody can guess; whatever else gets into it does not. */
 static void answer_page(const struct request *r, struct answer *answer)
 {
     static const char mark[] = "@NONCE@";
@@ -163,38 +165,71 @@ static const char *argument_of(void *user, const char *name)
     return MHD_lookup_connection_value(user, MHD_GET_ARGUMENT_KIND, name);
 }
 
-static bool begin_asking(struct daemon_http *http)
+struct arguments {
+    enum daemon_api what;
+    const char *why; /* the first that is wrong, is */
+};
+
+static enum MHD_Result see_argument(void *user, enum MHD_ValueKind kind, const char *name, size_t name_size,
+                                    const char *value, size_t value_size)
+{
+    struct arguments *a = user;
+
+    (void)kind;
+    a->why = daemon_api_refuses(a->what, name, name_size, value, value_size);
+    return a->why == NULL ? MHD_YES : MHD_NO;
+}
+
+static const char *refuse_arguments(const struct request *r)
+{
+    struct arguments a = { (enum daemon_api)r->argument, NULL };
+
+    MHD_get_connection_values_n(r->connection, MHD_GET_ARGUMENT_KIND, see_argument, &a);
+    return a.why;
+}
+
+/* Those that may wait for a database are counted. */
+static bool begin_asking(struct daemon_http *http, int counts)
 {
     bool may;
 
     pthread_mutex_lock(&http->lock);
-    may = http->asking < ASKING;
-    http->asking += may;
+    may = counts == 0 || http->asking < ASKING;
+    http->asking += may ? counts : 0;
     pthread_mutex_unlock(&http->lock);
     return may;
+}
+
+static void end_asking(struct daemon_http *http, int counts)
+{
+    pthread_mutex_lock(&http->lock);
+    http->asking -= counts;
+    pthread_mutex_unlock(&http->lock);
 }
 
 static void answer_api(const struct request *r, struct answer *answer)
 {
     struct daemon_http *http = r->http;
+    enum daemon_api what = (enum daemon_api)r->argument;
+    int counts = daemon_api_asks_database(what);
     const char *why = NULL;
     bool may_change;
 
     answer->type = "application/json";
     pthread_mutex_lock(&http->lock);
-    answer->status = daemon_guard_check(&http->guard, http->listen.local, daemon_api_changes((enum daemon_api)r->argument),
-                                        header_of, r->connection, &why);
+    answer->status = daemon_guard_check(&http->guard, http->listen.local, daemon_api_changes(what), header_of,
+                                        r->connection, &why);
     may_change = http->guard.token != NULL;
     pthread_mutex_unlock(&http->lock);
-    if (answer->status == MHD_HTTP_OK && !begin_asking(http)) {
+    if (answer->status == MHD_HTTP_OK && (why = refuse_arguments(r)) != NULL) {
+        answer->status = MHD_HTTP_BAD_REQUEST;
+    } else if (answer->status == MHD_HTTP_OK && !begin_asking(http, counts)) {
         answer->status = MHD_HTTP_SERVICE_UNAVAILABLE;
         why = "others are asking already: try again";
     } else if (answer->status == MHD_HTTP_OK) {
-        answer->status = daemon_api_answer(http->daemon, http->history, (enum daemon_api)r->argument, may_change,
-                                           argument_of, r->connection, &answer->made);
-        pthread_mutex_lock(&http->lock);
-        http->asking--;
-        pthread_mutex_unlock(&http->lock);
+        answer->status = daemon_api_answer(http->daemon, http->history, what, may_change, argument_of, r->connection,
+                                           &answer->made);
+        end_asking(http, counts);
     }
     if (why != NULL)
         answer->made = daemon_api_complain(why);
@@ -239,7 +274,7 @@ static bool allows(const struct route *route, const char *method)
                      (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0);
 }
 
-/* Nothing is loaded from anywhere else, nothing is told to anywhere else, and nobody shows the page as a part of his. */
+/* Nothing is loaded from anywhere else, nothing is told to anywhere else, and nobody shows the page as part of his. */
 static bool add_policy(struct MHD_Response *response, const char *nonce)
 {
     char policy[400];
@@ -256,16 +291,20 @@ static bool add_policy(struct MHD_Response *response, const char *nonce)
            MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin") == MHD_YES;
 }
 
-static enum MHD_Result respond(struct MHD_Connection *connection, const struct answer *answer, const struct route *route)
+/* One answer a connection: one that stays open, and idle, keeps somebody else out. */
+static enum MHD_Result respond(struct MHD_Connection *connection, const struct answer *answer,
+                               const struct route *route)
 {
     static char none[] = "";
-    char *text = answer->made != NULL && answer->made[0] != '\0' ? answer->made : answer->text != NULL ? answer->text : none;
+    char *made = answer->made != NULL && answer->made[0] != '\0' ? answer->made : answer->text;
+    char *text = made != NULL ? made : none;
     struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_COPY);
     enum MHD_Result result = MHD_NO;
 
     if (response == NULL)
         return MHD_NO;
     if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->type) == MHD_YES &&
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close") == MHD_YES &&
         MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store") == MHD_YES &&
         MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES &&
         add_policy(response, answer->nonce) &&
@@ -285,6 +324,25 @@ static int has_body(struct MHD_Connection *connection)
 
     return (length != NULL && strcmp(length, "0") != 0) ||
            MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
+}
+
+/* Metrics and health need no token, but a stranger's page must not read them either. */
+static bool refuses_name(const struct request *r, struct answer *answer)
+{
+    struct daemon_http *http = r->http;
+    const char *why = NULL;
+
+    if (!http->listen.loopback)
+        return false;
+    pthread_mutex_lock(&http->lock);
+    daemon_guard_knows(&http->guard, header_of(r->connection, MHD_HTTP_HEADER_HOST), &why);
+    pthread_mutex_unlock(&http->lock);
+    if (why == NULL)
+        return false;
+    answer->status = MHD_HTTP_FORBIDDEN;
+    answer->made = daemon_api_complain(why);
+    answer->type = "application/json";
+    return true;
 }
 
 static enum MHD_Result handle(void *user, struct MHD_Connection *connection, const char *url, const char *method,
@@ -309,7 +367,7 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
         *upload_size = 0;
         return MHD_YES;
     }
-    if (route != NULL)
+    if (route != NULL && !refuses_name(&request, &answer))
         route->answer(&request, &answer);
     result = respond(connection, &answer, route);
     outbox_free(answer.text);
@@ -350,10 +408,12 @@ struct daemon_http *daemon_http_start(const char *where, const struct cli_server
     else
         daemon_log_printf(http->log, OUTBOX_LOG_ERROR, "cannot listen at %s: no thread can be started", where);
     if (fd >= 0) {
-        http->server = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION, 0,
-                                        NULL, NULL, handle, http, MHD_OPTION_LISTEN_SOCKET, fd,
-                                        MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                        CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
+        http->server = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION,
+                                        0, NULL, NULL, handle, http, MHD_OPTION_LISTEN_SOCKET, fd,
+                                        MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS,
+                                        MHD_OPTION_PER_IP_CONNECTION_LIMIT, CONNECTIONS_OF_HOST,
+                                        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
+                                        MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
         if (http->server != NULL)
             return http;
         daemon_log_printf(http->log, OUTBOX_LOG_ERROR, "cannot listen at %s: the HTTP server does not start", where);
@@ -367,9 +427,10 @@ void daemon_http_stop(struct daemon_http *http)
 {
     if (http == NULL)
         return;
+    /* First, as whoever listens there next, while the last questions are answered, has that name for himself. */
+    daemon_listen_close(&http->listen);
     if (http->server != NULL)
         MHD_stop_daemon(http->server);
-    daemon_listen_close(&http->listen);
     daemon_history_stop(http->history);
     daemon_guard_free(&http->guard);
     pthread_mutex_destroy(&http->lock);

@@ -38,7 +38,7 @@ static int make_socket(int family)
 static void remove_stale(const struct sockaddr_un *address)
 {
     struct stat file;
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd >= 0 && lstat(address->sun_path, &file) == 0 && S_ISSOCK(file.st_mode) &&
         connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0 && errno == ECONNREFUSED)
@@ -51,8 +51,7 @@ static void remove_stale(const struct sockaddr_un *address)
 static int listen_unix(struct daemon_listen *l, const char *path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    mode_t before;
-    int fd, rc, number;
+    int fd, number;
 
     if (path[0] == '\0' || strlen(path) >= sizeof(address.sun_path))
         return cannot(l->log, path, "the path is empty, or too long for a socket");
@@ -61,19 +60,18 @@ static int listen_unix(struct daemon_listen *l, const char *path)
     if (fd < 0)
         return cannot(l->log, path, strerror(errno));
     remove_stale(&address);
-    before = umask(0117);
-    rc = bind(fd, (const struct sockaddr *)&address, sizeof(address));
-    number = errno;
-    umask(before);
-    if (rc == 0) {
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0) {
         l->path = strdup(path);
-        if (l->path != NULL && listen(fd, BACKLOG) == 0) {
+        /* Nobody connects before it listens, so nobody gets in between; umask() would be for all threads. */
+        if (l->path != NULL && chmod(path, 0660) == 0 && listen(fd, BACKLOG) == 0) {
             daemon_log_printf(l->log, OUTBOX_LOG_INFO, "metrics and health at unix:%s", path);
             l->local = true;
             return fd;
         }
         number = errno;
         unlink(path);
+    } else {
+        number = errno;
     }
     close(fd);
     return cannot(l->log, path, strerror(number));
@@ -105,7 +103,7 @@ static void tell_address(struct daemon_listen *l, int fd)
         return;
     daemon_log_printf(l->log, OUTBOX_LOG_INFO, address.ss_family == AF_INET6 ? "metrics and health at [%s]:%s" :
                       "metrics and health at %s:%s", host, port);
-    l->local = is_loopback((struct sockaddr *)&address);
+    l->local = l->loopback = is_loopback((struct sockaddr *)&address);
     if (!l->local)
         daemon_log_printf(l->log, OUTBOX_LOG_WARNING, "whoever reaches %s can read metrics: there is no password",
                           host);

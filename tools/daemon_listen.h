@@ -12,6 +12,7 @@ struct daemon_listen {
     struct daemon_log *log;
     char *path; /* of the Unix socket, or NULL */
     bool local; /* a Unix socket or a loopback address */
+    bool loopback; /* the latter, which names of strangers may lead a browser to */
 };
 
 /* A socket that listens, or -1 after saying why not. */

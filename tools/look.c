@@ -33,12 +33,13 @@ static json_t *time_ms(int64_t us)
 
 static json_t *message(const outbox_record *r)
 {
-    return json_pack("{s:o, s:s, s:o, s:o, s:i, s:i, s:i, s:I, s:o, s:o, s:o}", "id", look_text(outbox_record_id(r)), "state",
-                     outbox_state_name(outbox_record_state(r)), "topic", look_text(outbox_record_topic(r)), "key",
-                     look_text(outbox_record_partition_key(r)), "attempts", outbox_record_attempts(r), "max_attempts",
-                     outbox_record_max_attempts(r), "lane", outbox_record_lane(r), "seq",
-                     (json_int_t)outbox_record_seq(r), "created_ms", time_ms(outbox_record_created_at(r)), "available_ms",
-                     time_ms(outbox_record_available_at(r)), "error", look_text(outbox_record_last_error(r)));
+    return json_pack("{s:o, s:s, s:o, s:o, s:i, s:i, s:i, s:I, s:o, s:o, s:o}", "id", look_text(outbox_record_id(r)),
+                     "state", outbox_state_name(outbox_record_state(r)), "topic", look_text(outbox_record_topic(r)),
+                     "key", look_text(outbox_record_partition_key(r)), "attempts", outbox_record_attempts(r),
+                     "max_attempts", outbox_record_max_attempts(r), "lane", outbox_record_lane(r), "seq",
+                     (json_int_t)outbox_record_seq(r), "created_ms", time_ms(outbox_record_created_at(r)),
+                     "available_ms", time_ms(outbox_record_available_at(r)), "error",
+                     look_text(outbox_record_last_error(r)));
 }
 
 /* ---- metrics ---- */
@@ -224,10 +225,10 @@ static json_t *tell(const struct sample *s, const struct lanes *l, int complete)
     json_int_t topics_left, blocked_left, dead_left = s->count[OUTBOX_DEAD] - (json_int_t)json_array_size(s->dead);
     json_t *topics = rank(s->topics, "messages", &topics_left), *blocked = rank(s->blocked, "held", &blocked_left);
 
-    return json_pack("{s:{s:i, s:i, s:O, s:O?}, s:o, s:o, s:I, s:o, s:I, s:O, s:I}", "lanes", "count", l->count, "leased",
-                     l->leased, "held", l->held, "cleaner", l->cleaner, "sample", tell_sample(s, complete), "topics", topics,
-                     "topics_left", topics_left, "blocked", blocked, "blocked_left", blocked_left, "dead", s->dead,
-                     "dead_left", dead_left);
+    return json_pack("{s:{s:i, s:i, s:O, s:O?}, s:o, s:o, s:I, s:o, s:I, s:O, s:I}", "lanes", "count", l->count,
+                     "leased", l->leased, "held", l->held, "cleaner", l->cleaner, "sample", tell_sample(s, complete),
+                     "topics", topics, "topics_left", topics_left, "blocked", blocked, "blocked_left", blocked_left,
+                     "dead", s->dead, "dead_left", dead_left);
 }
 
 int look_overview(outbox_conn *conn, size_t rows, json_t **overview, outbox_error **err)

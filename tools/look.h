@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the status page and 'outboxctl top' show of one outbox, as JSON, at a cost that does not grow with its backlog. */
+/* What the status page and 'outboxctl top' show of one outbox, as JSON, at a cost that does not grow with its
+ * backlog. */
 #ifndef OUTBOX_TOOLS_LOOK_H
 #define OUTBOX_TOOLS_LOOK_H
 
@@ -17,7 +18,8 @@ int look_messages(outbox_conn *conn, const outbox_filter *filter, size_t rows, j
  * where there is one. */
 json_t *look_metrics(const json_t *all, const char *outbox);
 
-/* A text that came from a database may not be UTF-8, which JSON must be: what can be read of it still is. NULL is null. */
+/* A text that came from a database may not be UTF-8, which JSON must be: what can be read of it still is. NULL is
+ * null. */
 json_t *look_text(const char *text);
 
 #endif

@@ -257,7 +257,8 @@ static int make_server(struct outboxd *o, const struct cli_server *server, struc
     return *made != NULL ? CLI_OK : CLI_FAILED;
 }
 
-/* The one before goes, once the new one answers; one that stays takes over what else changed. */
+/* The one before goes, once the new one answers and the questions that it was asked are: one that waits for a database
+ * which hangs keeps the reload, and what comes after it, but no outbox. One that stays takes over what else changed. */
 static void change_server(struct outboxd *o, struct cli_server *server, struct daemon_http *made)
 {
     if (made != NULL || server->listen == NULL) {
@@ -404,6 +405,20 @@ static int open_metrics(struct outboxd *o)
     return outbox_metrics_new(&o->daemon.metrics, &err) == OUTBOX_OK ? CLI_OK : cli_error(&o->cli, NULL, err);
 }
 
+/* Nothing is in hand any more, but somebody's question may wait for a database that hangs, and with it the server's
+ * end: another signal ends the process. */
+static void stop_server(struct outboxd *o)
+{
+    sigset_t ends;
+
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    if (o->http != NULL)
+        pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+    daemon_http_stop(o->http);
+}
+
 static int serve_all(struct outboxd *o)
 {
     int status;
@@ -418,7 +433,7 @@ static int serve_all(struct outboxd *o)
         status = open_all(o);
     if (status == CLI_OK)
         status = serve(o);
-    daemon_http_stop(o->http);
+    stop_server(o);
     free(o->where);
     daemon_destroy(&o->daemon);
     outbox_metrics_free(o->daemon.metrics);

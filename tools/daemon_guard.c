@@ -36,8 +36,14 @@ static bool take_host(const char *text, char host[HOST_MAX + 1])
 {
     bool brackets = text[0] == '[';
     size_t size = strcspn(text + brackets, brackets ? "]" : ":");
+    const char *end = text + brackets + size;
 
-    if (size == 0 || size > HOST_MAX)
+    if (size == 0 || size > HOST_MAX || (brackets && *end != ']'))
+        return false;
+    end += brackets;
+    if (*end == ':')
+        end += 1 + strspn(end + 1, "0123456789");
+    if (*end != '\0')
         return false;
     memcpy(host, text + brackets, size);
     host[size] = '\0';

@@ -228,8 +228,10 @@ static void test_not_read(struct fixture *fx)
     outbox_batch *batch;
     struct seen seen = {0};
 
-    if (skip_on_sqlite(fx))
+    if (!target_is_postgresql(fx->target) || strstr(fx->target->name, "/position") == NULL) {
+        tap_skip("what follows is not read ahead");
         return;
+    }
     fixture_set(fx, "relay.batch_size", "2");
     REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
     batch = claim_two(fx, consumer, &seen);
@@ -255,8 +257,10 @@ static void test_cursors(struct fixture *fx)
     char dsn[1024];
     int rc = OUTBOX_OK;
 
-    if (skip_on_sqlite(fx))
+    if (!target_is_postgresql(fx->target)) {
+        tap_skip("a matter of psqlODBC");
         return;
+    }
     fixture_set(fx, "relay.batch_size", "2");
     snprintf(dsn, sizeof(dsn), "UseDeclareFetch=1;%s", fx->dsn);
     MUST(outbox_conn_open(dsn, fx->conf, &conn, &fx->err));

@@ -341,13 +341,15 @@ static struct cost peek(struct fixture *fx, size_t rows, long waiting)
 {
     struct cost before = read_counters(fx), after;
     outbox_filter all = OUTBOX_FILTER_INIT;
+    outbox_conn *conn;
     long seen = 0, lanes = 0;
     int complete = -1;
 
     all.limit = 1000000;
     wait_until_alone(fx);
-    OK(outbox_peek(fixture_connect(fx), &all, rows, count_record, &seen, &complete, &fx->err));
-    OK(outbox_lanes(fx->conn, see_lane, &lanes, &fx->err));
+    conn = fixture_connect(fx);
+    OK(outbox_peek(conn, &all, rows, count_record, &seen, &complete, &fx->err));
+    OK(outbox_lanes(conn, see_lane, &lanes, &fx->err));
     CHECK_INT(lanes, LANES + 1);
     CHECK_INT(complete, seen == waiting);
     CHECK(seen >= (long)rows && seen <= 3 * (long)rows, "%ld of %zu and %zu", seen, rows, rows);

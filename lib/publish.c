@@ -29,6 +29,7 @@ struct outbox_course {
     int64_t *seqs;
     size_t doubts;
     outbox_delivery *given_up;
+    int starved; /* of memory: what was not tried says nothing of the broker */
 };
 
 /* Collects the next wave; what had its turn is marked as done. */
@@ -287,8 +288,10 @@ static enum course deliver(struct outbox_course *c, struct outbox_item **items, 
     char why[1024];
     uint64_t epoch;
 
-    if (d == NULL)
-        return HALT; /* out of memory: it stays as it is */
+    if (d == NULL) {
+        c->starved = 1;
+        return HALT;
+    }
     outbox_breaker__is_open(&relay->breaker, &epoch);
     outbox_relay__watch(worker, d, c->batch->lane, timeout);
     PROBE3(publish__start, c->batch->lane, c->batch->token, n);
@@ -381,18 +384,20 @@ int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, out
 {
     struct outbox_course *c = worker->course;
 
+    *given_up = NULL;
     if (c == NULL)
         c = worker->course = calloc(1, sizeof(*c));
     if (c == NULL)
-        return 0;
+        return OUTBOX_ERR_NOMEM;
     c->worker = worker;
     c->batch = batch;
     c->doubts = 0;
     c->given_up = NULL;
-    if (make_room(c, batch->count))
+    c->starved = !make_room(c, batch->count);
+    if (!c->starved)
         publish_all(c);
     if (batch->single && batch->items[0].spared)
         batch->suspect++; /* as little is known of it as before */
     *given_up = c->given_up;
-    return c->given_up != NULL;
+    return c->starved ? OUTBOX_ERR_NOMEM : OUTBOX_OK;
 }

@@ -92,7 +92,8 @@ struct outbox_relay_view {
 };
 void outbox_relay__view(outbox_relay *relay, struct outbox_relay_view *view);
 
-/* Publishes a batch's messages. Those that could not be tried keep FATE_NONE. Returns 1 when the publisher still has some. */
+/* Publishes a batch's messages. Those that could not be tried keep FATE_NONE. given_up: what the publisher still has.
+ * OUTBOX_ERR_NOMEM: what was answered before stands, and is to be settled. */
 int outbox_relay__publish(struct outbox_worker *worker, outbox_batch *batch, outbox_delivery **given_up);
 
 void outbox_relay__forget_course(struct outbox_worker *worker);

@@ -266,15 +266,18 @@ static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_e
                           "lane %d was held by a relay that crashed: its messages go one at a time for a while", batch->lane);
     }
     for (;;) {
-        int late, keep;
+        int published, keep;
 
         outbox_log__write(relay->conf, OUTBOX_LOG_DEBUG, "lane %d: a batch of %zu goes to the publisher", batch->lane,
                           batch->count);
         COUNT(relay, messages, batch->count);
-        late = outbox_relay__publish(worker, batch, &given_up);
-        keep = --left > 0 && batch->full && !late && !outbox_breaker__is_open(&relay->breaker, NULL) &&
-               !outbox_signal__stopped(&relay->signal);
+        published = outbox_relay__publish(worker, batch, &given_up);
+        keep = --left > 0 && batch->full && published == OUTBOX_OK && given_up == NULL &&
+               !outbox_breaker__is_open(&relay->breaker, NULL) && !outbox_signal__stopped(&relay->signal);
         rc = settle(worker, batch, keep, err);
+        /* Settled, but what had no memory will have none at once either: an error, which waits. */
+        if (rc == OUTBOX_OK && published != OUTBOX_OK)
+            rc = outbox_error__nomem(err);
         if (rc != OUTBOX_OK || !keep)
             break;
         rc = read_on(batch, err);

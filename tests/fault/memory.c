@@ -528,6 +528,101 @@ static void check_steady(const struct target *target)
     fixture_close(fx);
 }
 
+/* ---- No memory for what goes to the publisher ---- */
+
+enum { STARVED_BATCHES = 4, TO_PUBLISH = 6 };
+
+struct starved {
+    struct fixture *fx;
+    long at;      /* the allocation from which on all fail, counted from where the second batch goes to the publisher */
+    int batches;  /* that went there */
+    int enqueued; /* what makes the second batch larger than the first */
+};
+
+static void starve(void *user, outbox_log_level level, const char *message)
+{
+    struct starved *s = user;
+
+    (void)level;
+    if (strstr(message, "goes to the publisher") == NULL)
+        return;
+    if (++s->batches == 2) {
+        number = 0;
+        fail_at = s->at;
+        from_then_on = 1;
+    } else if (s->batches > STARVED_BATCHES) {
+        fail_at = 0; /* it does not end by itself */
+    }
+}
+
+static outbox_verdict publish_and_enqueue(void *user, const outbox_record *r, int64_t *retry_ms, outbox_error **err)
+{
+    struct starved *s = user;
+
+    (void)r, (void)retry_ms, (void)err;
+    if (!s->enqueued) {
+        armed = 0;
+        s->enqueued = walk_enqueue(s->fx, s->fx->conn, &s->fx->err) == OUTBOX_OK;
+        armed = 1;
+    }
+    return OUTBOX_PUBLISHED;
+}
+
+static int run_starved(struct starved *s, outbox_error **err)
+{
+    struct fixture *fx = s->fx;
+    outbox_publisher *publisher = NULL;
+    outbox_relay *relay = NULL;
+    int rc;
+
+    outbox_conf_set_log(fx->conf, starve, s);
+    if (!OK(outbox_publisher_from_callback(publish_and_enqueue, s, &publisher, &fx->err)) ||
+        !OK(outbox_relay_new(fx->dsn, fx->conf, publisher, NULL, &relay, &fx->err)))
+        return OUTBOX_ERR_INVALID;
+    fail_at = 0;
+    armed = 1;
+    rc = outbox_relay_run_once(relay, err);
+    armed = 0;
+    outbox_relay_free(relay);
+    outbox_publisher_free(publisher);
+    outbox_conf_set_log(fx->conf, NULL, NULL);
+    return rc;
+}
+
+/* Nothing can be said of the messages then. A relay that took that for done would lease, read and let go for ever. */
+static void check_starved(const struct target *target)
+{
+    static const char *const settings[][2] = {{"schema.lanes", "1"}, {"relay.workers", "1"}, {"relay.cleaner", "off"}};
+    struct fixture room, *fx = &room;
+    int ready = fixture_prepare(fx, target) == 0, starved = 1;
+
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        fixture_set(fx, settings[i][0], settings[i][1]);
+    ready = ready && fixture_migrate(fx) == 0;
+    CHECK(ready, "no outbox");
+    for (long at = 1; ready && starved && !tap_failed(); at++) {
+        struct starved s = {.fx = fx, .at = at};
+        outbox_message m = text_message("t", NULL, "first");
+        outbox_error *err = NULL;
+        int rc;
+
+        expire_leases(fx);
+        if (count_waiting(fx) > 0) /* of the time before */
+            OK(walk_relay(fx, NULL, &fx->err));
+        make_due(fx);
+        OK(walk_relay(fx, NULL, &fx->err));
+        CHECK_INT(count_waiting(fx), 0);
+        OK(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err));
+        rc = run_starved(&s, &err);
+        starved = rc != OUTBOX_OK; /* until it does without: the database's time is asked for once more, if it can */
+        CHECK(rc == OUTBOX_ERR_NOMEM || (rc == OUTBOX_OK && at > TO_PUBLISH), "allocation %ld: %s", at,
+              outbox_status_name(rc));
+        CHECK_INT(s.batches, 2);
+        outbox_error_free(err);
+    }
+    fixture_close(fx);
+}
+
 /* Other ways to allocate would pass by the allocator above. */
 static void check_names(void)
 {
@@ -554,6 +649,9 @@ int main(int argc, char **argv)
         check_steady(target_find(steady[t]));
         tap_end();
     }
+    tap_begin("a relay that has no memory to publish says so and ends");
+    check_starved(target_find("sqlite/delete"));
+    tap_end();
     for (size_t t = 0; t < 2; t++) {
         const struct target *target = target_find(t ? "sqlite/delete" : "sqlite/position");
         int ready;

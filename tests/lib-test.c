@@ -116,6 +116,11 @@ int test_long(void)
     return env_number("OUTBOX_TEST_LONG", 0) != 0;
 }
 
+int test_all(void)
+{
+    return test_long() || env_number("OUTBOX_TEST_ALL", 0) != 0;
+}
+
 void patience_start(struct patience *p)
 {
     p->until_us = monotonic_us() + env_number("OUTBOX_TEST_PATIENCE", 120) * SECOND_US;

@@ -65,6 +65,8 @@ int patience_wait(const struct patience *p);
 
 /* 1 when OUTBOX_TEST_LONG is set. */
 int test_long(void);
+/* 1 when OUTBOX_TEST_ALL is set, or that: all of it, not what fits into ./check. */
+int test_all(void);
 /* A number from the environment, or the default. */
 long env_number(const char *name, long otherwise);
 

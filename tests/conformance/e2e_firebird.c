@@ -3,7 +3,6 @@
  * End to end on Firebird, where ./check runs the first plan and OUTBOX_TEST_ALL=1 all of them. OUTBOX_TEST_MESSAGES sizes the
  * largest run, argv[1] chooses runs by name.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "e2e.h"
@@ -38,7 +37,7 @@ static void run(const struct target *target, const struct e2e_plan *plan)
 int main(int argc, char **argv)
 {
     const struct target *target = target_find("firebird/delete");
-    size_t count = test_long() || getenv("OUTBOX_TEST_ALL") != NULL || argc > 1 ? COUNT_OF(plans) : 1;
+    size_t count = test_all() || argc > 1 ? COUNT_OF(plans) : 1;
 
     if (target_missing(target))
         return tap_skip_all("no Firebird: run it through tests/run-test");

@@ -3,7 +3,6 @@
  * End to end by the generic statements, on each database that others have better ones for. ./check runs few messages, and
  * OUTBOX_TEST_ALL=1 more. argv[1] chooses databases by name.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "e2e.h"
@@ -32,7 +31,7 @@ static void run(const struct target *target, const struct e2e_plan *plan)
 int main(int argc, char **argv)
 {
     static const char *const targets[] = {"generic/sqlite", "generic/postgresql", "generic/mariadb"};
-    size_t count = test_long() || getenv("OUTBOX_TEST_ALL") != NULL ? COUNT_OF(plans) : 1;
+    size_t count = test_all() ? COUNT_OF(plans) : 1;
 
     for (size_t t = 0; t < COUNT_OF(targets); t++)
         if (!target_missing(target_find(targets[t])) && (argc < 2 || strstr(targets[t], argv[1]) != NULL))

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * End to end on PostgreSQL. OUTBOX_TEST_MESSAGES sizes the largest run (100000), argv[1] chooses runs by name.
+ * End to end on PostgreSQL. OUTBOX_TEST_MESSAGES sizes the largest run (20000; 100000 with OUTBOX_TEST_ALL), argv[1] chooses runs by name.
  */
 #include <string.h>
 
 #include "e2e.h"
 
-static struct e2e_plan plans[] = {
+static const struct e2e_plan plans[] = {
     {.name = "many messages, shared keys under row locks", .messages = 100000, .keys = 1000, .producers = 4, .relays = 3,
      .workers = 2, .max_tx = 20, .rollback_percent = 20, .row_lock = 1},
     {.name = "transactions that pause for seconds", .messages = 2000, .keys = 100, .producers = 12, .relays = 2,
@@ -35,24 +35,31 @@ static void run(const struct target *target, const struct e2e_plan *plan)
     tap_end();
 }
 
+static void shrink(struct e2e_plan *plan)
+{
+    plan->messages = plan->messages > 20000 ? 20000 : plan->messages / 2;
+    plan->bulk /= 5;
+}
+
 int main(int argc, char **argv)
 {
     const struct target *position = target_find("postgresql/position"), *delete = target_find("postgresql/delete");
 
     if (postgresql_dsn() == NULL)
         return tap_skip_all("no PostgreSQL: run it through tests/run-test");
-    plans[0].messages = env_number("OUTBOX_TEST_MESSAGES", plans[0].messages);
     for (size_t i = 0; i < COUNT_OF(plans); i++) {
-        struct e2e_plan smaller = plans[i];
+        struct e2e_plan plan = plans[i];
 
-        if (argc > 1 && strstr(plans[i].name, argv[1]) == NULL)
+        if (argc > 1 && strstr(plan.name, argv[1]) == NULL)
             continue;
-        run(position, &plans[i]);
-        if (!test_long()) {
-            smaller.messages = smaller.messages > 20000 ? 20000 : smaller.messages / 2;
-            smaller.bulk /= 5;
-        }
-        run(delete, &smaller);
+        if (!test_all())
+            shrink(&plan);
+        if (i == 0)
+            plan.messages = env_number("OUTBOX_TEST_MESSAGES", plan.messages);
+        run(position, &plan);
+        if (!test_long())
+            shrink(&plan);
+        run(delete, &plan);
     }
     return tap_finish();
 }

@@ -233,16 +233,16 @@ struct chaos_test {
 };
 
 static const struct chaos_test tests[] = {
-    {"postgresql/position", "relays are killed", {.kills = 25}, {.kills = 300}},
-    {"postgresql/delete", "relays are killed", {.kills = 10}, {.kills = 150}},
-    {"sqlite/position", "relays are killed", {.kills = 10}, {.kills = 100}},
-    {"postgresql/position", "relays sleep past their leases", {.stops = 12, .steady = 1}, {.stops = 60, .steady = 1}},
-    {"postgresql/position", "the server stops at once", {.restarts = 5}, {.restarts = 25}},
+    {"postgresql/position", "relays are killed", {.kills = 12}, {.kills = 300}},
+    {"postgresql/delete", "relays are killed", {.kills = 4}, {.kills = 150}},
+    {"sqlite/position", "relays are killed", {.kills = 6}, {.kills = 100}},
+    {"postgresql/position", "relays sleep past their leases", {.stops = 5, .steady = 1}, {.stops = 60, .steady = 1}},
+    {"postgresql/position", "the server stops at once", {.restarts = 3}, {.restarts = 25}},
     {"postgresql/delete", "all of it",
-     {.kills = 8, .stops = 3, .restarts = 2}, {.kills = 60, .stops = 20, .restarts = 10}},
+     {.kills = 4, .stops = 2, .restarts = 1}, {.kills = 60, .stops = 20, .restarts = 10}},
     {"mariadb/delete", "relays are killed", {.kills = 6}, {.kills = 150}},
     {"mariadb/delete", "all of it",
-     {.kills = 5, .stops = 3, .restarts = 1}, {.kills = 60, .stops = 30, .restarts = 10}},
+     {.kills = 3, .stops = 2, .restarts = 1}, {.kills = 60, .stops = 30, .restarts = 10}},
 };
 
 int main(int argc, char **argv)

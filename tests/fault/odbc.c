@@ -187,7 +187,7 @@ static size_t distance(size_t total)
 static void run_path(struct world *w, const struct path *path)
 {
     struct fault none = {INTERPOSE_COUNT, 0, NULL};
-    long limit = env_number("OUTBOX_TEST_FAULTS", target_is_postgresql(w->fx->target) ? 15 : 100);
+    long limit = env_number("OUTBOX_TEST_FAULTS", (test_all() ? 2 : 1) * (target_is_postgresql(w->fx->target) ? 8 : 40));
     long only = env_number("OUTBOX_TEST_FAULT", -1), calls;
     size_t total, step, at = 0, run = 0, hits = 0;
     int64_t start = monotonic_us();

@@ -327,19 +327,28 @@ SH_LOG_COMPILER = $(LOG_COMPILER)
 AM_TESTS_ENVIRONMENT = \
 	OUTBOX_SRCDIR='$(abs_top_srcdir)'; OUTBOX_BUILDDIR='$(abs_top_builddir)'; \
 	OUTBOX_CC='$(CC)'; OUTBOX_CXX='$(CXX)'; OUTBOX_NM='$(NM)'; OUTBOX_MAKE='$(MAKE)'; \
-	OUTBOX_MODULE_PATH='$(abs_top_builddir)/drivers/.libs:$(abs_top_builddir)/publishers/.libs'; \
+	OUTBOX_MODULE_PATH='$(abs_top_builddir)/tests/modules'; \
 	OUTBOX_PKG_CONFIG='$(PKG_CONFIG)'; OUTBOX_SANITIZERS='$(OUTBOX_SANITIZERS)'; \
 	export OUTBOX_MODULE_PATH OUTBOX_SRCDIR OUTBOX_BUILDDIR OUTBOX_CC OUTBOX_CXX OUTBOX_NM OUTBOX_MAKE \
 	OUTBOX_PKG_CONFIG OUTBOX_SANITIZERS;
 
+# The modules by other names of the same files: an installation, which is tested beside the rest, links them anew and takes
+# theirs away for a while.
+check_DATA += %D%/modules/made
+%D%/modules/made: $(outboxmodule_LTLIBRARIES)
+	$(AM_V_GEN)rm -rf %D%/modules && mkdir -p %D%/modules && \
+	for made in drivers/.libs/*.so publishers/.libs/*.so; do \
+		test ! -e "$$made" || ln -f "$$made" %D%/modules/ || exit 1; \
+	done && touch $@
+
 clean-local: clean-tests
 .PHONY: clean-tests
 clean-tests:
-	rm -rf %D%/pg-template %D%/mariadb-template
+	rm -rf %D%/pg-template %D%/mariadb-template %D%/modules
 
 # Everything that `make check` would build, without running it.
 .PHONY: check-build
-check-build: all-am $(check_LTLIBRARIES) $(check_PROGRAMS)
+check-build: all-am $(check_LTLIBRARIES) $(check_PROGRAMS) $(check_DATA)
 
 # The fuzzers alone: with libFuzzer, see step_fuzz of .ci/run.
 .PHONY: fuzzers

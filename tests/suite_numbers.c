@@ -236,8 +236,10 @@ static void test_relay(struct fixture *fx)
             send_words(fx, "t", "k", words);
             WAIT_FOR(came(&a, last), held);
             CHECK(held, "what came after the numbers began again was lost: %s", words);
+            /* Not lost: it may come behind those of its key that had new numbers from the beginning. */
             snprintf(words, sizeof words, "a%d", round);
-            CHECK(came(&a, words), "%s was lost", words);
+            WAIT_FOR(came(&a, words), held);
+            CHECK(held, "%s was lost", words);
             WAIT_FOR(count_waiting(fx) == 0, held);
             CHECK(held, "something is left");
         }

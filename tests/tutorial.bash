@@ -10,7 +10,7 @@ srcdir=${OUTBOX_SRCDIR:?run this through make check}
 # shellcheck source=tests/blocks.bash
 . "$srcdir/tests/blocks.bash"
 tutorials=$srcdir/doc/tutorials.md
-PATH=$builddir/tools:$PATH
+PATH=${OUTBOX_TOOLS:?run this through make check}:$PATH
 export OUTBOX_BUILDDIR
 unset OUTBOX_DSN
 following=

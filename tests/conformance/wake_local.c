@@ -108,12 +108,12 @@ static void test_send(struct fixture *fx)
 static void test_tool(struct fixture *fx)
 {
     struct station s = {0};
-    const char *build = getenv("OUTBOX_BUILDDIR");
+    const char *tools = getenv("OUTBOX_TOOLS");
     char path[128], tool[400], command[900];
     uint64_t before;
     int woken;
 
-    snprintf(tool, sizeof tool, "%.370s/tools/outboxctl", build != NULL ? build : ".");
+    snprintf(tool, sizeof tool, "%.370s/outboxctl", tools != NULL ? tools : "tools");
     if (access(tool, X_OK) != 0) {
         tap_skip("outboxctl was not built");
         return;

@@ -185,8 +185,14 @@ def schemes():
     emulate()
 
 
-def press(*keys):
-    ActionChains(driver).send_keys(*keys).perform()
+def press(*keys, held=None):
+    chain = ActionChains(driver)
+    if held:
+        chain.key_down(held)
+    chain.send_keys(*keys)
+    if held:
+        chain.key_up(held)
+    chain.perform()
 
 
 def focused():
@@ -211,9 +217,10 @@ def by_keyboard():
     wanted = run("return state.overview.dead[0].id")
     press(wanted, Keys.ENTER)
     become("a search by id finds the message", "return document.querySelector('#found')?.innerText.includes(arguments[0])", wanted)
-    press(Keys.SHIFT + Keys.TAB)
+    press(Keys.TAB, held=Keys.SHIFT)
     press("k")
-    press(Keys.TAB, Keys.CONTROL + "a")
+    press(Keys.TAB)
+    press("a", held=Keys.CONTROL)
     press("customer-21", Keys.ENTER)
     become("… by key, all of it", "return document.querySelectorAll('#found tbody tr').length >= 3")
     check("… and the focus stays", focused() == "text", focused())

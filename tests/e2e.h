@@ -30,12 +30,15 @@ struct e2e_report {
     long duplicates; /* delivered again */
     long disorder;   /* delivered after a later one of its key */
     long altered;    /* topic, key or number are not as committed */
+    long stuck;      /* still waits in the outbox, which was to be drained; not lost therefore */
     long charged;    /* attempts are not what the publisher refused */
+    long charges;    /* attempts beyond that, of all messages together */
     long stale;      /* came with a token that had been superseded; refused */
     char first[200]; /* the first fault, in words */
 };
 
-/* Reads committed.0 … committed.(logs - 1) and delivered in a directory. Returns 0, or -1 when a log is unreadable. */
+/* Reads committed.0 … committed.(logs - 1), delivered and, if it is there, waiting (an ID a line) in a directory. Returns
+ * 0, or -1 when a log is unreadable. */
 int e2e_check(const char *directory, int logs, struct e2e_report *report);
 long e2e_faults(const struct e2e_report *report);
 
@@ -98,6 +101,10 @@ void e2e_stop_relays(struct e2e *run);
 void e2e_wait_drained(struct e2e *run);
 long e2e_delivered(const struct e2e *run);
 void e2e_verdict(struct e2e *run);
+/* The same where relays crashed: the report is printed, and nothing may be lost, invented, altered or stuck, no more sent
+ * again than most_again, and no more charged than suspect mode may. crashes: how often a relay lost what it held, by its
+ * own end, its sleep, or the server's. Order and tokens are left to the caller. Returns whether there is a report. */
+int e2e_judge(struct e2e *run, long crashes, long most_again, struct e2e_report *report);
 void e2e_end(struct e2e *run);
 
 /* ---- Chaos ---- */

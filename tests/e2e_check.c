@@ -9,6 +9,7 @@
 struct entry {
     char id[37], topic[16], key[32];
     long number, delivered;
+    int waits;
     size_t order; /* index of the counter of its topic and key */
 };
 
@@ -157,9 +158,22 @@ static int read_delivered(struct checker *c, FILE *file)
             fault(c, &c->report->altered, "altered", line);
         if (attempts != fails)
             fault(c, &c->report->charged, "wrongly charged", line);
+        c->report->charges += attempts > fails ? attempts - fails : 0;
         check_order(c, e, line);
     }
     return 0;
+}
+
+/* What waits though all should be through, delivered or not. */
+static void read_waiting(struct checker *c, FILE *file)
+{
+    char line[64];
+
+    while (fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        find_entry(c, line)->waits = 1; /* of an unknown one the place stays free */
+        fault(c, &c->report->stuck, "stuck", line);
+    }
 }
 
 static size_t room_for(long count)
@@ -200,6 +214,7 @@ static int read_all_committed(struct checker *c, const char *directory, int logs
 int e2e_check(const char *directory, int logs, struct e2e_report *report)
 {
     struct checker c = {.report = report};
+    char path[256];
     FILE *file;
     int rc;
 
@@ -209,8 +224,14 @@ int e2e_check(const char *directory, int logs, struct e2e_report *report)
     rc = file != NULL ? read_delivered(&c, file) : -1;
     if (file != NULL)
         fclose(file);
+    snprintf(path, sizeof path, "%s/waiting", directory);
+    file = rc == 0 ? fopen(path, "r") : NULL;
+    if (file != NULL) {
+        read_waiting(&c, file);
+        fclose(file);
+    }
     for (size_t i = 0; rc == 0 && i < c.room; i++)
-        if (c.entries[i].id[0] && c.entries[i].delivered == 0)
+        if (c.entries[i].id[0] && c.entries[i].delivered == 0 && !c.entries[i].waits)
             fault(&c, &report->lost, "lost", c.entries[i].id);
     free(c.entries);
     free(c.counters);
@@ -219,5 +240,5 @@ int e2e_check(const char *directory, int logs, struct e2e_report *report)
 
 long e2e_faults(const struct e2e_report *r)
 {
-    return r->lost + r->phantom + r->duplicates + r->disorder + r->altered + r->charged + r->stale;
+    return r->lost + r->phantom + r->duplicates + r->disorder + r->altered + r->stuck + r->charged + r->stale;
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,18 +14,34 @@
 
 struct sink {
     const struct e2e *run;
-    int log;
+    int log, taken_over; /* files */
+    outbox_relay *relay;
+    atomic_uint_fast64_t told; /* lanes taken over, so far */
 };
+
+/* A byte for each lane that was taken over from a relay that crashed, before its first message goes out: whoever is killed
+ * cannot say it later. */
+static void tell_taken_over(struct sink *sink)
+{
+    outbox_relay_stats s = OUTBOX_RELAY_STATS_INIT;
+    uint_fast64_t told = atomic_load(&sink->told);
+
+    outbox_relay_stats_get(sink->relay, &s);
+    while (told < s.suspect)
+        if (atomic_compare_exchange_weak(&sink->told, &told, told + 1) && write(sink->taken_over, "x", 1) != 1)
+            fprintf(stderr, "# a lane was taken over, and nobody could be told\n");
+}
 
 /* Refuses what the payload says as often as it says; logs the rest. Called on several threads. */
 static outbox_verdict publish(void *user, const outbox_record *r, int64_t *retry_ms, outbox_error **err)
 {
-    const struct sink *sink = user;
+    struct sink *sink = user;
     const char *key = outbox_record_partition_key(r);
     char line[200];
     long number = -1;
     int fails = 0, size, attempts = outbox_record_attempts(r);
 
+    tell_taken_over(sink);
     if (sscanf(outbox_record_payload(r, NULL), "%ld %d", &number, &fails) != 2)
         number = -1;
     if (sink->run->plan->slow_every && outbox_record_seq(r) % sink->run->plan->slow_every == 0)
@@ -83,6 +100,14 @@ static outbox_conf *relay_conf(const struct e2e *run)
     return conf;
 }
 
+static int open_log(const struct e2e *run, const char *name)
+{
+    char path[160];
+
+    snprintf(path, sizeof path, "%s/%s", run->directory, name);
+    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+}
+
 /* Runs a relay until SIGTERM, or once. */
 static int relay_run(const struct e2e *run, int index, int once)
 {
@@ -90,20 +115,20 @@ static int relay_run(const struct e2e *run, int index, int once)
     outbox_publisher *publisher = NULL;
     outbox_relay *relay = NULL;
     outbox_error *err = NULL;
-    char path[160];
-    struct sink sink = {run, -1};
+    struct sink sink = {.run = run};
     int rc, number;
     sigset_t stop;
 
     sigemptyset(&stop);
     sigaddset(&stop, SIGTERM);
     sigprocmask(SIG_BLOCK, &stop, NULL);
-    snprintf(path, sizeof path, "%s/delivered", run->directory);
-    sink.log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-    rc = sink.log < 0 || conf == NULL ? OUTBOX_ERR_SYSTEM
+    sink.log = open_log(run, "delivered");
+    sink.taken_over = open_log(run, "taken-over");
+    rc = sink.log < 0 || sink.taken_over < 0 || conf == NULL ? OUTBOX_ERR_SYSTEM
                                  : outbox_publisher_from_callback(publish, &sink, &publisher, &err);
     if (rc == OUTBOX_OK)
         rc = outbox_relay_new(run->fx->dsn, conf, publisher, NULL, &relay, &err);
+    sink.relay = relay;
     if (rc == OUTBOX_OK)
         rc = once ? outbox_relay_run_once(relay, &err) : outbox_relay_start(relay, &err);
     if (rc == OUTBOX_OK && !once) {
@@ -120,6 +145,8 @@ static int relay_run(const struct e2e *run, int index, int once)
     outbox_conf_free(conf);
     if (sink.log >= 0)
         close(sink.log);
+    if (sink.taken_over >= 0)
+        close(sink.taken_over);
     return rc != OUTBOX_OK;
 }
 

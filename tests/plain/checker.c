@@ -93,6 +93,8 @@ static void expect(const char *name, enum plant plant, long lost, long duplicate
     if (plant == ALTER)
         alter_delivered();
     CHECK_INT(e2e_check(directory, 2, &r), 0);
+    CHECK_INT(r.stuck, 0);
+    CHECK_INT(r.charges, plant == CHARGE);
     CHECK_INT(r.committed, 2 * PER_LOG);
     CHECK_INT(r.delivered, 2 * PER_LOG - lost + duplicates + phantom);
     CHECK_INT(r.lost, lost);
@@ -130,6 +132,35 @@ static void expect_stale(int again)
     CHECK_INT(r.stale, 1);
     CHECK_INT(r.lost, !again);
     CHECK_INT(e2e_faults(&r), again ? 1 : 2);
+    tap_end();
+}
+
+/* What waits is stuck, and not lost: whether it was delivered, and so should not wait, or not. */
+static void expect_stuck(void)
+{
+    struct e2e_report r;
+    char command[256];
+    FILE *file;
+
+    tap_begin("a message that waits for ever is found");
+    write_delivered(LOSE);
+    file = create("waiting");
+    REQUIRE(file != NULL, "no log");
+    fclose(file);
+    CHECK_INT(e2e_check(directory, 2, &r), 0);
+    CHECK_INT(r.stuck, 0);
+    CHECK_INT(r.lost, 1);
+    file = create("waiting");
+    REQUIRE(file != NULL, "no log");
+    fprintf(file, "00000231-0001-7000-8000-000000000000\n00000230-0001-7000-8000-000000000000\n");
+    fclose(file);
+    CHECK_INT(e2e_check(directory, 2, &r), 0);
+    CHECK_INT(r.stuck, 2);
+    CHECK_INT(r.lost, 0);
+    CHECK_INT(e2e_faults(&r), 2);
+    CHECK(strncmp(r.first, "stuck: ", 7) == 0, "the first is %s", r.first);
+    snprintf(command, sizeof command, "rm %s/waiting", directory);
+    CHECK(system(command) == 0, "rm failed");
     tap_end();
 }
 
@@ -172,6 +203,7 @@ int main(void)
     expect("a failure that was not charged is found", FORGIVE, 0, 0, 0, 0, 0, 1);
     expect_stale(0);
     expect_stale(1);
+    expect_stuck();
     expect_unreadable();
     snprintf(command, sizeof command, "rm -rf %s", directory);
     if (system(command) != 0)

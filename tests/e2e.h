@@ -78,6 +78,8 @@ struct e2e {
     pid_t relays[8], producers[32], foreign;
     int relay_count, producer_count, relays_started;
     int foreign_pipe;    /* closed to end the foreign transaction */
+    long die_at;         /* a relay kills itself at the so-manieth message that its publisher gets; 0: it does not */
+    int die_after;       /* once it noted that this one was sent, else before */
 };
 
 /* Runs a plan on the fixture's outbox (fixture_prepare() only) and checks that nothing at all is wrong. */

@@ -17,6 +17,7 @@ struct sink {
     int log, taken_over; /* files */
     outbox_relay *relay;
     atomic_uint_fast64_t told; /* lanes taken over, so far */
+    atomic_long got;           /* messages, for die_at */
 };
 
 /* A byte for each lane that was taken over from a relay that crashed, before its first message goes out: whoever is killed
@@ -32,14 +33,20 @@ static void tell_taken_over(struct sink *sink)
             fprintf(stderr, "# a lane was taken over, and nobody could be told\n");
 }
 
+static void die_here(const struct sink *sink, long got, int after)
+{
+    if (got == sink->run->die_at && after == sink->run->die_after)
+        raise(SIGKILL);
+}
+
 /* Refuses what the payload says as often as it says; logs the rest. Called on several threads. */
 static outbox_verdict publish(void *user, const outbox_record *r, int64_t *retry_ms, outbox_error **err)
 {
     struct sink *sink = user;
     const char *key = outbox_record_partition_key(r);
     char line[200];
-    long number = -1;
-    int fails = 0, size, attempts = outbox_record_attempts(r);
+    long number = -1, got = atomic_fetch_add(&sink->got, 1) + 1;
+    int fails = 0, size, attempts = outbox_record_attempts(r), sent;
 
     tell_taken_over(sink);
     if (sscanf(outbox_record_payload(r, NULL), "%ld %d", &number, &fails) != 2)
@@ -51,9 +58,12 @@ static outbox_verdict publish(void *user, const outbox_record *r, int64_t *retry
         outbox_error_new(err, OUTBOX_ERR_PUBLISH, "test.planted", "planted failure");
         return OUTBOX_RETRY;
     }
+    die_here(sink, got, 0);
     size = snprintf(line, sizeof line, "%s %s %s %ld %d %d %d %lld\n", outbox_record_id(r), outbox_record_topic(r),
                     key ? key : "-", number, attempts, fails, outbox_record_lane(r), (long long)outbox_record_token(r));
-    return write(sink->log, line, (size_t)size) == size ? OUTBOX_PUBLISHED : OUTBOX_UNKNOWN;
+    sent = write(sink->log, line, (size_t)size) == size;
+    die_here(sink, got, 1);
+    return sent ? OUTBOX_PUBLISHED : OUTBOX_UNKNOWN;
 }
 
 /* One line for the test that started us: what must be zero in a run without faults. */

@@ -4,8 +4,9 @@
  * is stopped without a checkpoint, under load. As kills_mariadb it does this on MariaDB, else on PostgreSQL and SQLite.
  * argv[1] chooses tests by name.
  *
- * Steps are calls of ODBC that reach the server; what is done between two of them is done between two kills.
- * OUTBOX_TEST_LONG: every call, before and after, and hundreds of kills. OUTBOX_TEST_MESSAGES sizes the runs.
+ * Steps are calls of ODBC that reach the server, and messages that the publisher gets; what is done between two of them is
+ * done between two kills. OUTBOX_TEST_LONG: every call, before and after, every message, and hundreds of kills.
+ * OUTBOX_TEST_MESSAGES sizes the runs.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -39,6 +40,7 @@ struct steps {
     struct tally tallies[STEP_NAMES];
     size_t tally_count;
     long kills;
+    long again; /* during publish: what must be sent again */
 };
 
 /* Two of each key, one call each; then every lane is free, and what waits is due. */
@@ -97,12 +99,12 @@ static int relay_until(struct steps *s, enum interpose_mode mode, long number)
     return 0;
 }
 
-static void count_step(struct steps *s, enum interpose_mode mode)
+static void count_step(struct steps *s, int before, const char *what)
 {
     char name[80];
     size_t i = 0;
 
-    snprintf(name, sizeof name, "%s %.60s", mode == INTERPOSE_DIE_BEFORE ? "before" : "after ", s->words);
+    snprintf(name, sizeof name, "%s %.60s", before ? "before" : "after ", what);
     while (i < s->tally_count && strcmp(s->tallies[i].name, name) != 0)
         i++;
     if (i == s->tally_count && i < STEP_NAMES)
@@ -112,21 +114,41 @@ static void count_step(struct steps *s, enum interpose_mode mode)
     s->kills++;
 }
 
-/* What was left behind by the dead goes first, so that each begins alike. */
-static void kill_at(struct steps *s, enum interpose_mode mode, long number)
+/* The dead one's lease is over, and what waits is due. */
+static void let_time_pass(struct steps *s)
 {
     struct fixture *fx = s->run.fx;
 
-    if (!enqueue_some(s))
-        return;
-    if (relay_until(s, mode, number))
-        count_step(s, mode);
-    if (fixture_connect(fx) == NULL || !CHECK_INT(db_open(&fx->db, fx->dsn, 1), 0))
+    if (!CHECK_INT(db_open(&fx->db, fx->dsn, 1), 0))
         return;
     expire_leases(fx);
     make_due(fx);
     fixture_disconnect(fx);
+}
+
+/* What was left behind by the dead goes first, so that each begins alike. */
+static void kill_at(struct steps *s, enum interpose_mode mode, long number)
+{
+    if (!enqueue_some(s))
+        return;
+    if (relay_until(s, mode, number))
+        count_step(s, mode == INTERPOSE_DIE_BEFORE, s->words);
+    let_time_pass(s);
     relay_until(s, INTERPOSE_COUNT, 0);
+}
+
+/* A message that was charged waits for a moment. */
+static void drain_steps(struct steps *s)
+{
+    int left = 1;
+
+    for (int tries = 0; tries < 100 && left; tries++) {
+        relay_until(s, INTERPOSE_COUNT, 0);
+        s->run.fx->conn = fixture_connect(s->run.fx);
+        left = s->run.fx->conn == NULL || count_waiting(s->run.fx) > 0;
+        fixture_disconnect(s->run.fx);
+    }
+    CHECK(!left, "messages are left");
 }
 
 static void judge_steps(struct steps *s)
@@ -139,15 +161,14 @@ static void judge_steps(struct steps *s)
         return;
     CHECK_INT(r.disorder + r.stale, 0);
     CHECK(r.duplicates > 0, "no kill came between publish and settle");
+    CHECK(s->again == 0 || r.duplicates == s->again, "%ld were sent again, not %ld", r.duplicates, s->again);
 }
 
 static void kill_steps(struct steps *s)
 {
     long calls;
-    int left = 1;
 
     interpose_count_weighty(!test_long());
-
     if (!enqueue_some(s) || !CHECK_INT(relay_until(s, INTERPOSE_COUNT, 0), 0))
         return;
     calls = strtol(s->words, NULL, 10);
@@ -157,37 +178,78 @@ static void kill_steps(struct steps *s)
         if (test_long())
             kill_at(s, INTERPOSE_DIE_AFTER, n);
     }
-    /* A message that was charged waits for a moment. */
-    for (int tries = 0; tries < 100; tries++) {
-        relay_until(s, INTERPOSE_COUNT, 0);
-        s->run.fx->conn = fixture_connect(s->run.fx);
-        left = s->run.fx->conn == NULL || count_waiting(s->run.fx) > 0;
-        fixture_disconnect(s->run.fx);
-        if (!left)
-            break;
-    }
-    CHECK(!left, "messages are left");
+    drain_steps(s);
     /* A pass is not always the same to the last call: lanes are looked at in another order. */
     CHECK(s->kills * 10 >= calls * 8, "%ld kills in %ld calls", s->kills, calls);
     judge_steps(s);
 }
 
-static void run_steps(const struct target *target)
+/* ---- During publish ---- */
+
+static int publish_until(struct steps *s, long at, int after, const char *how)
+{
+    char what[60];
+    int died;
+
+    s->run.die_at = at;
+    s->run.die_after = after;
+    died = relay_until(s, INTERPOSE_COUNT, 0);
+    s->run.die_at = 0;
+    snprintf(what, sizeof what, "message %ld was sent, %s", at, how);
+    if (CHECK(died, "no relay died %s %s", after ? "after" : "before", what))
+        count_step(s, !after, what);
+    return died;
+}
+
+/* One lane of 8 messages: a batch of 3, another one, and a batch of 2, each settled before the next goes out. So it is known
+ * to the message what is sent again: what the dead one noted of the batch in hand. The next relay has the first messages
+ * go alone, and dies at the same number of them: then it is the one in hand. */
+static void kill_publishing(struct steps *s, long at, int after)
+{
+    if (!enqueue_some(s))
+        return;
+    if (publish_until(s, at, after, "of its batch"))
+        s->again += (at - 1) % STEP_BATCH + after;
+    let_time_pass(s);
+    if (at <= STEP_BATCH && publish_until(s, at, after, "alone"))
+        s->again += after;
+    let_time_pass(s);
+    relay_until(s, INTERPOSE_COUNT, 0);
+}
+
+static void kill_publishers(struct steps *s)
+{
+    for (long at = 1; at <= 2 * STEP_KEYS && !tap_failed(); at++)
+        for (int after = 0; after < 2 && (at <= STEP_BATCH + 1 || at == 2 * STEP_KEYS || test_long()); after++)
+            kill_publishing(s, at, after);
+    drain_steps(s);
+    judge_steps(s);
+}
+
+static const struct {
+    const char *name, *lanes;
+    void (*kill)(struct steps *s);
+} ways[] = {
+    {"a relay is killed at each step", "2", kill_steps},
+    {"a relay is killed during publish", "1", kill_publishers},
+};
+
+static void run_steps(const struct target *target, size_t way)
 {
     static struct steps s;
     struct fixture fx;
     char path[128];
 
     memset(&s, 0, sizeof s);
-    tap_begin("%s: a relay is killed at each step", target->name);
+    tap_begin("%s: %s", target->name, ways[way].name);
     s.words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (CHECK(s.words != MAP_FAILED, "mmap") && fixture_prepare(&fx, target) == 0) {
-        fixture_set(&fx, "schema.lanes", "2");
+        fixture_set(&fx, "schema.lanes", ways[way].lanes);
         if (e2e_begin(&s.run, &fx, &step_plan)) {
             s.run.logs = 1;
             snprintf(path, sizeof path, "%s/committed.0", s.run.directory);
             if (CHECK((s.log = fopen(path, "w")) != NULL, "no log")) {
-                kill_steps(&s);
+                ways[way].kill(&s);
                 fclose(s.log);
             }
             e2e_end(&s.run);
@@ -250,9 +312,12 @@ int main(int argc, char **argv)
     /* Relays whose server is taken away have much to say. */
     setenv("OUTBOX_TEST_LOG", "-1", 0);
     chaos_plan.messages = env_number("OUTBOX_TEST_MESSAGES", test_long() ? 60000 : chaos_plan.messages);
-    for (size_t i = 0; i < COUNT_OF(stepped); i++)
-        if (target_is_mariadb(target_find(stepped[i])) == mariadb && strstr("a relay is killed at each step", only) != NULL)
-            run_steps(target_find(stepped[i]));
+    for (size_t i = 0; i < COUNT_OF(stepped) * COUNT_OF(ways); i++) {
+        const struct target *target = target_find(stepped[i / COUNT_OF(ways)]);
+
+        if (target_is_mariadb(target) == mariadb && strstr(ways[i % COUNT_OF(ways)].name, only) != NULL)
+            run_steps(target, i % COUNT_OF(ways));
+    }
     for (size_t i = 0; i < COUNT_OF(tests); i++)
         if (target_is_mariadb(target_find(tests[i].target)) == mariadb && strstr(tests[i].name, only) != NULL)
             run_chaos(target_find(tests[i].target), tests[i].name, test_long() ? &tests[i].many : &tests[i].few);

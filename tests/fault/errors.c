@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a database can refuse, each really caused while a relay runs: it says what to do, goes on by itself once the
- * cause is gone, and every message arrives. argv[1] chooses by name.
+ * What a database can refuse while a relay runs: it says what to do, goes on by itself once the cause is gone, and every
+ * message arrives. Each is really caused, by other sessions where it takes some, and the server's log shows it; but for what
+ * is named "planted": no test fills a server's disk, and under READ COMMITTED, which relays ask for, nothing fails to
+ * serialize on one server. Those a trigger raises. argv[1] chooses by name.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -36,6 +38,9 @@ struct trouble {
     int reconnect;            /* it meets new connections only */
     int block;                /* cause is run in a transaction that stays open until the cure */
     const char *wanted;       /* part of the log line that tells people what to do */
+    const char *hold;         /* of another session, in a transaction that takes LOCK and stays open until the cure */
+    const char *prod;         /* repeated until it was heard */
+    const char *logged;       /* what the server says */
 };
 
 #define RAISE(state)                                                                                                    \
@@ -44,27 +49,55 @@ struct trouble {
     "raise_it()"
 #define RAISED "DROP FUNCTION raise_it() CASCADE"
 
+/* Whoever has taken a lane does something more in the same transaction, as the triggers of an application may. */
+#define TRIGGER(set, declare, what)                                                                                     \
+    "CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql " set " AS $$ DECLARE " declare " BEGIN " what             \
+    " RETURN NULL; END $$; CREATE TRIGGER trap AFTER UPDATE ON %slanes FOR EACH ROW WHEN (NEW.lane >= 0) EXECUTE "      \
+    "FUNCTION trap()"
+#define TRAP_GONE "DROP FUNCTION trap() CASCADE"
+#define LOCK "PERFORM pg_advisory_xact_lock(4711, 1); "
+#define HOLDER "pg_locks WHERE locktype = 'advisory' AND classid = 4711 AND objid = 1 AND granted"
+#define TRAPPED "pg_locks WHERE locktype = 'advisory' AND classid = 4711 AND objid = 2 AND granted"
+
+/* The relay has a lane and wants the lock, the other session has the lock and wants the lane. Each waits for the other to be
+ * that far; the other one does not look for deadlocks, so that it is always the relay that has to give way. */
+#define DEADLOCK                                                                                                        \
+    TRIGGER("", "other integer;", "PERFORM pg_advisory_xact_lock_shared(4711, 2); LOOP SELECT pid INTO other FROM "     \
+            HOLDER "; EXIT WHEN other IS NULL OR EXISTS (SELECT FROM pg_locks WHERE pid = other AND NOT granted); "     \
+            "PERFORM pg_sleep(0.01); END LOOP; IF other IS NOT NULL THEN " LOCK "END IF;")
+#define DEADLOCK_OTHER                                                                                                  \
+    "SET LOCAL deadlock_timeout = '1h'; DO $$ BEGIN " LOCK "WHILE NOT EXISTS (SELECT FROM " TRAPPED ") LOOP "           \
+    "PERFORM pg_sleep(0.01); END LOOP; PERFORM 1 FROM %slanes WHERE lane >= 0 ORDER BY lane FOR UPDATE; END $$"
+
+#define ALONE NULL, NULL, NULL /* no other session has a part in it */
+
 static const struct trouble troubles[] = {
-    {"killed backends", "postgresql", "SELECT 1", "SELECT 1", 1, 0, "the connection is lost: connect again"},
+    {"killed backends", "postgresql", "SELECT 1", "SELECT 1", 1, 0, "the connection is lost: connect again", ALONE},
     {"read-only", "postgresql", "ALTER ROLE relay SET default_transaction_read_only = on",
-     "ALTER ROLE relay RESET default_transaction_read_only", 1, 0, "once it, or the DSN's other server, takes writes"},
+     "ALTER ROLE relay RESET default_transaction_read_only", 1, 0, "once it, or the DSN's other server, takes writes",
+     ALONE},
     {"permission", "postgresql", "REVOKE UPDATE ON %slanes FROM relay", "GRANT UPDATE ON %slanes TO relay", 0, 0,
-     "permissions.md lists what writers, relays"},
-    {"login", "postgresql", "ALTER ROLE relay NOLOGIN", "ALTER ROLE relay LOGIN", 1, 0, "the right to log in"},
+     "permissions.md lists what writers, relays", ALONE},
+    {"login", "postgresql", "ALTER ROLE relay NOLOGIN", "ALTER ROLE relay LOGIN", 1, 0, "the right to log in", ALONE},
     {"too many connections", "postgresql", "ALTER ROLE relay CONNECTION LIMIT 0", "ALTER ROLE relay CONNECTION LIMIT -1", 1,
-     0, "open fewer (relays: relay.workers)"},
+     0, "open fewer (relays: relay.workers)", ALONE},
     {"missing table", "postgresql", "ALTER TABLE %slanes RENAME TO away", "ALTER TABLE away RENAME TO %slanes", 0, 0,
-     "run `outboxctl migrate`"},
+     "run `outboxctl migrate`", ALONE},
     {"another version", "postgresql", "UPDATE %smeta SET value = '99' WHERE name = 'version'",
-     "UPDATE %smeta SET value = '1' WHERE name = 'version'", 1, 0, "use a newer library"},
-    {"lock timeout", "postgresql", RAISE("55P03"), RAISED, 0, 0, "longer than lock_timeout"},
-    {"deadlock", "postgresql", RAISE("40P01"), RAISED, 0, 0, "repeat the transaction"},
-    {"serialization", "postgresql", RAISE("40001"), RAISED, 0, 0, "repeat the transaction"},
-    {"disk full", "postgresql", RAISE("53100"), RAISED, 0, 0, "make room on the server's disk"},
-    {"cancelled", "postgresql", RAISE("57014"), RAISED, 0, 0, "by statement_timeout or somebody"},
-    {"locked", "sqlite", "BEGIN IMMEDIATE", "", 0, 1, "repeat the transaction"},
+     "UPDATE %smeta SET value = '1' WHERE name = 'version'", 1, 0, "use a newer library", ALONE},
+    {"lock timeout", "postgresql", TRIGGER("SET lock_timeout = '20ms'", "", LOCK), TRAP_GONE, 0, 0,
+     "longer than lock_timeout", "DO $$ BEGIN " LOCK "END $$", NULL, "canceling statement due to lock timeout"},
+    {"deadlock", "postgresql", DEADLOCK, TRAP_GONE, 0, 0, "repeat the transaction", DEADLOCK_OTHER, NULL,
+     "deadlock detected"},
+    {"cancelled", "postgresql", TRIGGER("", "", "PERFORM pg_sleep(2);"), TRAP_GONE, 0, 0,
+     "by statement_timeout or somebody", NULL,
+     "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'relay' AND wait_event = 'PgSleep'",
+     "canceling statement due to user request"},
+    {"serialization, planted", "postgresql", RAISE("40001"), RAISED, 0, 0, "repeat the transaction", ALONE},
+    {"disk full, planted", "postgresql", RAISE("53100"), RAISED, 0, 0, "make room on the server's disk", ALONE},
+    {"locked", "sqlite", "BEGIN IMMEDIATE", "", 0, 1, "repeat the transaction", ALONE},
     {"missing table", "sqlite", "ALTER TABLE %slanes RENAME TO away", "ALTER TABLE away RENAME TO %slanes", 0, 0,
-     "run `outboxctl migrate`"},
+     "run `outboxctl migrate`", ALONE},
 };
 
 static void on_log(void *user, outbox_log_level level, const char *message)
@@ -100,15 +133,21 @@ static int ear_get(struct ear *ear, const int *field)
     return value;
 }
 
-static void sql(struct db *db, const struct fixture *fx, const char *format)
+static void fill_in(char *text, size_t size, const struct fixture *fx, const char *format)
 {
-    char text[1000];
     const char *at = strstr(format, "%s");
 
     if (at != NULL)
-        snprintf(text, sizeof text, "%.*s%s%s", (int)(at - format), format, fx->prefix, at + 2);
+        snprintf(text, size, "%.*s%s%s", (int)(at - format), format, fx->prefix, at + 2);
     else
-        snprintf(text, sizeof text, "%s", format);
+        snprintf(text, size, "%s", format);
+}
+
+static void sql(struct db *db, const struct fixture *fx, const char *format)
+{
+    char text[1000];
+
+    fill_in(text, sizeof text, fx, format);
     CHECK_INT(db_exec(db, "%s", text), 0);
 }
 
@@ -146,10 +185,10 @@ static int make_role(struct scene *s, char *dsn, size_t size)
     return 1;
 }
 
-static int scene_open(struct scene *s, struct fixture *fx, const char *wanted)
+static int scene_open(struct scene *s, struct fixture *fx, const char *wanted, const char *more)
 {
     outbox_hooks hooks = OUTBOX_HOOKS_INIT;
-    char dsn[512];
+    char dsn[600];
 
     memset(s, 0, sizeof *s);
     s->fx = fx;
@@ -157,11 +196,13 @@ static int scene_open(struct scene *s, struct fixture *fx, const char *wanted)
     pthread_mutex_init(&s->ear.lock, NULL);
     fixture_set(fx, "relay.poll_interval", "10ms");
     fixture_set(fx, "relay.lease", "2s");
+    fixture_set(fx, "relay.workers", "1");
     hooks.user = &s->ear;
     hooks.published = on_published;
     outbox_conf_set_log(fx->conf, on_log, &s->ear);
     return CHECK_INT(db_open(&s->admin, fx->dsn, 1), 0) && CHECK_INT(db_open(&s->blocker, fx->dsn, 1), 0) &&
-           make_role(s, dsn, sizeof dsn) && OK(outbox_publisher_open("null:", NULL, &s->publisher, &fx->err)) &&
+           make_role(s, dsn, sizeof dsn) && strncat(dsn, more, sizeof dsn - strlen(dsn) - 1) != NULL &&
+           OK(outbox_publisher_open("null:", NULL, &s->publisher, &fx->err)) &&
            OK(outbox_relay_new(dsn, fx->conf, s->publisher, &hooks, &s->relay, &fx->err)) &&
            OK(outbox_relay_start(s->relay, &fx->err));
 }
@@ -183,23 +224,71 @@ static void wait_published(struct scene *s, int count)
     CHECK(done, "%d of %d published; the last line said: %s", s->ear.published, count, s->ear.last);
 }
 
+/* ---- The other session, which may have to wait for the relay ---- */
+
+struct other {
+    pthread_t thread;
+    struct scene *scene;
+    char sql[1000];
+    int failed;
+};
+
+static void *hold(void *user)
+{
+    struct other *o = user;
+
+    o->failed = db_exec(&o->scene->blocker, "BEGIN") != 0 || db_exec(&o->scene->blocker, "%s", o->sql) != 0;
+    return NULL;
+}
+
+static void start_holding(struct other *o, struct scene *s, const char *format)
+{
+    int held;
+
+    o->scene = s;
+    fill_in(o->sql, sizeof o->sql, s->fx, format);
+    CHECK_INT(pthread_create(&o->thread, NULL, hold, o), 0);
+    WAIT_FOR(db_int(&s->admin, "SELECT count(*) FROM " HOLDER) == 1, held);
+    CHECK(held, "the other session does not begin");
+}
+
+static void end_holding(struct other *o)
+{
+    pthread_join(o->thread, NULL);
+    CHECK_INT(o->failed, 0);
+    sql(&o->scene->blocker, o->scene->fx, "ROLLBACK");
+}
+
+static int is_heard(struct scene *s, const struct trouble *t)
+{
+    if (t->prod != NULL)
+        sql(&s->admin, s->fx, t->prod);
+    return ear_get(&s->ear, &s->ear.heard) > 0;
+}
+
 static void meet(struct fixture *fx, const struct trouble *t)
 {
+    struct other other = {0};
     struct db *cause;
     struct scene s;
-    int heard;
+    int heard, logged = t->logged != NULL ? server_logged(t->logged, "") : 0;
 
-    REQUIRE(scene_open(&s, fx, t->wanted), "no relay");
+    REQUIRE(scene_open(&s, fx, t->wanted, ""), "no relay");
     cause = t->block ? &s.blocker : &s.admin;
     send_numbered(fx, "t", 10, 50);
     wait_published(&s, 50);
     sql(cause, fx, t->cause);
     if (t->reconnect)
         kill_backends(&s);
+    if (t->hold != NULL)
+        start_holding(&other, &s, t->hold);
     if (!t->block)
         send_numbered(fx, "t", 10, 50);
-    WAIT_FOR(ear_get(&s.ear, &s.ear.heard) > 0, heard);
+    WAIT_FOR(is_heard(&s, t), heard);
     CHECK(heard, "nobody said \"%s\"; the last line said: %s", t->wanted, s.ear.last);
+    CHECK(t->logged == NULL || server_logged(t->logged, "") > logged, "the server did not say \"%s\"", t->logged);
+    if (t->hold != NULL)
+        end_holding(&other);
     if (t->block)
         sql(cause, fx, "ROLLBACK");
     else
@@ -313,13 +402,49 @@ static int want_password(struct scene *s, int wanted)
     return 1;
 }
 
-/* The server asks for a password that the DSN has not, or has a wrong one, for a while. */
+static void set_password(struct scene *s, const char *password)
+{
+    sql(&s->admin, s->fx, "SET password_encryption = 'scram-sha-256'"); /* before PostgreSQL 14 it was another one */
+    CHECK_INT(db_exec(&s->admin, "ALTER ROLE relay PASSWORD %s", password), 0);
+}
+
+/* Somebody changes the password under a relay that has logged in with it. */
+static void test_wrong_password(struct fixture *fx)
+{
+    struct scene s;
+    int heard;
+
+    REQUIRE(scene_open(&s, fx, "correct the user or the password in the DSN", ";PWD=right"), "no relay");
+    set_password(&s, "'right'");
+    REQUIRE(want_password(&s, 1), "the server was not told");
+    kill_backends(&s);
+    send_numbered(fx, "t", 10, 50);
+    wait_published(&s, 50); /* it logs in with it */
+    CHECK_INT(ear_get(&s.ear, &s.ear.heard), 0);
+    set_password(&s, "'another'");
+    kill_backends(&s);
+    send_numbered(fx, "t", 10, 50);
+    WAIT_FOR(ear_get(&s.ear, &s.ear.heard) > 0, heard);
+    CHECK(heard, "the last line said: %s", s.ear.last);
+    CHECK(server_logged("password authentication failed", "relay") > 0, "the server refused nothing");
+    set_password(&s, "'right'");
+    wait_published(&s, 100);
+    outbox_relay_stop(s.relay);
+    OK(outbox_relay_join(s.relay, &fx->err));
+    CHECK_INT(s.ear.published, 100);
+    CHECK_INT(count_waiting(fx), 0);
+    want_password(&s, 0);
+    set_password(&s, "NULL");
+    scene_close(&s);
+}
+
+/* The server asks for a password that the DSN has not, for a while. */
 static void test_password(struct fixture *fx)
 {
     struct scene s;
     int heard;
 
-    REQUIRE(scene_open(&s, fx, "the DSN has no password"), "no relay");
+    REQUIRE(scene_open(&s, fx, "the DSN has no password", ""), "no relay");
     send_numbered(fx, "t", 10, 50);
     wait_published(&s, 50);
     REQUIRE(want_password(&s, 1), "the server was not told");
@@ -339,6 +464,7 @@ int main(int argc, char **argv)
 {
     static const struct test served[] = {
         {"errors: a password is wanted", test_password, 0},
+        {"errors: the password is wrong for a while", test_wrong_password, 0},
     };
     static const struct test direct[] = {
         {"errors: no connection", test_connect, 1},

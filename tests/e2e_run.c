@@ -260,9 +260,9 @@ static int examine(struct e2e *run, struct e2e_report *r)
     if (!write_waiting(run) || !CHECK_INT(e2e_check(run->directory, run->logs, r), 0))
         return 0;
     tap_note("%s: %ld committed, %ld delivered; %ld lost, %ld phantom, %ld out of order, %ld altered, %ld stuck, "
-             "%ld charged without a refusal (%ld attempts), %ld again, %ld refused for their token%s%s", run->plan->name, r->committed,
-             r->delivered, r->lost, r->phantom, r->disorder, r->altered, r->stuck, r->charged, r->charges, r->duplicates,
-             r->stale, r->first[0] ? "; first " : "", r->first);
+             "%ld charged without a refusal (%ld attempts), %ld again, %ld refused for their token%s%s", run->plan->name,
+             r->committed, r->delivered, r->lost, r->phantom, r->disorder, r->altered, r->stuck, r->charged, r->charges,
+             r->duplicates, r->stale, r->first[0] ? "; first " : "", r->first);
     return 1;
 }
 

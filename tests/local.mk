@@ -295,7 +295,10 @@ interpose = %D%/interpose.c %D%/interpose.h
 %C%_fault_kills_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)
 %C%_fault_kills_mariadb_SOURCES = $(interpose) %D%/fault/kills.c
 %C%_fault_kills_mariadb_LDFLAGS = $(AM_LDFLAGS) $(interpose_link)
-%C%_fault_memory_SOURCES = %D%/fault/memory.c %D%/fault/memory.h %D%/fault/memory_alloc.c %D%/fault/memory_relay.c
+%C%_fault_memory_SOURCES = \
+	%D%/fault/memory.c %D%/fault/memory.h \
+	%D%/fault/memory_alloc.c \
+	%D%/fault/memory_relay.c
 %C%_fault_memory_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=strndup,--wrap=free
 %C%_fault_odbc_SOURCES = $(interpose) \

@@ -36,7 +36,10 @@
 
 #define MS INT64_C(1000)
 #define SECOND INT64_C(1000000)
-#define ANSWER_US (5 * SECOND)      /* for connecting, one query, or a notification */
+#define ANSWER_S 5                  /* for connecting, one query, or a notification */
+#define ANSWER_US (ANSWER_S * SECOND)
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
 #define RETRY_FIRST_US (100 * MS)   /* between two tries to connect, doubling */
 #define RETRY_MAX_US (30 * SECOND)
 #define WATCH_AGAIN_US (5 * SECOND) /* until the next try for a watch that another relay has */
@@ -66,7 +69,7 @@ struct source {
     int64_t now, answer_by, retry_at, retry_wait, check_at, watch_at, filled_at;
     double tokens;
     short want[OUTBOX_WAKE_FDS]; /* what libpq waits for */
-    char why[200];        /* it does not work */
+    const char *why;      /* it does not work */
 };
 
 static void say(struct source *s, outbox_log_level level, const char *format, ...)
@@ -95,24 +98,33 @@ static void drop(struct source *s)
 }
 
 /* The first time it is a warning; while it lasts, nothing. */
-static void fail(struct source *s, const char *format, ...)
+static void fail(struct source *s, const char *why, const char *said)
 {
-    va_list args;
-    size_t n;
+    size_t n = strlen(said);
 
-    va_start(args, format);
-    vsnprintf(s->why, sizeof(s->why), format, args);
-    va_end(args);
-    for (n = strlen(s->why); n > 0 && (s->why[n - 1] == '\n' || s->why[n - 1] == '.'); n--)
-        s->why[n - 1] = '\0';
+    while (n > 0 && (said[n - 1] == '\n' || said[n - 1] == '.'))
+        n--;
     if (!s->told)
-        say(s, OUTBOX_LOG_WARNING, "no notifications from PostgreSQL, the relay polls: %s", s->why);
+        say(s, OUTBOX_LOG_WARNING, "no notifications from PostgreSQL, the relay polls: %.*s", (int)n, said);
+    s->why = why;
     s->told = 1;
     drop(s);
     s->retry_wait = s->retry_wait == 0 ? RETRY_FIRST_US : s->retry_wait * 2;
     if (s->retry_wait > RETRY_MAX_US)
         s->retry_wait = RETRY_MAX_US;
     s->retry_at = s->now + s->retry_wait;
+}
+
+/* The module's own words. */
+static void fail_for(struct source *s, const char *why)
+{
+    fail(s, why, why);
+}
+
+/* What libpq or the server say names hosts and users: it is for the log alone. */
+static void fail_as_told(struct source *s, const char *said)
+{
+    fail(s, "the server cannot be listened to: the log says why", said);
 }
 
 /* libpq would print what the server says unasked. */
@@ -132,7 +144,7 @@ static PGconn *connect_one(struct source *s, const char *name, int index)
     PGconn *conn = PQconnectStartParams(keys, values, 1);
 
     if (conn == NULL || PQstatus(conn) == CONNECTION_BAD) {
-        fail(s, "%s", conn != NULL ? PQerrorMessage(conn) : "out of memory");
+        fail_as_told(s, conn != NULL ? PQerrorMessage(conn) : "out of memory");
         PQfinish(conn);
         return NULL;
     }
@@ -147,7 +159,7 @@ static int go_on(struct source *s, PGconn *conn, int index, short ready)
     PostgresPollingStatusType status = ready != 0 ? PQconnectPoll(conn) : PGRES_POLLING_ACTIVE;
 
     if (status == PGRES_POLLING_FAILED)
-        fail(s, "%s", PQerrorMessage(conn));
+        fail_as_told(s, PQerrorMessage(conn));
     else if (status != PGRES_POLLING_ACTIVE)
         s->want[index] = status == PGRES_POLLING_WRITING ? POLLOUT : POLLIN;
     return status == PGRES_POLLING_OK;
@@ -156,7 +168,7 @@ static int go_on(struct source *s, PGconn *conn, int index, short ready)
 static void ask(struct source *s, enum query query, const char *sql)
 {
     if (!PQsendQuery(s->conn, sql)) {
-        fail(s, "%s", PQerrorMessage(s->conn));
+        fail_as_told(s, PQerrorMessage(s->conn));
         return;
     }
     s->query = query;
@@ -310,7 +322,7 @@ static void prove(struct source *s);
 static void lost_proof(struct source *s)
 {
     s->retry_wait = RETRY_MAX_US; /* it will not change soon */
-    fail(s, "%s", s->pooler ? "a notification got lost on its way: a connection pooler stands between that does not pass "
+    fail_for(s, s->pooler ? "a notification got lost on its way: a connection pooler stands between that does not pass "
                               "on LISTEN; let wake.conninfo lead to the server itself"
                             : "a notification got lost on its way");
 }
@@ -320,7 +332,7 @@ static void take_result(struct source *s, const PGresult *r)
     const char *value = PQntuples(r) == 1 ? PQgetvalue(r, 0, 0) : "";
 
     if (PQresultStatus(r) == PGRES_FATAL_ERROR) {
-        fail(s, "%s", PQresultErrorMessage(r));
+        fail_as_told(s, PQresultErrorMessage(r));
     } else if (s->query == Q_LISTEN && PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1) {
         s->pid = atoi(value);
         s->pooler = s->pid != PQbackendPID(s->conn);
@@ -372,7 +384,7 @@ static void prover_asks(struct source *s)
     notify_sql(s, sql, sizeof(sql));
     s->proof = PROVER_ASKS;
     if (!PQsendQuery(s->prover, sql))
-        fail(s, "%s", PQerrorMessage(s->prover));
+        fail_as_told(s, PQerrorMessage(s->prover));
 }
 
 static void prover_listens(struct source *s)
@@ -380,7 +392,7 @@ static void prover_listens(struct source *s)
     PGresult *r;
 
     if (!PQconsumeInput(s->prover)) {
-        fail(s, "%s", PQerrorMessage(s->prover));
+        fail_as_told(s, PQerrorMessage(s->prover));
         return;
     }
     while (s->proof == PROVER_ASKS && !PQisBusy(s->prover)) {
@@ -388,7 +400,7 @@ static void prover_listens(struct source *s)
         if (r == NULL)
             s->proof = PROVER_DONE;
         else if (PQresultStatus(r) == PGRES_FATAL_ERROR)
-            fail(s, "%s", PQresultErrorMessage(r));
+            fail_as_told(s, PQresultErrorMessage(r));
         PQclear(r);
     }
     if (s->proof == PROVER_DONE) {
@@ -426,9 +438,9 @@ static void late(struct source *s)
     else if (s->state == PROVING && s->proof == PROVER_DONE)
         lost_proof(s);
     else if (s->state == LISTENING && s->query == NO_QUERY)
-        fail(s, "the connection's own notification did not arrive");
+        fail_for(s, "the connection's own notification did not arrive");
     else
-        fail(s, "no answer for %d seconds", (int)(ANSWER_US / SECOND));
+        fail_for(s, "no answer for " TEXT(ANSWER_S) " seconds");
 }
 
 static void listen_on(struct source *s, outbox_wake_mood mood)
@@ -463,7 +475,7 @@ static void start(struct source *s)
 static void read_all(struct source *s)
 {
     if (!PQconsumeInput(s->conn)) {
-        fail(s, "%s", PQerrorMessage(s->conn));
+        fail_as_told(s, PQerrorMessage(s->conn));
         return;
     }
     take_results(s);
@@ -520,7 +532,7 @@ static void source_step(void *self, outbox_wake_mood mood, outbox_wake_wait *wai
     wait->until = next_step(s, mood);
     wait->covered = s->state == LISTENING && s->watching;
     wait->state = s->state == LISTENING ? OUTBOX_WAKE_UP : OUTBOX_WAKE_DOWN;
-    snprintf(wait->why, sizeof(wait->why), "%s", s->state == LISTENING ? "" : s->why);
+    snprintf(wait->why, sizeof(wait->why), "%s", s->told ? s->why : "");
 }
 
 static int source_open(const outbox_wake_host *host, void **self, outbox_error **err)
@@ -541,6 +553,7 @@ static int source_open(const outbox_wake_host *host, void **self, outbox_error *
         return outbox_error_new(err, OUTBOX_ERR_NOMEM, "memory.exhausted", "out of memory");
     s->host = host;
     s->answer_by = INT64_MAX;
+    s->why = "";
     *self = s;
     return OUTBOX_OK;
 }

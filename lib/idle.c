@@ -4,6 +4,7 @@
 #include "backoff.h"
 #include "thread.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -103,10 +104,18 @@ int outbox_idle__state(struct outbox_idle *idle)
     return state;
 }
 
-void outbox_idle__cover(struct outbox_idle *idle, int covered, int state)
+void outbox_idle__why(struct outbox_idle *idle, char why[OUTBOX_IDLE_WHY])
+{
+    pthread_mutex_lock(&idle->lock);
+    memcpy(why, idle->why, sizeof(idle->why));
+    pthread_mutex_unlock(&idle->lock);
+}
+
+void outbox_idle__cover(struct outbox_idle *idle, int covered, int state, const char *why)
 {
     pthread_mutex_lock(&idle->lock);
     idle->state = state;
+    snprintf(idle->why, sizeof(idle->why), "%s", why);
     if (idle->covered != covered) {
         idle->covered = covered;
         look_often(idle);

@@ -23,6 +23,7 @@
 #define OUTBOX_IDLE_HELP_US 5000   /* a publisher that takes longer is worth a second worker */
 #define OUTBOX_IDLE_QUIET_US 20000 /* so long without work: it is worth asking for wake-ups */
 #define OUTBOX_IDLE_BUSY_US 10000  /* so long without a waiting worker: wake-ups are for others */
+#define OUTBOX_IDLE_WHY 200        /* a text's room, as in outbox_wake_wait */
 
 /* What the relay is like, for whoever can ask for wake-ups. */
 enum outbox_mood { OUTBOX_MOOD_BETWEEN, OUTBOX_MOOD_QUIET, OUTBOX_MOOD_BUSY };
@@ -40,6 +41,7 @@ struct outbox_idle {
     int in_phase;      /* waits are whole intervals from here on */
     int wanted;        /* so many of those that wait, or will, have to look */
     int covered, state;
+    char why[OUTBOX_IDLE_WHY]; /* a source of wake-ups does not work */
     int stop;
     int asked;         /* mood() was asked and its answer holds until something changes: then poke */
     void (*poke)(void *ctx);
@@ -59,9 +61,10 @@ void outbox_idle__reset(struct outbox_idle *idle); /* takes a stop back, once no
 void outbox_idle__wake(struct outbox_idle *idle, int sure);
 
 /* What the sources say: whether a wake-up is sure to come for everything that is committed from now on, and how they
- * are (an outbox_wake_state). */
-void outbox_idle__cover(struct outbox_idle *idle, int covered, int state);
+ * are (an outbox_wake_state); why one of them does not work, or "". */
+void outbox_idle__cover(struct outbox_idle *idle, int covered, int state, const char *why);
 int outbox_idle__state(struct outbox_idle *idle);
+void outbox_idle__why(struct outbox_idle *idle, char why[OUTBOX_IDLE_WHY]);
 
 /* After a look. `more`: there is probably more than this worker can do. */
 void outbox_idle__found(struct outbox_idle *idle, int more);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Whether relays are well, and why not. */
+/* Whether relays are well, and why not; and what is worth knowing of one that is. */
 #include "error_internal.h"
 #include "metrics_internal.h"
 
@@ -53,7 +53,21 @@ static const struct reason {
     { is_silent, 0, "the publisher owes too many answers" },
 };
 
-static int tell(struct outbox_buffer *to, const char *name, outbox_relay *relay, outbox_health what)
+static int add_line(struct outbox_buffer *to, const char *name, const char *what, const char *more)
+{
+    return outbox_buffer__add(to, name, strlen(name)) && outbox_buffer__add(to, ": ", 2) &&
+           outbox_buffer__add(to, what, strlen(what)) && outbox_buffer__add(to, more, strlen(more)) &&
+           outbox_buffer__add(to, "\n", 1);
+}
+
+/* Messages get through all the same, so it is told apart from the reasons. */
+static int tell_notes(struct outbox_buffer *notes, const char *name, const struct look *l)
+{
+    return l->view.no_wakes[0] == '\0' || add_line(notes, name, "wake-ups do not come, it polls: ", l->view.no_wakes);
+}
+
+static int tell(struct outbox_buffer *to, struct outbox_buffer *notes, const char *name, outbox_relay *relay,
+                outbox_health what)
 {
     outbox_relay_stats stats = OUTBOX_RELAY_STATS_INIT;
     struct look l;
@@ -65,14 +79,13 @@ static int tell(struct outbox_buffer *to, const char *name, outbox_relay *relay,
     l.broker_down = stats.broker_down;
     for (i = 0; i < sizeof(reasons) / sizeof(reasons[0]) && ok; i++)
         if ((reasons[i].dead || what == OUTBOX_HEALTH_READY) && reasons[i].is(&l))
-            ok = outbox_buffer__add(to, name, strlen(name)) && outbox_buffer__add(to, ": ", 2) &&
-                 outbox_buffer__add(to, reasons[i].text, strlen(reasons[i].text)) && outbox_buffer__add(to, "\n", 1);
-    return ok;
+            ok = add_line(to, name, reasons[i].text, "");
+    return ok && (what != OUTBOX_HEALTH_READY || tell_notes(notes, name, &l));
 }
 
 int outbox_metrics_health(outbox_metrics *m, outbox_health what, char **text, outbox_error **err)
 {
-    struct outbox_buffer to = { NULL, 0, 0 };
+    struct outbox_buffer to = { NULL, 0, 0 }, notes = { NULL, 0, 0 };
     size_t i;
     int ok = 1, rc;
 
@@ -81,11 +94,14 @@ int outbox_metrics_health(outbox_metrics *m, outbox_health what, char **text, ou
     *text = NULL;
     pthread_mutex_lock(&m->lock);
     for (i = 0; i < m->count && ok; i++)
-        ok = tell(&to, m->sources[i]->name, m->sources[i]->relay, what);
+        ok = tell(&to, &notes, m->sources[i]->name, m->sources[i]->relay, what);
     pthread_mutex_unlock(&m->lock);
     rc = to.size > 0 ? OUTBOX_NONE : OUTBOX_OK;
     if (ok && rc == OUTBOX_OK)
         ok = outbox_buffer__add(&to, "ok\n", 3);
+    if (ok && notes.size > 0)
+        ok = outbox_buffer__add(&to, notes.data, notes.size);
+    outbox_buffer__free(&notes);
     if (!ok) {
         outbox_buffer__free(&to);
         return outbox_error__nomem(err);

@@ -302,6 +302,7 @@ void outbox_relay__view(outbox_relay *relay, struct outbox_relay_view *view)
     pthread_mutex_unlock(&relay->trouble.lock);
     if (relay->cleaner != NULL)
         outbox_cleaner__progress(relay->cleaner, &view->cleaner);
+    outbox_idle__why(&relay->idle, view->no_wakes);
     pthread_mutex_lock(&relay->lock);
     view->publish_time = relay->publish_time;
     view->latency = relay->latency;

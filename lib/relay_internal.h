@@ -89,6 +89,7 @@ struct outbox_relay_view {
     struct outbox_histogram publish_time, latency;
     int up, workers, lanes_held, stopping, silent, stuck, in_trouble;
     struct outbox_cleaner_progress cleaner;
+    char no_wakes[OUTBOX_IDLE_WHY]; /* why a source of wake-ups does not work */
 };
 void outbox_relay__view(outbox_relay *relay, struct outbox_relay_view *view);
 

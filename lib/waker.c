@@ -69,6 +69,7 @@ static void poke(void *ctx)
 static int64_t step(struct outbox_waker *waker)
 {
     outbox_wake_state best = OUTBOX_WAKE_NONE;
+    const char *why = "";
     int64_t until, now = outbox_thread__clock();
     enum outbox_mood mood = outbox_idle__mood(waker->idle, &until);
     int i, covered = 0;
@@ -83,8 +84,10 @@ static int64_t step(struct outbox_waker *waker)
         covered |= s->wait.covered;
         until = s->wait.until < until ? s->wait.until : until;
         best = s->wait.state > best ? s->wait.state : best;
+        if (s->wait.state == OUTBOX_WAKE_DOWN && why[0] == '\0') /* whatever the others are like */
+            why = s->wait.why;
     }
-    outbox_idle__cover(waker->idle, covered, best);
+    outbox_idle__cover(waker->idle, covered, best, why);
     return until;
 }
 
@@ -122,7 +125,7 @@ static void *run(void *arg)
         stop = waker->stop;
         pthread_mutex_unlock(&waker->lock);
     }
-    outbox_idle__cover(waker->idle, 0, OUTBOX_WAKE_NONE);
+    outbox_idle__cover(waker->idle, 0, OUTBOX_WAKE_NONE, "");
     return NULL;
 }
 

@@ -102,6 +102,7 @@ fuzz_tests = \
 	%D%/fuzz/broker_url \
 	%D%/fuzz/conf \
 	%D%/fuzz/connection \
+	%D%/fuzz/conninfo \
 	%D%/fuzz/exec_answer \
 	%D%/fuzz/headers \
 	%D%/fuzz/message \
@@ -111,13 +112,20 @@ fuzz_tests = \
 	%D%/fuzz/record \
 	%D%/fuzz/sqltext \
 	%D%/fuzz/timetext \
+	%D%/fuzz/topic_map \
 	%D%/fuzz/utf8 \
 	%D%/fuzz/uuid
 if WITH_TOOLS
-fuzz_tests += %D%/fuzz/config
+fuzz_tests += %D%/fuzz/config %D%/fuzz/host
 %C%_fuzz_config_SOURCES = %D%/fuzz/config.c tools/cli_config.c
 %C%_fuzz_config_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS)
 %C%_fuzz_config_LDADD = $(LDADD) $(TOOLS_LIBS)
+%C%_fuzz_host_SOURCES = %D%/fuzz/host.c tools/daemon_guard.c
+%C%_fuzz_host_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS)
+endif
+if WITH_LIBPQ
+%C%_fuzz_conninfo_CPPFLAGS = $(AM_CPPFLAGS) $(LIBPQ_CFLAGS)
+%C%_fuzz_conninfo_LDADD = $(LDADD) $(LIBPQ_LIBS)
 endif
 
 # Each against a real server of its broker, where its publisher is built.

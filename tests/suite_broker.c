@@ -217,8 +217,8 @@ static void test_down_retry(struct fixture *fx)
     outage(fx, DOWN_RETRY, 4);
 }
 
-/* A single message, and the publisher says that it is the broker: it waits as long as it takes. */
-static void test_down_single(struct fixture *fx)
+/* Two messages, and the publisher says that it is the broker: they wait as long as it takes. */
+static void test_down_two(struct fixture *fx)
 {
     struct act a;
     int done;
@@ -236,6 +236,27 @@ static void test_down_single(struct fixture *fx)
     OK(outbox_relay_join(a.relay, &fx->err));
     CHECK_STR(seen_words(&a.script.seen), "1 2");
     check_uncharged(&a);
+    act_close(fx, &a);
+}
+
+/* Fewer than breaker.threshold, and nobody says that it is the broker: it could be them, so they pay and die. */
+static void test_down_few(struct fixture *fx)
+{
+    struct act a;
+    int done;
+
+    fixture_set(fx, "retry.max_attempts", "3");
+    fixture_set(fx, "ordering.dead", "continue");
+    REQUIRE(act_open(fx, &a, DOWN_RETRY, 0), "no relay");
+    send_words(fx, "t", "a", "1");
+    send_words(fx, "t", "b", "2");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(script_get(&a.script, &a.script.dead) == 2, done);
+    CHECK(done, "%d dead", a.script.dead);
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(a.script.attempts_of_dead, 3);
+    CHECK_INT(stats_of(&a).outages, 0);
     act_close(fx, &a);
 }
 
@@ -334,7 +355,8 @@ void suite_broker(const struct target *target, const char *only)
         {"broker: down, verdicts say so", test_down_unavailable, 0},
         {"broker: down, calls fail", test_down_opaque, 0},
         {"broker: down, verdicts are retry", test_down_retry, 0},
-        {"broker: down, a single message", test_down_single, 0},
+        {"broker: down, two messages", test_down_two, 0},
+        {"broker: down, two messages, and nobody says so", test_down_few, 0},
         {"broker: down, a suspect lane", test_down_suspect, 1},
         {"broker: down, and stopped", test_down_stop, 0},
         {"broker: stopped while much is set aside", test_stop_setting_aside, 1},

@@ -16,10 +16,45 @@
 #include <unistd.h>
 
 #include "proxy.h"
+#include "relay_internal.h"
 #include "wakes.h"
 
 #define LOST "no notifications from PostgreSQL, the relay polls"
 #define BACK "notifications from PostgreSQL work again"
+
+static char *health(struct station *s, outbox_health what)
+{
+    outbox_metrics *metrics = NULL;
+    struct fixture *fx = s->fx;
+    char *text = NULL;
+
+    if (OK(outbox_metrics_new(&metrics, &fx->err)) && OK(outbox_metrics_add(metrics, "shop", s->relay, &fx->err)))
+        CHECK_INT(outbox_metrics_health(metrics, what, &text, &fx->err), OUTBOX_OK);
+    outbox_metrics_free(metrics);
+    return text;
+}
+
+static int says(struct station *s, outbox_health what, const char *line)
+{
+    char *text = health(s, what);
+    int same = text != NULL && strcmp(text, line) == 0;
+
+    outbox_free(text);
+    return same;
+}
+
+/* It is well, and ready, in any case; a line says why there are no wake-ups. NULL: there are. */
+static void check_health(struct station *s, const char *why)
+{
+    char line[300];
+    int told;
+
+    snprintf(line, sizeof line, "ok\n%s%s%s", why != NULL ? "shop: wake-ups do not come, it polls: " : "",
+             why != NULL ? why : "", why != NULL ? "\n" : "");
+    WAIT_FOR(says(s, OUTBOX_HEALTH_READY, line), told);
+    CHECK(told, "health does not say: %s", line);
+    CHECK(says(s, OUTBOX_HEALTH_LIVE, "ok\n"), "it is not well");
+}
 
 /* ---- Sessions and servers that end ---- */
 
@@ -90,6 +125,54 @@ static void test_no_trigger(struct fixture *fx)
         CHECK(station_stats(&s).looks > 0, "it did not look by itself");
         CHECK_INT(db_exec(&fx->db, "ALTER TABLE %smessages ENABLE TRIGGER %swake", fx->prefix, fx->prefix), 0);
         station_prompt(&s);
+    }
+    station_close(&s);
+}
+
+/* How far off the next look is, in microseconds. */
+static int64_t next_look(struct station *s)
+{
+    struct outbox_idle *idle = &s->relay->idle;
+    int64_t at;
+
+    pthread_mutex_lock(&idle->lock);
+    at = idle->next_look;
+    pthread_mutex_unlock(&idle->lock);
+    return at - outbox_thread__clock();
+}
+
+/* Nothing wakes it: what was committed is found by the first look that begins after, which is at most a poll interval
+ * away. One that found nothing had begun before. */
+static void test_next_look(struct fixture *fx)
+{
+    struct station s = {0};
+    int there;
+
+    fixture_set(fx, "relay.workers", "1");
+    fixture_set(fx, "relay.poll_interval", "200ms");
+    fixture_set(fx, "wake.listen", "off");
+    CHECK_INT(db_exec(&fx->db, "ALTER TABLE %smessages DISABLE TRIGGER %swake", fx->prefix, fx->prefix), 0);
+    if (station_start(&s, fx)) {
+        for (int i = 1; i <= 5; i++) {
+            uint64_t rested = station_stats(&s).polls;
+            outbox_relay_stats before, now;
+
+            /* 1, 2, 4 … 128 ms, and whole intervals from there on. */
+            WAIT_FOR(station_stats(&s).polls >= rested + 10, there);
+            CHECK(there, "it does not look");
+            station_gate(&s, 0);
+            CHECK(send_text(fx, "t", NULL, "1"), "not sent");
+            before = station_stats(&s);
+            CHECK(next_look(&s) <= 200000, "it looks after %lld us", (long long)next_look(&s));
+            WAIT_FOR(station_inside(&s) == 1, there); /* from here on its only worker counts nothing */
+            CHECK(there, "it is not delivered");
+            now = station_stats(&s);
+            CHECK(now.polls - before.polls <= 1 && now.looks - before.looks <= 2, "%d looks, %d of them in vain",
+                  (int)(now.looks - before.looks), (int)(now.polls - before.polls));
+            CHECK_INT(now.wakeups, 0);
+            station_gate(&s, 1);
+            station_has(&s, i);
+        }
     }
     station_close(&s);
 }
@@ -167,6 +250,7 @@ static void test_mute(struct fixture *fx)
         station_stop(&s);
         OK(outbox_relay_start(s.relay, &fx->err));
         station_says(&s, OUTBOX_LOG_WARNING, "no answer");
+        check_health(&s, "no answer for 5 seconds");
         proxy_mute(&p, 0);
         station_state(&s, OUTBOX_WAKE_UP);
         station_prompt(&s);
@@ -275,6 +359,8 @@ static void test_pooler_transaction(struct fixture *fx)
             station_has(&s, 2);
             CHECK_INT(watches(fx), 0);
             CHECK_INT(station_logged(&s, OUTBOX_LOG_WARNING, LOST), 1);
+            check_health(&s, "a notification got lost on its way: a connection pooler stands between that does not pass "
+                             "on LISTEN; let wake.conninfo lead to the server itself");
             station_stop(&s);
             check_residue(fx, &b);
         }
@@ -296,6 +382,7 @@ static void test_pooler_session(struct fixture *fx)
         set_conninfo(fx, b.folder, 6543, "");
         if (station_start(&s, fx) && station_state(&s, OUTBOX_WAKE_UP) && watched(fx, 1)) {
             station_prompt(&s);
+            check_health(&s, NULL);
             CHECK_INT(station_logged(&s, OUTBOX_LOG_WARNING, ""), 0);
         }
         station_close(&s);
@@ -428,8 +515,10 @@ static void test_wrong_password(struct fixture *fx)
     fixture_set(fx, "relay.poll_interval", "50ms");
     if (station_start(&s, fx) && station_says(&s, OUTBOX_LOG_WARNING, "password authentication failed")) {
         CHECK(send_text(fx, "t", NULL, "1") && station_has(&s, 1), "not polled");
+        check_health(&s, "the server cannot be listened to: the log says why"); /* and no more to whoever asks */
         CHECK_INT(db_exec(&fx->db, "ALTER ROLE listener PASSWORD 'hunter2'"), 0);
         station_state(&s, OUTBOX_WAKE_UP);
+        check_health(&s, NULL);
         station_prompt(&s);
         CHECK_INT(station_logged(&s, OUTBOX_LOG_WARNING, ""), 1);
         CHECK_INT(station_logged(&s, OUTBOX_LOG_DEBUG, "hunter"), 0);
@@ -457,6 +546,12 @@ static void test_two_sources(struct fixture *fx)
         WAIT_FOR(station_stats(&s).wakeups == before + 1, there);
         CHECK(there, "the datagram does not wake it");
         station_prompt(&s);
+    }
+    station_close(&s);
+    set_conninfo(fx, folder, 1, ""); /* nobody there: one source that works does not hide that another does not */
+    if (station_start(&s, fx) && station_says(&s, OUTBOX_LOG_WARNING, LOST)) {
+        station_state(&s, OUTBOX_WAKE_UP);
+        check_health(&s, "the server cannot be listened to: the log says why");
     }
     station_close(&s);
     CHECK_INT(rmdir(folder), 0);
@@ -502,6 +597,7 @@ int main(int argc, char **argv)
         {"the listening session is killed", test_killed_session, 0},
         {"the server is restarted", test_restart, 0},
         {"the trigger is off", test_no_trigger, 0},
+        {"no wake-ups at all: found at the next look", test_next_look, 0},
         {"the network is cut", test_cut, 0},
         {"the network is slow", test_dribble, 0},
         {"nobody answers", test_mute, 0},

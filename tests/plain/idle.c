@@ -93,7 +93,7 @@ static void crew_init(struct crew *c, int count)
     memset(c, 0, sizeof *c);
     c->count = count;
     outbox_idle__init(&c->idle, count, HOUR_US);
-    outbox_idle__cover(&c->idle, 1, 0);
+    outbox_idle__cover(&c->idle, 1, 0, "");
     look_never(&c->idle);
 }
 
@@ -199,13 +199,13 @@ static void covered_stays_long(void)
 
     outbox_idle__init(&idle, 1, HOUR_US);
     look_never(&idle);
-    outbox_idle__cover(&idle, 1, 2);
+    outbox_idle__cover(&idle, 1, 2, "");
     CHECK_INT(outbox_idle__state(&idle), 2);
     CHECK_INT(idle.next_look, 0); /* what came before is looked for, and again for a while */
     CHECK_INT(outbox_idle__wait(&idle), 0);
     check_wait(&idle, OUTBOX_IDLE_FIRST_US, 2 * OUTBOX_IDLE_FIRST_US);
     look_never(&idle);
-    outbox_idle__cover(&idle, 1, 2);
+    outbox_idle__cover(&idle, 1, 2, "");
     outbox_idle__found(&idle, 1);
     check_wait(&idle, HOUR_US, HOUR_US);
     outbox_idle__wake(&idle, 1);
@@ -213,7 +213,7 @@ static void covered_stays_long(void)
     outbox_idle__wake(&idle, 0);
     check_wait(&idle, OUTBOX_IDLE_FIRST_US, 2 * OUTBOX_IDLE_FIRST_US);
     look_never(&idle);
-    outbox_idle__cover(&idle, 0, 1);
+    outbox_idle__cover(&idle, 0, 1, "");
     CHECK_INT(idle.next_look, 0);
     CHECK_INT(idle.wait, OUTBOX_IDLE_FIRST_US);
     outbox_idle__destroy(&idle);
@@ -348,7 +348,7 @@ static void moods(void)
     int came;
 
     crew_init(&c, 2);
-    outbox_idle__cover(&c.idle, 0, 0);
+    outbox_idle__cover(&c.idle, 0, 0, "");
     look_never(&c.idle);
     outbox_idle__watch(&c.idle, count_poke, &pokes);
     c.blocks = 1;
@@ -399,7 +399,7 @@ static void mood_when_covered(void)
     pthread_mutex_unlock(&c.idle.lock);
     CHECK_INT(outbox_idle__mood(&c.idle, &again), OUTBOX_MOOD_QUIET);
     CHECK(again == INT64_MAX, "asked for again");
-    outbox_idle__cover(&c.idle, 0, 0);
+    outbox_idle__cover(&c.idle, 0, 0, "");
     CHECK_INT(outbox_idle__mood(&c.idle, &again), OUTBOX_MOOD_BETWEEN);
     CHECK(again > outbox_thread__clock(), "asked for again at once");
     crew_end(&c);

@@ -337,6 +337,29 @@ static void test_refuse_payload(struct fixture *fx)
     free(bytes);
 }
 
+/* The largest that is allowed by default, and a byte more. MariaDB and Firebird have limits of their own. */
+static void test_largest(struct fixture *fx)
+{
+    enum { MOST = 64 << 20 };
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    unsigned char *bytes = calloc(1, MOST + 1);
+    outbox_message m = text_message("t", "k", "");
+
+    REQUIRE(consumer != NULL && bytes != NULL, "no consumer");
+    m.payload = bytes;
+    m.payload_size = MOST + 1;
+    refuse(fx, &m, "payload has 67108865 bytes, enqueue.max_payload allows 67108864");
+    CHECK_STR(fx->name, "enqueue.payload_too_large");
+    CHECK_INT(count_waiting(fx), 0);
+    if (test_all() && (target_is_postgresql(fx->target) || target_is_sqlite(fx->target))) {
+        for (size_t i = 0; i < MOST; i++)
+            bytes[i] = (unsigned char)(i * 31 + i / 257);
+        m.payload_size = MOST;
+        round_trip(fx, consumer, &m);
+    }
+    free(bytes);
+}
+
 /* ---- Undecodable rows, as a foreign writer may leave them ---- */
 
 static void test_undecodable(struct fixture *fx)
@@ -430,6 +453,7 @@ void suite_fields(const struct target *target, const char *only)
         {"refused: large headers", test_refuse_large_headers, 0},
         {"refused: numbers and ids", test_refuse_numbers, 0},
         {"refused: payload", test_refuse_payload, 0},
+        {"fields: 64 MiB, and refused: a byte more", test_largest, 0},
         {"undecodable headers are dead-lettered alone", test_undecodable, 0},
         {"undecodable headers without keys", test_undecodable_keyless, 0},
     };

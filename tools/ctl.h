@@ -98,6 +98,9 @@ int ctl_filter(struct ctl *ctl, outbox_filter *filter);
 int ctl_audit_filter(struct ctl *ctl, outbox_filter *filter);
 /* Prints a value as one line and frees it. */
 int ctl_print_json(struct ctl *ctl, json_t *value);
+/* The names that --dialect takes, written into text. */
+#define CTL_DIALECTS_SIZE 200
+const char *ctl_dialects(char *text, size_t size);
 /* The colour of a state. */
 const char *ctl_state_colour(outbox_state state);
 

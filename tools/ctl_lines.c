@@ -39,6 +39,7 @@ struct lines {
     size_t committed; /* the last line up to which everything is committed */
     uint64_t total;
     bool progress, quiet;
+    bool shared; /* ids may come on the terminal that shows the progress */
     int64_t started_us, shown_us;
 };
 
@@ -162,8 +163,11 @@ static void say_failed(struct lines *l, int rc, bool at_commit, outbox_error *er
     fprintf(stderr, "Whether lines %zu to %zu are, is not known; nothing after them is.\n", first, last);
 }
 
+/* Where the progress is, ids take its place, and it comes back below them. */
 static int print_ids(struct lines *l)
 {
+    if (l->shared)
+        clear_progress(l);
     for (size_t i = 0; i < l->count && !l->quiet; i++) {
         if (!l->ctl->json)
             puts(l->ids[i].text);
@@ -171,6 +175,8 @@ static int print_ids(struct lines *l)
                                                   (json_int_t)l->numbers[i])) != CLI_OK)
             return CLI_FAILED;
     }
+    if (l->shared)
+        fflush(stdout);
     return ferror(stdout) ? CLI_FAILED : CLI_OK;
 }
 
@@ -300,8 +306,8 @@ static int lines_open(struct lines *l)
     payload = payload * ESCAPE + LINE_MORE;
     l->most = (uint64_t)payload < SIZE_MAX / 2 ? (size_t)payload : SIZE_MAX / 2;
     l->quiet = cli_has(&l->ctl->cli, CTL_QUIET);
-    /* Ids on the same terminal show enough. */
-    l->progress = !l->quiet && isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
+    l->progress = !l->quiet && isatty(STDERR_FILENO);
+    l->shared = l->progress && isatty(STDOUT_FILENO);
     l->started_us = clock_us();
     l->parsed = calloc(l->batch, sizeof(*l->parsed));
     l->messages = calloc(l->batch, sizeof(*l->messages));

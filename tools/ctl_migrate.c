@@ -1,14 +1,35 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ctl.h"
 
+#include <string.h>
+
+/* The choices of the setting "driver", but for the first, which is to find out. */
+const char *ctl_dialects(char *text, size_t size)
+{
+    outbox_conf_info info;
+    size_t i = 0, used = 0;
+    char *name, *next;
+
+    text[0] = '\0';
+    while (outbox_conf_describe(i, &info) == OUTBOX_OK && strcmp(info.key, "driver") != 0)
+        i++;
+    strtok_r(info.range, "|", &next);
+    while ((name = strtok_r(NULL, "|", &next)) != NULL && used < size)
+        used += (size_t)snprintf(text + used, size - used, "%s%s",
+                                 used == 0 ? "" : next[0] == '\0' ? " or " : ", ", name);
+    return text;
+}
+
 static int print_sql(struct ctl *ctl)
 {
     const char *dialect = cli_value(&ctl->cli, CTL_DIALECT);
+    char names[CTL_DIALECTS_SIZE], *sql;
     outbox_error *err = NULL;
-    char *sql;
 
+    if (ctl->json)
+        return cli_usage(&ctl->cli, "--print prints SQL, and does not go with --json");
     if (dialect == NULL)
-        return cli_usage(&ctl->cli, "--print needs --dialect: postgresql, sqlite or generic");
+        return cli_usage(&ctl->cli, "--print needs --dialect: %s", ctl_dialects(names, sizeof(names)));
     if (outbox_migrations_print(dialect, ctl->settings.conf, &sql, &err) != OUTBOX_OK)
         return cli_error(&ctl->cli, NULL, err);
     fputs(sql, stdout);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct cli_option options[CTL__COUNT] = {
+static struct cli_option options[CTL__COUNT] = {
     [CTL_DSN] = { "dsn", 'd', "DSN",
                   "The database: a DSN's name, an ODBC connection string, or sqlite:PATH. Default: $OUTBOX_DSN." },
     [CTL_SET] = { "set", 's', "KEY=VALUE", "Changes a setting; can be repeated. See 'outboxctl settings'." },
@@ -16,7 +16,7 @@ static const struct cli_option options[CTL__COUNT] = {
     [CTL_VERSION] = { "version", 'V', NULL, "Prints the version and what was built, and exits." },
     [CTL_LIST] = { "list", 0, NULL, "Lists the migrations and which of them were applied, and changes nothing." },
     [CTL_PRINT] = { "print", 0, NULL, "Prints the SQL of all migrations, and changes nothing; needs no database." },
-    [CTL_DIALECT] = { "dialect", 0, "NAME", "With --print: postgresql, sqlite or generic." },
+    [CTL_DIALECT] = { "dialect", 0, "NAME", NULL }, /* dialect_help() */
     [CTL_TOPIC] = { "topic", 't', "TOPIC", "The topic, exactly." },
     [CTL_KEY] = { "key", 'k', "KEY", "The partition key, exactly: messages of one topic and key are delivered in order." },
     [CTL_PAYLOAD] = { "payload", 'p', "TEXT", "The payload." },
@@ -57,6 +57,15 @@ static const struct cli_option options[CTL__COUNT] = {
 #define WHICH (B(TOPIC) | B(KEY) | B(OLDER_THAN) | B(LIMIT))
 
 static int help(struct ctl *ctl);
+
+static const char *dialect_help(void)
+{
+    static char text[CTL_DIALECTS_SIZE + 40];
+    char names[CTL_DIALECTS_SIZE];
+
+    snprintf(text, sizeof(text), "With --print: %s.", ctl_dialects(names, sizeof(names)));
+    return text;
+}
 
 static const struct ctl_command commands[] = {
     { "migrate", "", 0, B(LIST) | B(PRINT) | B(DIALECT), true,
@@ -217,6 +226,7 @@ int main(int argc, char **argv)
     struct ctl ctl = { .cli = { .program = "outboxctl", .options = options, .option_count = CTL__COUNT } };
     int status;
 
+    options[CTL_DIALECT].help = dialect_help();
     status = cli_parse(&ctl.cli, argc, argv);
     ctl.json = cli_has(&ctl.cli, CTL_JSON);
     if (status == CLI_OK)

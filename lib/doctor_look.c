@@ -145,7 +145,8 @@ int outbox_doctor__dialect(struct doctor *d, const struct check *c, outbox_error
     const struct outbox_driver *driver = &d->conn->driver;
     char text[300];
 
-    snprintf(text, sizeof(text), "dialect %s; it claims %s%s", driver->name,
+    snprintf(text, sizeof(text), "dialect %s%s%s; it claims %s%s", driver->name,
+             d->conn->relative[0] != '\0' ? ", because the server is " : "", d->conn->relative,
              outbox_conn__sql(d->conn, Q_CLAIM) != NULL ? "in one statement" : "in two steps",
              (driver->flags & OUTBOX_DRIVER_POSITION) != 0 ? ", and can settle by position" : ", and settles by delete");
     return tell(d, c, text, 0, err);

@@ -17,7 +17,7 @@ enum { SMALL = 8000, BATCHES = 10, BATCH_SIZE = 10, LANES = 64 };
 
 static long large_backlog(void)
 {
-    return env_number("OUTBOX_TEST_BACKLOG", test_long() ? 1000000 : test_all() ? 200000 : 100000);
+    return env_number("OUTBOX_TEST_BACKLOG", test_long() ? 1000000 : test_all() ? 200000 : 40000);
 }
 
 /* ---- Measuring ---- */

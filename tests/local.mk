@@ -197,6 +197,7 @@ script_tests = \
 	%D%/documented-tools \
 	%D%/exported-symbols \
 	%D%/installed.sh \
+	%D%/licensed \
 	%D%/listed-files \
 	%D%/packaged \
 	%D%/models.sh \

@@ -11,6 +11,8 @@
 
 #define COCKROACH "CockroachDB CCL v23.1.11 (x86_64-pc-linux-gnu, built 2023/09/27 01:53:43, go1.19.10)"
 
+static struct db db; /* to the server as it is */
+
 static void choose(struct fixture *fx, const char *driver)
 {
     fixture_set(fx, "driver", driver);
@@ -22,15 +24,15 @@ static void pose(struct fixture *fx)
 {
     size_t used = strlen(fx->dsn);
 
-    CHECK_INT(db_exec(&fx->db, "CREATE SCHEMA IF NOT EXISTS trap"), 0);
-    CHECK_INT(db_exec(&fx->db, "CREATE OR REPLACE FUNCTION trap.version() RETURNS text LANGUAGE sql AS 'SELECT ''" COCKROACH
+    CHECK_INT(db_exec(&db, "CREATE SCHEMA IF NOT EXISTS trap"), 0);
+    CHECK_INT(db_exec(&db, "CREATE OR REPLACE FUNCTION trap.version() RETURNS text LANGUAGE sql AS 'SELECT ''" COCKROACH
                       "''::text'"), 0);
     snprintf(fx->dsn + used, sizeof(fx->dsn) - used, ";ConnSettings={set search_path = trap, pg_catalog, public}");
 }
 
 static void says(struct fixture *fx, const char *name, const char *want)
 {
-    char *value = db_text(&fx->db, "SELECT value FROM trap.%smeta WHERE name = '%s'", fx->prefix, name);
+    char *value = db_text(&db, "SELECT value FROM trap.%smeta WHERE name = '%s'", fx->prefix, name);
 
     CHECK_STR(value, want);
     free(value);
@@ -40,20 +42,20 @@ static void says(struct fixture *fx, const char *name, const char *want)
 static void enqueue_lent(struct fixture *fx, const char *payload, int migrate)
 {
     outbox_message m = text_message("t", "k", payload);
-    struct db db = {0};
+    struct db app = {0};
     outbox_conn *conn = NULL;
 
-    REQUIRE(db_open(&db, fx->dsn, migrate) == 0, "no connection");
-    if (OK(outbox_conn_borrow(db.dbc, fx->conf, &conn, &fx->err))) {
+    REQUIRE(db_open(&app, fx->dsn, migrate) == 0, "no connection");
+    if (OK(outbox_conn_borrow(app.dbc, fx->conf, &conn, &fx->err))) {
         if (migrate)
             OK(outbox_migrate(conn, NULL, &fx->err));
         OK(outbox_enqueue(conn, &m, 1, NULL, &fx->err));
         CHECK_STR(outbox_conn_driver(conn), "generic");
         if (!migrate)
-            CHECK_INT(db_commit(&db), 0);
+            CHECK_INT(db_commit(&app), 0);
     }
     outbox_conn_close(conn);
-    db_close(&db);
+    db_close(&app);
 }
 
 static void test_auto(struct fixture *fx)
@@ -98,7 +100,7 @@ static void test_forced(struct fixture *fx)
 {
     outbox_message m = text_message("t", "k", "1");
     outbox_conn *conn = NULL;
-    struct db db = {0};
+    struct db app = {0};
 
     choose(fx, "auto");
     MUST(outbox_migrate(fixture_connect(fx), NULL, &fx->err));
@@ -106,13 +108,13 @@ static void test_forced(struct fixture *fx)
     pose(fx);
     EXPECT(outbox_conn_open(fx->dsn, fx->conf, &conn, &fx->err), OUTBOX_ERR_UNSUPPORTED);
     refused(fx);
-    REQUIRE(db_open(&db, fx->dsn, 0) == 0, "no connection");
-    if (OK(outbox_conn_borrow(db.dbc, fx->conf, &conn, &fx->err))) {
+    REQUIRE(db_open(&app, fx->dsn, 0) == 0, "no connection");
+    if (OK(outbox_conn_borrow(app.dbc, fx->conf, &conn, &fx->err))) {
         EXPECT(outbox_enqueue(conn, &m, 1, NULL, &fx->err), OUTBOX_ERR_UNSUPPORTED);
         refused(fx);
     }
     outbox_conn_close(conn);
-    db_close(&db);
+    db_close(&app);
 }
 
 /* One that was made to settle by position, before anybody asked. */
@@ -147,6 +149,9 @@ int main(int argc, char **argv)
 
     if (postgresql_dsn() == NULL)
         return tap_skip_all("no PostgreSQL: run it through tests/run-test");
+    if (db_open(&db, postgresql_dsn(), 1) != 0)
+        return 1;
     suite_run(tests, COUNT_OF(tests), target_find("postgresql/position"), argc > 1 ? argv[1] : NULL);
+    db_close(&db);
     return tap_finish();
 }

@@ -277,14 +277,17 @@ int outbox_doctor__pooler(struct doctor *d, const struct check *c, outbox_error 
     return rc;
 }
 
-/* A write that changes nothing, in a transaction that is rolled back. */
+/* A write that changes nothing, in a transaction that is rolled back. Some servers, Firebird for one, refuse it only when
+ * there is a row to write: where nobody has looked, there is one, and gets the value that it has. */
 static int try_write(struct doctor *d, outbox_error **why)
 {
     struct outbox_args args = { .set = 0 };
+    char version[20];
     int rc = outbox_conn__begin(d->conn, why);
 
-    outbox_args__text(&args, P_NAME, "nothing");
-    outbox_args__text(&args, P_VALUE, "");
+    snprintf(version, sizeof(version), "%d", d->conn->version);
+    outbox_args__text(&args, P_NAME, d->conn->driver.probes != NULL ? "nothing" : "version");
+    outbox_args__text(&args, P_VALUE, version);
     if (rc == OUTBOX_OK)
         rc = outbox_conn__run(d->conn, Q_META_SET, &args, 0, "try to write", NULL, why);
     outbox_conn__rollback(d->conn);

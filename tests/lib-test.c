@@ -123,7 +123,7 @@ int test_all(void)
 
 void patience_start(struct patience *p)
 {
-    p->until_us = monotonic_us() + env_number("OUTBOX_TEST_PATIENCE", 120) * SECOND_US;
+    p->until_us = monotonic_us() + env_number("OUTBOX_TEST_PATIENCE", 240) * SECOND_US;
 }
 
 int patience_wait(const struct patience *p)

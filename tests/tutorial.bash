@@ -3,6 +3,7 @@
 # Runs the sections of doc/tutorials.md, each as it stands, in a folder of its own. What tests/conformance/tutorials and
 # tests/publishers/tutorials share.
 
+# shellcheck disable=SC2034  # for those who share this
 builddir=${OUTBOX_BUILDDIR:?run this through make check}
 srcdir=${OUTBOX_SRCDIR:?run this through make check}
 # shellcheck source=tests/tap.bash

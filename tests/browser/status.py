@@ -326,7 +326,7 @@ def foreign():
     check("… nor shows the page as its own", any("frame" in e.lower() for e in errors_logged()) and
           run("try { return document.querySelector('iframe').contentDocument === null } catch (e) { return true }"))
     driver.get(f"http://evil.example:{PORT}/")
-    become("a name that leads here by a trick shows nothing", "return document.querySelector('#why').textContent.includes('hosts')")
+    become("a name that leads here by a trick shows nothing", "return document.body.innerText.includes('hosts') && document.querySelector('main') === null")
     answer = ask(redrive.replace("127.0.0.1", "evil.example"), "POST", allowed, "same-origin")
     check("… and changes nothing", answer[:2] == ["answered", 403], answer)
     driver.get(PAGE)

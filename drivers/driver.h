@@ -16,7 +16,7 @@
 
 /* Statements. P: used in position mode instead of the one before. Columns of results are given as fetch types. */
 enum outbox_query {
-    Q_META,             /* name, value: tt */
+    Q_META,             /* name, value: tt; where there is a `product`, that too, by this name */
     Q_TOUCH,            /* a write that changes nothing, before anything is read in the application's transaction; or NULL */
     Q_CLOCK,            /* the server's time: i */
     Q_CHARSET,          /* in which the connection sends text, which has to be utf8…, or a euro sign, which arrives as one
@@ -157,6 +157,8 @@ struct outbox_driver {
     const char *name;
     const char *dialect;        /* folder of migrations */
     const char *const *dbms;    /* what SQL_DBMS_NAME starts with; ends with NULL */
+    const char *product;        /* SQL that tells more than that: t; NULL: there are no others of that name */
+    int (*relative)(const char *product, char *name, size_t size); /* whether it is one of those, and which */
     unsigned flags;
     const char *quote;          /* around names */
     const char *now;            /* microseconds since 1970 UTC, by the server's clock, of this statement */

@@ -11,6 +11,7 @@ driver_sources = \
 	%D%/oracle.c \
 	%D%/postgresql.c \
 	%D%/probes.c \
+	%D%/relatives.c \
 	%D%/sqlite.c \
 	%D%/sqlserver.c
 lib_liboutbox_core_la_SOURCES += $(driver_sources)
@@ -20,6 +21,7 @@ lib_liboutbox_core_la_SOURCES += \
 	%D%/conninfo.h \
 	%D%/driver.h \
 	%D%/probes.h \
+	%D%/relatives.h \
 	%D%/table.h
 
 # Wake-up modules that need a client library of their own are loadable (module_ldflags: lib/local.mk).

@@ -19,6 +19,7 @@
 #include "conninfo.h"
 #include "driver.h"
 #include "probes.h"
+#include "relatives.h"
 
 #define COLUMNS                                                                                                         \
     "m.lane, m.seq, m.id::text, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "       \
@@ -190,6 +191,8 @@ const struct outbox_driver outbox_driver__postgresql = {
     .name = "postgresql",
     .dialect = "postgresql",
     .dbms = dbms,
+    .product = "SELECT version()",
+    .relative = outbox_postgresql__relative,
     .flags = OUTBOX_DRIVER_POSITION | OUTBOX_DRIVER_SETTLE_RETURNS,
     .quote = "\"",
     .now = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
@@ -218,6 +221,7 @@ const struct outbox_driver outbox_driver__postgresql = {
     .errors = errors,
     .probes = outbox_probes__postgresql,
     .sql = {
+        [Q_META] = "SELECT name, value FROM {meta} UNION ALL SELECT 'product', version()",
         [Q_MARK] = "SELECT set_config('outbox.transaction', '1', true)",
         [Q_MARKED] = "SELECT CASE current_setting('outbox.transaction', true) WHEN '1' THEN 1 ELSE 0 END",
         /* psqlODBC says what the program's locale has: SQL_ASCII for C, which lets the bytes through as they are. */

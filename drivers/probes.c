@@ -82,7 +82,11 @@ const char *const outbox_probes__postgresql[A__COUNT] = {
     [A_ZONE] = "SELECT current_setting('TimeZone'), NULL::text, 0::bigint, 1::bigint",
     [A_SESSION] = "SELECT pg_backend_pid()::text, NULL::text, 0::bigint, 1::bigint",
     [A_USER] = "SELECT quote_ident(current_user), NULL::text, 0::bigint, 1::bigint",
-    [A_ENCODING] = "SELECT current_setting('server_encoding'), NULL::text, 0::bigint, 1::bigint "
+    [A_WRITABLE] = "SELECT 'SELECT pg_is_in_recovery(), source, setting FROM pg_settings WHERE name = "
+                   "''default_transaction_read_only''', NULL::text, 0::bigint, 1::bigint",
+    [A_ENCODING] = "SELECT current_setting('server_encoding'), 'CREATE DATABASE ' || "
+                   "quote_ident(current_database() || '_utf8') || ' ENCODING ''UTF8'' LC_COLLATE ''C'' LC_CTYPE ''C'' "
+                   "TEMPLATE template0', 0::bigint, 1::bigint "
                    "WHERE current_setting('server_encoding') <> 'UTF8'",
     [A_TRANSACTIONS] = PROCESS "a.backend_xid IS NOT NULL UNION ALL "
                        "SELECT 'prepared transaction ' || p.gid, 'ROLLBACK PREPARED ' || quote_literal(p.gid), "
@@ -116,6 +120,7 @@ const char *const outbox_probes__mariadb[A__COUNT] = {
     [A_SESSION] = "SELECT CAST(CONNECTION_ID() AS CHAR), NULL, 0, 1",
     [A_USER] = "SELECT CONCAT(QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', "
                "QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1))), NULL, 0, 1",
+    [A_WRITABLE] = "SELECT 'SELECT @@global.read_only, @@innodb_read_only, @@tx_read_only', NULL, 0, 1",
     [A_TRANSACTIONS] = "SELECT CONCAT('connection ', t.trx_mysql_thread_id), CONCAT('KILL ', t.trx_mysql_thread_id), "
                        "TIMESTAMPDIFF(MICROSECOND, t.trx_started, NOW(6)), 1 FROM information_schema.innodb_trx t WHERE "
                        "t.trx_mysql_thread_id <> CONNECTION_ID() AND "

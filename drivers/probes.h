@@ -14,6 +14,7 @@ enum outbox_probe {
     A_ZONE,      /* the session's time zone */
     A_SESSION,   /* a name of this session of the server, which no other has */
     A_USER,      /* as GRANT wants it */
+    A_WRITABLE,  /* when it takes no writes: a statement that tells why */
     /* What can be wrong. */
     A_ENCODING,     /* text that is not kept as UTF-8 */
     A_FUTURE,       /* written or leased beyond the server's present: the number says how far */

@@ -31,7 +31,16 @@ static void choose(outbox_conn *conn, const struct outbox_driver *driver, const 
     conn->driver.sql[Q_MARKED] = native->sql[Q_MARKED];
 }
 
-static int identify(outbox_conn *conn, outbox_error **err)
+static int speak(outbox_conn *conn, const struct outbox_driver *driver, outbox_error **err)
+{
+    outbox_names__free(conn->name_text);
+    choose(conn, driver, conn->native);
+    outbox_odbc__set_errors(conn->odbc, conn->driver.errors);
+    outbox_odbc__set_bindings(conn->odbc, &conn->driver.bindings);
+    return outbox_names__make(conn->conf, &conn->driver, conn->names, conn->name_text, err);
+}
+
+static int choose_by_name(outbox_conn *conn, outbox_error **err)
 {
     int64_t choice = outbox_conf__number(conn->conf, CONF_DRIVER);
     const struct outbox_driver *wanted = choice > 0 ? outbox_driver__at((size_t)choice - 1) : NULL, *native;
@@ -40,16 +49,56 @@ static int identify(outbox_conn *conn, outbox_error **err)
 
     if (rc != OUTBOX_OK)
         return rc;
-    native = outbox_driver__of_dbms(dbms);
+    native = conn->native = outbox_driver__of_dbms(dbms);
     if (wanted != NULL && native != &outbox_driver__generic && wanted != native &&
         (wanted != &outbox_driver__generic || (native->flags & OUTBOX_DRIVER_NOT_GENERIC) != 0))
         return outbox_error__set(err, OUTBOX_ERR_CONF, "driver.mismatch",
                                  "driver is %s, but this connection leads to %s: leave the setting at auto", wanted->name,
                                  dbms);
-    choose(conn, wanted != NULL ? wanted : native, native);
-    outbox_odbc__set_errors(conn->odbc, conn->driver.errors);
-    outbox_odbc__set_bindings(conn->odbc, &conn->driver.bindings);
-    return outbox_names__make(conn->conf, &conn->driver, conn->names, conn->name_text, err);
+    return speak(conn, wanted != NULL ? wanted : native, err);
+}
+
+/* What a native driver proves of its server holds for that server alone. */
+static int be_relative(outbox_conn *conn, outbox_error **err)
+{
+    if (strcmp(conn->driver.dialect, conn->native->dialect) != 0)
+        return OUTBOX_OK;
+    if (outbox_conf__number(conn->conf, CONF_DRIVER) > 0)
+        return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "driver.relative",
+                                 "driver is %s, but this server is %s, on which that driver could lose messages: set driver "
+                                 "to generic, or to auto", conn->native->name, conn->relative);
+    outbox_stmt__free(conn->cache[Q_META][0].stmt);
+    outbox_sqltext__free(&conn->cache[Q_META][0].text);
+    memset(&conn->cache[Q_META][0], 0, sizeof(conn->cache[Q_META][0]));
+    return speak(conn, &outbox_driver__generic, err);
+}
+
+static void take_name(outbox_conn *conn, const char *product)
+{
+    conn->known = 1;
+    if (conn->native->relative == NULL || !conn->native->relative(product, conn->relative, sizeof(conn->relative)))
+        conn->relative[0] = '\0';
+}
+
+static int take_product(void *ctx, const struct outbox_value *cells, outbox_error **err)
+{
+    (void)err;
+    take_name(ctx, cells[0].data != NULL ? cells[0].data : "");
+    return OUTBOX_OK;
+}
+
+int outbox_conn__identify(outbox_conn *conn, outbox_error **err)
+{
+    outbox_arena arena = { NULL };
+    struct outbox_result result = { "t", &arena, take_product, conn, 0 };
+    struct outbox_args args = { .set = 0 };
+    int rc;
+
+    if (conn->known || conn->native->product == NULL)
+        return OUTBOX_OK;
+    rc = outbox_conn__run_once(conn, conn->native->product, &args, "ask the server what it is", &result, err);
+    outbox_arena__free(&arena);
+    return rc == OUTBOX_OK && conn->relative[0] != '\0' ? be_relative(conn, err) : rc;
 }
 
 static int conn_new(const outbox_conf *conf, outbox_conn **out, outbox_error **err)
@@ -82,7 +131,7 @@ int outbox_conn_borrow(void *hdbc, const outbox_conf *conf, outbox_conn **out, o
         return rc;
     rc = outbox_odbc__borrow(hdbc, &conn->odbc, err);
     if (rc == OUTBOX_OK)
-        rc = identify(conn, err);
+        rc = choose_by_name(conn, err);
     if (rc != OUTBOX_OK) {
         outbox_conn_close(conn);
         return rc;
@@ -91,13 +140,23 @@ int outbox_conn_borrow(void *hdbc, const outbox_conf *conf, outbox_conn **out, o
     return OUTBOX_OK;
 }
 
+/* A relative may not have all of these settings, and does without. */
 static int set_up(outbox_conn *conn, outbox_error **err)
 {
     const char *const *sql;
     int rc = OUTBOX_OK;
 
-    for (sql = conn->driver.setup; sql != NULL && *sql != NULL && rc == OUTBOX_OK; sql++)
-        rc = outbox_odbc__direct(conn->odbc, *sql, err);
+    for (sql = conn->driver.setup; sql != NULL && *sql != NULL && rc == OUTBOX_OK; sql++) {
+        outbox_error *why = NULL;
+
+        rc = outbox_odbc__direct(conn->odbc, *sql, &why);
+        if (rc == OUTBOX_ERR_DATABASE && conn->relative[0] != '\0')
+            rc = OUTBOX_OK;
+        if (rc != OUTBOX_OK && err != NULL && *err == NULL)
+            *err = why;
+        else
+            outbox_error_free(why);
+    }
     return rc;
 }
 
@@ -119,7 +178,9 @@ int outbox_conn_open(const char *dsn, const outbox_conf *conf, outbox_conn **out
         rc = outbox_odbc__open(text, &conn->odbc, err);
     free(text);
     if (rc == OUTBOX_OK)
-        rc = identify(conn, err);
+        rc = choose_by_name(conn, err);
+    if (rc == OUTBOX_OK)
+        rc = outbox_conn__identify(conn, err);
     if (rc == OUTBOX_OK)
         rc = set_up(conn, err);
     if (rc != OUTBOX_OK) {
@@ -363,6 +424,8 @@ static int take_meta(void *ctx, const struct outbox_value *cells, outbox_error *
         snprintf(conn->dialect, sizeof(conn->dialect), "%s", value);
     else if (strcmp(name, "system") == 0)
         snprintf(conn->system, sizeof(conn->system), "%s", value);
+    else if (strcmp(name, "product") == 0)
+        take_name(conn, value);
     return OUTBOX_OK;
 }
 
@@ -384,6 +447,11 @@ static int check_facts(outbox_conn *conn, outbox_error **err)
                                  "the outbox's tables are of version %d, this library needs %d: %s", conn->version,
                                  OUTBOX_SCHEMA_VERSION,
                                  conn->version > OUTBOX_SCHEMA_VERSION ? "use a newer library" : "run `outboxctl migrate`");
+    if (conn->relative[0] != '\0' && strcmp(conn->dialect, conn->native->dialect) == 0)
+        return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "driver.relative",
+                                 "this outbox was made by the driver \"%s\", and this server is %s, on which that driver could "
+                                 "lose messages: make another outbox with driver=generic, and another schema.prefix",
+                                 conn->dialect, conn->relative);
     if (conn->dialect[0] != '\0' && strcmp(conn->dialect, conn->driver.dialect) != 0)
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "driver.other_dialect",
                                  "this outbox was made by the driver \"%s\", and \"%s\" was going to use it: set driver "
@@ -445,6 +513,8 @@ int outbox_conn__load(outbox_conn *conn, outbox_error **err)
     }
     rc = outbox_conn__run(conn, Q_META, &args, 0, "read what the outbox is", &result, err);
     outbox_arena__free(&arena);
+    if (rc == OUTBOX_OK && conn->relative[0] != '\0')
+        rc = be_relative(conn, err);
     if (rc == OUTBOX_OK)
         rc = check_facts(conn, err);
     if (rc == OUTBOX_OK)

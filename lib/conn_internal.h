@@ -24,6 +24,9 @@ struct outbox_conn {
     outbox_odbc *odbc;
     outbox_conf *conf;
     struct outbox_driver driver; /* a copy: "generic" takes the expressions of the server that it found */
+    const struct outbox_driver *native; /* the one for what the ODBC driver says that it leads to */
+    char relative[60]; /* what the server is, where it only calls itself that; "" else */
+    int known;         /* whether that was asked */
     struct outbox_sqlname names[OUTBOX_NAMES];
     char *name_text[OUTBOX_NAMES];
     struct outbox_cached cache[Q__COUNT][OUTBOX_SIZES];
@@ -88,6 +91,10 @@ const char *outbox_conn__sql(const outbox_conn *conn, enum outbox_query query);
 
 /* OUTBOX_ERR_UNSUPPORTED when the driver cannot settle as the outbox does, or is to. */
 int outbox_conn__check_settle(const struct outbox_driver *driver, int position, outbox_error **err);
+
+/* Asks, unless that is known, whether the server is what it calls itself, and chooses the driver by that. On a borrowed
+ * connection the answer comes with the outbox's own facts, so this is for who has to know before there are any. */
+int outbox_conn__identify(outbox_conn *conn, outbox_error **err);
 
 /* Reads the outbox's own facts once; OUTBOX_ERR_SCHEMA when it is not there. */
 int outbox_conn__load(outbox_conn *conn, outbox_error **err);

@@ -53,13 +53,16 @@ static const struct check checks[] = {
     { "index.missing", FAILURE, "whether all indexes are there", 1, ASK(A_INDEXES), "the index %s is missing or invalid",
       "relays read whole tables, and get slower with each message", "make it; drop one that is invalid first", NULL },
     { "wake.missing", FAILURE, "whether the wake-up module is there", 1, LOOK(no_wake), "wake.listen is on, but %s",
-      "relays do not start", "install the module, or set wake.listen to auto", NULL },
+      "relays do not start", "install the module, or set wake.listen to auto in the settings of relays, which the command tries",
+      "outboxctl doctor --set wake.listen=auto" },
     { "poll.slow", WARNING, "how often relays look", 1, LOOK(poll), "relays look every %t, and nothing wakes them",
-      "a message waits as long", "set relay.poll_interval to a second or so", NULL },
+      "a message waits as long", "set relay.poll_interval to a second or so in the settings of relays, which the command tries",
+      "outboxctl doctor --set relay.poll_interval=1s" },
     { "lane.stale", WARNING, "whether lanes are held by the dead", 1, ASK(A_STALE),
       "%s holds %c lanes, and its leases ended %t ago",
       "it crashed, hangs or lost its connection; a message of its may have been sent and will be sent again",
-      "nothing, when another relay runs: it takes the lanes over once they have work; else start one", "outboxd --once" },
+      "nothing, when another relay runs: it takes the lanes over once they have work; else start one, with its publisher and "
+      "its settings", NULL },
     { "relay.missing", FAILURE, "whether a relay is there", 1, ASK(A_UNATTENDED),
       "messages have been waiting in %c lanes for up to %t, and no relay holds any lane",
       "no relay runs on this outbox, or none gets its messages through", "start one, or see its log", "systemctl status outboxd" },
@@ -90,6 +93,7 @@ static const struct check checks[] = {
       "let it end; in need, end it", NULL },
     { "table.bloat", WARNING, "how many dead rows there are", 1, ASK(A_BLOAT), "%s has %d dead rows, more than living ones",
       "claims read past them", "vacuum it, and see why autovacuum does not", NULL },
+    { "doctor.blind", FACT, "what is not asked of this database", 1, LOOK(unasked), "%s", NULL, NULL, NULL },
 };
 
 #define CHECKS (sizeof(checks) / sizeof(checks[0]))
@@ -108,7 +112,7 @@ static const struct {
     { "database.connect", "no server answers where the DSN says", NULL },
     { "database.file", "there is no database", "outboxctl migrate" },
     { "schema.missing", "there is no outbox, or it has another schema.name or schema.prefix", "outboxctl migrate" },
-    { "schema.version", "the tables were made by another version of the library", "outboxctl migrate --list" },
+    { "schema.version", "the tables were made by another version of the library", "outboxctl --version" },
 };
 
 /* ---- Telling ---- */
@@ -177,6 +181,8 @@ int outbox_doctor__tell_error(struct doctor *d, outbox_error *why, outbox_error 
             finding.meaning = errors[i].meaning;
             finding.command = errors[i].command;
         }
+    if (d->conn != NULL && strcmp(finding.name, "schema.version") == 0 && d->conn->version < OUTBOX_SCHEMA_VERSION)
+        finding.command = "outboxctl migrate";
     rc = hand_over(d, &finding);
     outbox_error_free(why);
     return rc;

@@ -65,6 +65,7 @@ int outbox_doctor__poll(struct doctor *d, const struct check *c, outbox_error **
 int outbox_doctor__pooler(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__readonly(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__locked(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__unasked(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__rights(struct doctor *d, const struct check *c, outbox_error **err);
 
 #endif

@@ -145,7 +145,8 @@ int outbox_doctor__dialect(struct doctor *d, const struct check *c, outbox_error
     const struct outbox_driver *driver = &d->conn->driver;
     char text[300];
 
-    snprintf(text, sizeof(text), "dialect %s; it claims %s%s", driver->name,
+    snprintf(text, sizeof(text), "dialect %s%s%s; it claims %s%s", driver->name,
+             d->conn->relative[0] != '\0' ? ", because the server is " : "", d->conn->relative,
              outbox_conn__sql(d->conn, Q_CLAIM) != NULL ? "in one statement" : "in two steps",
              (driver->flags & OUTBOX_DRIVER_POSITION) != 0 ? ", and can settle by position" : ", and settles by delete");
     return tell(d, c, text, 0, err);
@@ -276,14 +277,19 @@ int outbox_doctor__pooler(struct doctor *d, const struct check *c, outbox_error 
     return rc;
 }
 
-/* A write that changes nothing, in a transaction that is rolled back. */
+/* A write that changes nothing, in a transaction that is rolled back. Some servers, Firebird for one, refuse it only when
+ * there is a row to write: where nobody has looked, there is one, and gets the value that it has. */
 static int try_write(struct doctor *d, outbox_error **why)
 {
-    struct outbox_args none = { .set = 0 };
+    struct outbox_args args = { .set = 0 };
+    char version[20];
     int rc = outbox_conn__begin(d->conn, why);
 
+    snprintf(version, sizeof(version), "%d", d->conn->version);
+    outbox_args__text(&args, P_NAME, d->conn->driver.probes != NULL ? "nothing" : "version");
+    outbox_args__text(&args, P_VALUE, version);
     if (rc == OUTBOX_OK)
-        rc = outbox_conn__run_once(d->conn, "UPDATE {meta} SET value = value WHERE 1 = 0", &none, "try to write", NULL, why);
+        rc = outbox_conn__run(d->conn, Q_META_SET, &args, 0, "try to write", NULL, why);
     outbox_conn__rollback(d->conn);
     return rc;
 }
@@ -291,15 +297,48 @@ static int try_write(struct doctor *d, outbox_error **why)
 int outbox_doctor__readonly(struct doctor *d, const struct check *c, outbox_error **err)
 {
     outbox_error *why = NULL;
+    struct found found = { NULL, NULL, 0, 1 };
+    char *command = NULL;
     int rc = try_write(d, &why);
 
     d->readonly = rc == OUTBOX_ERR_READONLY;
     if (rc == OUTBOX_ERR_NOMEM)
         rc = outbox_error__nomem(err);
     else
-        rc = d->readonly ? tell(d, c, outbox_error_message(why), 0, err) : OUTBOX_OK; /* rights are looked at apart */
+        rc = OUTBOX_OK; /* rights are looked at apart */
+    if (rc == OUTBOX_OK && d->readonly)
+        rc = outbox_doctor__ask(d, d->conn, A_WRITABLE, &command, err);
+    if (rc == OUTBOX_OK && d->readonly) {
+        found.subject = outbox_error_message(why);
+        found.command = command[0] != '\0' ? command : NULL;
+        rc = outbox_doctor__tell(d, c, &found, err);
+    }
+    free(command);
     outbox_error_free(why);
     return rc;
+}
+
+/* Of what is asked in the words of each database, what nobody has written for this one; not what it does not have. */
+int outbox_doctor__unasked(struct doctor *d, const struct check *c, outbox_error **err)
+{
+    static const struct {
+        enum outbox_probe probe;
+        const char *what;
+    } all[] = {
+        { A_USER, "rights" },     { A_INDEXES, "missing indexes" },     { A_TRANSACTIONS, "long transactions" },
+        { A_SESSION, "poolers" }, { A_ENCODING, "how text is kept" },
+    };
+    char text[300];
+    size_t i, used = 0, count = 0;
+
+    for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (outbox_doctor__probe(d->conn, all[i].probe) == NULL &&
+            (d->conn->driver.probes == NULL || all[i].probe == A_INDEXES))
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", count++ > 0 ? ", " : "", all[i].what);
+    if (count == 0)
+        return OUTBOX_OK;
+    snprintf(text + used, sizeof(text) - used, ": not asked of the dialect %s, so look yourself", d->conn->driver.name);
+    return tell(d, c, text, 0, err);
 }
 
 /* Where one writes at a time, who cannot write has to wait for somebody. */

@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* strcasestr() */
-#endif
 #include "dsn.h"
 #include "connstr.h"
 #include "driver.h"
@@ -12,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define SQLITE "sqlite:"
@@ -183,6 +181,13 @@ static int improve(const struct given *g, struct outbox_buffer *out, outbox_erro
     return rc == OUTBOX_OK ? add_words(g, out, err) : rc;
 }
 
+static int names_sqlite(const char *driver)
+{
+    while (*driver != '\0' && strncasecmp(driver, "sqlite", strlen("sqlite")) != 0)
+        driver++;
+    return *driver != '\0';
+}
+
 /* The file of the ODBC driver tells what will connect, before anything does. */
 static int find_wants(struct given *g, outbox_error **err)
 {
@@ -195,7 +200,7 @@ static int find_wants(struct given *g, outbox_error **err)
         rc = outbox_odbc__profile(driver, "Driver", "odbcinst.ini", &file, err);
     if (rc == OUTBOX_OK && driver != NULL)
         g->wants = outbox_driver__connect(file != NULL ? file : driver);
-    g->is_sqlite = driver != NULL && strcasestr(file != NULL ? file : driver, "sqlite") != NULL;
+    g->is_sqlite = driver != NULL && names_sqlite(file != NULL ? file : driver);
     free(driver);
     free(file);
     return rc;

@@ -178,6 +178,9 @@ int outbox_migrate(outbox_conn *conn, int *applied, outbox_error **err)
     }
     outbox_error_free(first);
     first = NULL;
+    rc = outbox_conn__identify(conn, err);
+    if (rc != OUTBOX_OK)
+        return rc;
     rc = outbox_conn__check_settle(&conn->driver, wants_position(conn->conf), err);
     if (rc != OUTBOX_OK)
         return rc;

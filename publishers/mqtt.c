@@ -10,7 +10,7 @@
  * libmosquitto would send again whatever has no PUBACK when it connects anew. It never does here: one link is one client
  * and one connection, and both end together. What was on its way is OUTBOX_UNKNOWN then; the relay sends it again.
  *
- * Threads: publish() runs the client itself, without a thread of libmosquitto's; cancel() wakes it by an eventfd. A link
+ * Threads: publish() runs the client itself, without a thread of libmosquitto's; cancel() wakes it by a pipe. A link
  * that waits for work does nothing, and asks for no keepalive. */
 #include "flight.h"
 #include "mqtt_tls.h"
@@ -18,6 +18,7 @@
 #include <outbox/sys/publisher.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
 #include <openssl/err.h>
@@ -25,7 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define POLL_MS 1000
@@ -50,7 +50,7 @@ struct link {
     SSL_CTX *tls;
     outbox_envelope *envelope;
     struct call *call;     /* whose thread is in libmosquitto */
-    int wake;              /* an eventfd */
+    int wake[2];           /* a pipe */
     int connected, refused;
     uint32_t index[IDS];   /* by packet identifier: the index plus 1; 0: none */
 };
@@ -143,8 +143,10 @@ static void link_free(struct link *link)
     }
     SSL_CTX_free(link->tls);
     outbox_envelope_free(link->envelope);
-    if (link->wake >= 0)
-        close(link->wake);
+    if (link->wake[0] >= 0)
+        close(link->wake[0]);
+    if (link->wake[1] >= 0)
+        close(link->wake[1]);
     free(link);
 }
 
@@ -188,7 +190,7 @@ static int pump(struct call *c, int wait_ms)
 {
     struct link *link = c->link;
     struct pollfd fds[2] = { { .fd = mosquitto_socket(link->client), .events = POLLIN },
-                             { .fd = link->wake, .events = POLLIN } };
+                             { .fd = link->wake[0], .events = POLLIN } };
     int rc = MOSQ_ERR_SUCCESS;
 
     if (fds[0].fd < 0)
@@ -228,8 +230,8 @@ static struct link *link_new(struct call *c, const outbox_endpoint *at, outbox_e
 
     if (link == NULL)
         return NULL;
-    link->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (link->wake < 0 || outbox_envelope_new(c->p->target, &style, &link->envelope, err) != OUTBOX_OK) {
+    link->wake[0] = link->wake[1] = -1;
+    if (pipe2(link->wake, O_CLOEXEC | O_NONBLOCK) != 0 || outbox_envelope_new(c->p->target, &style, &link->envelope, err) != OUTBOX_OK) {
         link_free(link);
         return NULL;
     }
@@ -416,9 +418,8 @@ static int run(struct call *c)
 static void wake(void *arg)
 {
     const struct link *link = arg;
-    uint64_t one = 1;
 
-    if (write(link->wake, &one, sizeof(one)) < 0)
+    if (write(link->wake[1], "", 1) < 0)
         return; /* it is awake already */
 }
 

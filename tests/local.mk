@@ -35,6 +35,7 @@ unit_tests = \
 	%D%/unit/names \
 	%D%/unit/packed \
 	%D%/unit/publisher \
+	%D%/unit/relatives \
 	%D%/unit/secrets \
 	%D%/unit/sqltext \
 	%D%/unit/target \
@@ -71,6 +72,7 @@ conformance_tests = \
 	%D%/conformance/plans \
 	%D%/conformance/postgresql_delete \
 	%D%/conformance/postgresql_position \
+	%D%/conformance/relatives \
 	%D%/conformance/sql_enqueue \
 	%D%/conformance/sqlite_delete \
 	%D%/conformance/sqlite_position \
@@ -203,6 +205,7 @@ script_tests = \
 	%D%/documented-tools \
 	%D%/exported-symbols \
 	%D%/installed.sh \
+	%D%/licensed \
 	%D%/listed-files \
 	%D%/packaged \
 	%D%/models.sh \

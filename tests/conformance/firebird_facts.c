@@ -113,12 +113,76 @@ static void test_gone(void)
     outbox_conn_close(a);
 }
 
+/* ---- The doctor ---- */
+
+struct findings {
+    char wrong[200]; /* the first that is no fact */
+    char blind[400];
+};
+
+static int take_finding(void *user, const outbox_finding *f)
+{
+    struct findings *all = user;
+
+    if (f->severity != OUTBOX_FACT && all->wrong[0] == '\0')
+        snprintf(all->wrong, sizeof all->wrong, "%s", f->name);
+    if (f->severity != OUTBOX_FACT)
+        tap_note("%s: %s", f->name, f->text);
+    if (strcmp(f->name, "doctor.blind") == 0)
+        snprintf(all->blind, sizeof all->blind, "%s", f->text);
+    return 0;
+}
+
+static struct findings ask_doctor(void)
+{
+    struct findings all = {"", ""};
+    outbox_conf *conf = NULL;
+
+    outbox_conf_new(&conf, NULL);
+    outbox_conf_set(conf, "schema.prefix", "f_", NULL);
+    CHECK_INT(outbox_diagnose(dsn, conf, NULL, take_finding, &all, NULL), OUTBOX_OK);
+    outbox_conf_free(conf);
+    return all;
+}
+
+static void set_mode(const char *mode)
+{
+    char command[900], *at = strstr(dsn, "Database=");
+
+    REQUIRE(at != NULL, "no database in %s", dsn);
+    at += strlen("Database=");
+    snprintf(command, sizeof command, "PATH=$PATH:/opt/firebird/bin gfix -user outbox -password outbox -mode %s '%.*s' 2>&1",
+             mode, (int)strcspn(at, ";"), at);
+    CHECK(system(command) == 0, "%s failed", command);
+}
+
+/* What it does not ask there it says, and a database that takes no writes it finds. */
+static void test_doctor(void)
+{
+    struct findings all;
+    outbox_conn *conn = connect_as(dsn, "f_", NULL);
+
+    REQUIRE(conn != NULL && outbox_migrate(conn, NULL, NULL) == OUTBOX_OK, "no outbox");
+    outbox_conn_close(conn);
+    all = ask_doctor();
+    CHECK_STR(all.wrong, "");
+    CHECK(strstr(all.blind, "rights") != NULL && strstr(all.blind, "indexes") != NULL &&
+          strstr(all.blind, "firebird") != NULL, "what is not asked? %s", all.blind);
+    set_mode("read_only");
+    all = ask_doctor();
+    CHECK_STR(all.wrong, "server.readonly");
+    set_mode("read_write");
+    all = ask_doctor();
+    CHECK_STR(all.wrong, "");
+}
+
 int main(void)
 {
     static const struct {
         const char *name;
         void (*run)(void);
-    } tests[] = {{"connecting", test_connecting}, {"statements", test_statements}, {"a server that is gone", test_gone}};
+    } tests[] = {{"connecting", test_connecting}, {"statements", test_statements}, {"the doctor", test_doctor},
+                 {"a server that is gone", test_gone}};
     const char *server = getenv("OUTBOX_TEST_FIREBIRD");
 
     if (server == NULL)

@@ -84,6 +84,8 @@ struct e2e {
 
 /* Runs a plan on the fixture's outbox (fixture_prepare() only) and checks that nothing at all is wrong. */
 void e2e_run(struct fixture *fx, const struct e2e_plan *plan);
+/* A plan with fewer messages, for a run that must not take long. */
+void e2e_shrink(struct e2e_plan *plan);
 
 /* The parts of a run, for tests that do something in between. All processes are started while this one has no
  * connection open. */

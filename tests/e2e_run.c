@@ -332,6 +332,12 @@ void e2e_end(struct e2e *run)
         tap_note("could not remove %s", run->directory);
 }
 
+void e2e_shrink(struct e2e_plan *plan)
+{
+    plan->messages = plan->messages > 20000 ? 20000 : plan->messages / 2;
+    plan->bulk /= 5;
+}
+
 void e2e_run(struct fixture *fx, const struct e2e_plan *plan)
 {
     struct e2e run;

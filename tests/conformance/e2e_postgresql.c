@@ -35,12 +35,6 @@ static void run(const struct target *target, const struct e2e_plan *plan)
     tap_end();
 }
 
-static void shrink(struct e2e_plan *plan)
-{
-    plan->messages = plan->messages > 20000 ? 20000 : plan->messages / 2;
-    plan->bulk /= 5;
-}
-
 int main(int argc, char **argv)
 {
     const struct target *position = target_find("postgresql/position"), *delete = target_find("postgresql/delete");
@@ -53,12 +47,12 @@ int main(int argc, char **argv)
         if (argc > 1 && strstr(plan.name, argv[1]) == NULL)
             continue;
         if (!test_all())
-            shrink(&plan);
+            e2e_shrink(&plan);
         if (i == 0)
             plan.messages = env_number("OUTBOX_TEST_MESSAGES", plan.messages);
         run(position, &plan);
         if (!test_long())
-            shrink(&plan);
+            e2e_shrink(&plan);
         run(delete, &plan);
     }
     return tap_finish();

@@ -231,7 +231,8 @@ static struct link *link_new(struct call *c, const outbox_endpoint *at, outbox_e
     if (link == NULL)
         return NULL;
     link->wake[0] = link->wake[1] = -1;
-    if (pipe2(link->wake, O_CLOEXEC | O_NONBLOCK) != 0 || outbox_envelope_new(c->p->target, &style, &link->envelope, err) != OUTBOX_OK) {
+    if (pipe2(link->wake, O_CLOEXEC | O_NONBLOCK) != 0 ||
+        outbox_envelope_new(c->p->target, &style, &link->envelope, err) != OUTBOX_OK) {
         link_free(link);
         return NULL;
     }

@@ -84,8 +84,10 @@ struct e2e {
 
 /* Runs a plan on the fixture's outbox (fixture_prepare() only) and checks that nothing at all is wrong. */
 void e2e_run(struct fixture *fx, const struct e2e_plan *plan);
-/* A plan with fewer messages, for a run that must not take long. */
-void e2e_shrink(struct e2e_plan *plan);
+/* Runs each plan, a test, on two targets of a database: smaller on the second, and on both unless test_all().
+ * OUTBOX_TEST_MESSAGES sizes the first plan. only: a part of the names of those to run; NULL: all. */
+void e2e_run_plans(const struct target *first, const struct target *second, const struct e2e_plan *plans, size_t count,
+                   const char *only);
 
 /* The parts of a run, for tests that do something in between. All processes are started while this one has no
  * connection open. */

@@ -332,12 +332,6 @@ void e2e_end(struct e2e *run)
         tap_note("could not remove %s", run->directory);
 }
 
-void e2e_shrink(struct e2e_plan *plan)
-{
-    plan->messages = plan->messages > 20000 ? 20000 : plan->messages / 2;
-    plan->bulk /= 5;
-}
-
 void e2e_run(struct fixture *fx, const struct e2e_plan *plan)
 {
     struct e2e run;
@@ -355,4 +349,41 @@ void e2e_run(struct fixture *fx, const struct e2e_plan *plan)
     e2e_stop_relays(&run);
     e2e_verdict(&run);
     e2e_end(&run);
+}
+
+/* For a run that must not take long. */
+static void shrink(struct e2e_plan *plan)
+{
+    plan->messages = plan->messages > 20000 ? 20000 : plan->messages / 2;
+    plan->bulk /= 5;
+}
+
+static void run_plan(const struct target *target, const struct e2e_plan *plan)
+{
+    struct fixture fx;
+
+    tap_begin("%s: %s", target->name, plan->name);
+    if (fixture_prepare(&fx, target) == 0)
+        e2e_run(&fx, plan);
+    fixture_close(&fx);
+    tap_end();
+}
+
+void e2e_run_plans(const struct target *first, const struct target *second, const struct e2e_plan *plans, size_t count,
+                   const char *only)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct e2e_plan plan = plans[i];
+
+        if (only != NULL && strstr(plan.name, only) == NULL)
+            continue;
+        if (!test_all())
+            shrink(&plan);
+        if (i == 0)
+            plan.messages = env_number("OUTBOX_TEST_MESSAGES", plan.messages);
+        run_plan(first, &plan);
+        if (!test_long())
+            shrink(&plan);
+        run_plan(second, &plan);
+    }
 }

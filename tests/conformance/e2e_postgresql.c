@@ -2,8 +2,6 @@
 /*
  * End to end on PostgreSQL. OUTBOX_TEST_MESSAGES sizes the largest run (20000; 100000 with OUTBOX_TEST_ALL), argv[1] chooses runs by name.
  */
-#include <string.h>
-
 #include "e2e.h"
 
 static const struct e2e_plan plans[] = {
@@ -24,36 +22,11 @@ static const struct e2e_plan plans[] = {
      .fail_every = 50, .fails = 2, .bulk = 5000, .foreign = 1, .retention = "forever"},
 };
 
-static void run(const struct target *target, const struct e2e_plan *plan)
-{
-    struct fixture fx;
-
-    tap_begin("%s: %s", target->name, plan->name);
-    if (fixture_prepare(&fx, target) == 0)
-        e2e_run(&fx, plan);
-    fixture_close(&fx);
-    tap_end();
-}
-
 int main(int argc, char **argv)
 {
-    const struct target *position = target_find("postgresql/position"), *delete = target_find("postgresql/delete");
-
     if (postgresql_dsn() == NULL)
         return tap_skip_all("no PostgreSQL: run it through tests/run-test");
-    for (size_t i = 0; i < COUNT_OF(plans); i++) {
-        struct e2e_plan plan = plans[i];
-
-        if (argc > 1 && strstr(plan.name, argv[1]) == NULL)
-            continue;
-        if (!test_all())
-            e2e_shrink(&plan);
-        if (i == 0)
-            plan.messages = env_number("OUTBOX_TEST_MESSAGES", plan.messages);
-        run(position, &plan);
-        if (!test_long())
-            e2e_shrink(&plan);
-        run(delete, &plan);
-    }
+    e2e_run_plans(target_find("postgresql/position"), target_find("postgresql/delete"), plans, COUNT_OF(plans),
+                  argc > 1 ? argv[1] : NULL);
     return tap_finish();
 }

@@ -3,8 +3,6 @@
  * End to end on SQLite, which has one writer at a time: fewer and larger transactions.
  * OUTBOX_TEST_MESSAGES sizes the largest run (20000; 100000 with OUTBOX_TEST_ALL), argv[1] chooses runs by name.
  */
-#include <string.h>
-
 #include "e2e.h"
 
 static const struct e2e_plan plans[] = {
@@ -22,34 +20,9 @@ static const struct e2e_plan plans[] = {
      .workers = 1, .max_tx = 100, .rollback_percent = 20, .fail_every = 100, .fails = 3},
 };
 
-static void run(const struct target *target, const struct e2e_plan *plan)
-{
-    struct fixture fx;
-
-    tap_begin("%s: %s", target->name, plan->name);
-    if (fixture_prepare(&fx, target) == 0)
-        e2e_run(&fx, plan);
-    fixture_close(&fx);
-    tap_end();
-}
-
 int main(int argc, char **argv)
 {
-    const struct target *position = target_find("sqlite/position"), *delete = target_find("sqlite/delete");
-
-    for (size_t i = 0; i < COUNT_OF(plans); i++) {
-        struct e2e_plan plan = plans[i];
-
-        if (argc > 1 && strstr(plan.name, argv[1]) == NULL)
-            continue;
-        if (!test_all())
-            e2e_shrink(&plan);
-        if (i == 0)
-            plan.messages = env_number("OUTBOX_TEST_MESSAGES", plan.messages);
-        run(position, &plan);
-        if (!test_long())
-            e2e_shrink(&plan);
-        run(delete, &plan);
-    }
+    e2e_run_plans(target_find("sqlite/position"), target_find("sqlite/delete"), plans, COUNT_OF(plans),
+                  argc > 1 ? argv[1] : NULL);
     return tap_finish();
 }

@@ -8,7 +8,7 @@
  * order the order of the publishes, because a key is never in two hands.
  *
  *     committed:  ID TOPIC KEY N             N counts the messages of a topic and key in commit order, from 1
- *     delivered:  ID TOPIC KEY N ATTEMPTS FAILS [LANE TOKEN]    FAILS is how often the publisher was to refuse it
+ *     delivered:  ID TOPIC KEY N ATTEMPTS FAILS [LANE TOKEN [SEQ]]    FAILS is how often the publisher was to refuse it
  *
  * KEY is "-" for messages without one; those are not ordered. LANE and TOKEN are what a broker needs that fences:
  * a relay that slept past its lease, in the middle of a publish, goes on with an old token. The checker is such a

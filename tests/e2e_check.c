@@ -135,6 +135,7 @@ static int read_delivered(struct checker *c, FILE *file)
     struct entry *e;
 
     while (fgets(line, sizeof line, file) != NULL) {
+        /* What follows is for whoever reads the log. */
         int fields = sscanf(line, "%36s %15s %31s %ld %ld %ld %ld %ld", id, topic, key, &number, &attempts, &fails,
                             &lane, &token);
 

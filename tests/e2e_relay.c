@@ -59,8 +59,9 @@ static outbox_verdict publish(void *user, const outbox_record *r, int64_t *retry
         return OUTBOX_RETRY;
     }
     die_here(sink, got, 0);
-    size = snprintf(line, sizeof line, "%s %s %s %ld %d %d %d %lld\n", outbox_record_id(r), outbox_record_topic(r),
-                    key ? key : "-", number, attempts, fails, outbox_record_lane(r), (long long)outbox_record_token(r));
+    size = snprintf(line, sizeof line, "%s %s %s %ld %d %d %d %lld %lld\n", outbox_record_id(r), outbox_record_topic(r),
+                    key ? key : "-", number, attempts, fails, outbox_record_lane(r), (long long)outbox_record_token(r),
+                    (long long)outbox_record_seq(r));
     sent = write(sink->log, line, (size_t)size) == size;
     die_here(sink, got, 1);
     return sent ? OUTBOX_PUBLISHED : OUTBOX_UNKNOWN;

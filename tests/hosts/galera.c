@@ -4,7 +4,9 @@
  * is killed and comes back, a node that sleeps. argv[1] chooses by name, OUTBOX_TEST_MESSAGES sizes the runs.
  *
  * A transaction is certified when it commits: of two that changed one row at the same time on different nodes, the
- * second one in the cluster's order fails, whatever locks it held at home.
+ * second one in the cluster's order fails, whatever locks it held at home. That holds for a statement by itself, such as a
+ * claim. Of a longer transaction the server sometimes forgets that it was to fail, and an update is lost (MDEV-38977; about
+ * 2 in 1,000 of those that compete): so a counter in a row is none here, and each producer numbers keys of its own.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -63,7 +65,7 @@ static int control(const char *what, int node)
 
 static struct e2e_plan plan = {
     .name = "producers and relays on three nodes", .messages = 6000, .keys = 200, .producers = 6, .relays = 3,
-    .workers = 2, .max_tx = 50, .rollback_percent = 10, .row_lock = 1, .faults = 1, .place = take_place};
+    .workers = 2, .max_tx = 50, .rollback_percent = 10, .faults = 1, .place = take_place};
 
 /* ---- Nothing happens ---- */
 

@@ -45,11 +45,11 @@ static void cable(int host, const char *state)
     CHECK(system(command) == 0, "%s failed", command);
 }
 
-static void wait_for_share(struct e2e *run, int percent)
+static void wait_for(struct e2e *run, long count)
 {
     int there;
 
-    WAIT_FOR(e2e_delivered(run) * 100 >= run->plan->messages * percent, there);
+    WAIT_FOR(e2e_delivered(run) >= count, there);
     CHECK(there, "%ld delivered", e2e_delivered(run));
 }
 
@@ -96,6 +96,8 @@ static long fenced(const struct e2e *run)
     return sum;
 }
 
+static long enough = 5000; /* messages, before the last cable is pulled */
+
 static void judge(struct e2e *run, long cuts)
 {
     long most = cuts * run->plan->workers * 100;
@@ -106,13 +108,14 @@ static void judge(struct e2e *run, long cuts)
     tap_note("%ld committed, %ld delivered; %ld lost, %ld phantom, %ld out of order, %ld altered; %ld again, %ld refused "
              "for their token (%ld could be), %ld times fenced%s%s", r.committed, r.delivered, r.lost, r.phantom,
              r.disorder, r.altered, r.duplicates, r.stale, most, fenced(run), r.first[0] ? "; first: " : "", r.first);
-    CHECK(r.committed >= run->plan->messages / run->plan->producers * run->plan->producers, "%ld committed", r.committed);
+    CHECK(r.committed >= enough, "%ld committed", r.committed);
     CHECK_INT(r.lost + r.phantom + r.disorder + r.altered, 0);
     CHECK(r.duplicates + r.stale <= most, "%ld were sent again", r.duplicates + r.stale);
 }
 
+/* Producers go on until the last cable is plugged in again: a relay can only be cut off in a batch while there are some. */
 static struct e2e_plan plan = {
-    .name = "hosts", .messages = 8000, .keys = 200, .producers = 3, .relays = 3, .workers = 2, .max_tx = 50,
+    .name = "hosts", .messages = 10000000, .keys = 200, .producers = 3, .relays = 3, .workers = 2, .max_tx = 50,
     .rollback_percent = 10, .row_lock = 1, .lease = "1s", .slow_every = 2, .faults = 1, .place = go_to_host};
 
 static int has_noticed(void)
@@ -132,7 +135,7 @@ static void run_cut(struct fixture *fx, int for_long)
     e2e_start_relays(&run);
     e2e_start_producers(&run);
     for (int i = 1; i <= times && !tap_failed(); i++) {
-        wait_for_share(&run, 60 * i / (times + 1));
+        wait_for(&run, enough * i / times);
         cut_in_batch(&run);
         WAIT_FOR(lanes_of(&run, run.relays[0], 0) == 0, over);
         CHECK(over, "nobody takes over what the relay held that is cut off");
@@ -144,6 +147,7 @@ static void run_cut(struct fixture *fx, int for_long)
             WAIT_FOR(said_lines(said, "connected to the database again", "") > 0, over);
         CHECK(over, "it does not say that it is back");
     }
+    e2e_stop_producers(&run);
     e2e_join_producers(&run);
     e2e_wait_drained(&run);
     e2e_stop_relays(&run);
@@ -174,7 +178,7 @@ int main(int argc, char **argv)
     if (getenv("OUTBOX_TEST_HOSTS_COUNT") == NULL)
         return tap_skip_all("no PostgreSQL: run it through tests/run-test");
     setenv("OUTBOX_TEST_LOG", "-1", 0);
-    plan.messages = env_number("OUTBOX_TEST_MESSAGES", test_long() ? 60000 : plan.messages);
+    enough = env_number("OUTBOX_TEST_MESSAGES", test_long() ? 40000 : enough);
     suite_run(tests, COUNT_OF(tests), target_find("postgresql/position"), argc > 1 ? argv[1] : NULL);
     return tap_finish();
 }

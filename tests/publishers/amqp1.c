@@ -318,7 +318,7 @@ static void test_many_addresses(struct broker *b)
     static char topics[TOPICS][16];
     amqp_connection_state_t conn = rabbitmq_reach(b);
     struct parcel p = {0};
-    long n = 0;
+    long n = 0, there = 0, again;
 
     REQUIRE(conn != NULL && parcel_make(&p, "t", 0, 4 * TOPICS, 0) == 0 &&
             broker_open(&p, b, BROKER_PLAIN, "amqp1.address", "/amq/queue/{topic}") == 0, "not prepared");
@@ -329,15 +329,20 @@ static void test_many_addresses(struct broker *b)
             p.items[k * TOPICS + i].record.topic = topics[i];
     }
     CHECK_INT(parcel_send(&p, 0, p.count, 60000), DELIVERY_DONE);
-    CHECK(parcel_count(&p, FATE_PUBLISHED) == p.count, "%zu: %s", parcel_count(&p, FATE_PUBLISHED), p.why);
+    /* A server that is busy may lose a link over an error of its own (internal-error, noproc), and says so. */
+    again = (long)(p.count - parcel_count(&p, FATE_PUBLISHED));
+    CHECK(again <= 10 && parcel_count(&p, FATE_REJECT) == 0, "%ld: %s", again, p.why);
+    CHECK(parcel_send_all(&p, 100), "%s", p.why);
     for (size_t i = 0; i < TOPICS; i++) {
         amqp_queue_declare_ok_t *queue =
             amqp_queue_declare(conn, 1, amqp_cstring_bytes(topics[i]), 1, 0, 0, 0, amqp_empty_table);
 
-        n += queue != NULL && queue->message_count == 4;
+        n += queue != NULL && queue->message_count >= 4;
+        there += queue != NULL ? queue->message_count : 0;
         amqp_queue_delete(conn, 1, amqp_cstring_bytes(topics[i]), 0, 0);
     }
     CHECK_INT(n, TOPICS);
+    CHECK(there <= 4 * TOPICS + again, "%ld were sent again, and %ld are there", again, there);
     amqp_destroy_connection(conn);
     parcel_free(&p);
 }

@@ -323,7 +323,7 @@ static void lost_proof(struct source *s)
 {
     s->retry_wait = RETRY_MAX_US; /* it will not change soon */
     fail_for(s, s->pooler ? "a notification got lost on its way: a connection pooler stands between that does not pass "
-                              "on LISTEN; let wake.conninfo lead to the server itself"
+                             "on LISTEN; let wake.conninfo lead to the server itself"
                             : "a notification got lost on its way");
 }
 

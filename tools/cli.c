@@ -290,6 +290,18 @@ void cli_format_duration(int64_t us, char *text, size_t size)
         snprintf(text, size, "%" PRId64 " d %" PRId64 " h", s / 86400, s / 3600 % 24);
 }
 
+struct timespec cli_deadline(int64_t ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    return until;
+}
+
 int cli_number(const struct cli *cli, const char *what, const char *text, long long low, long long high, long long *number)
 {
     char *end;

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <time.h>
 
 /* How a program ends. */
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
@@ -84,6 +85,8 @@ bool cli_duration(const char *text, int64_t *us);
 bool cli_size(const char *text, int64_t *bytes);
 /* Writes a duration as people say it: "1.2 s", "3 m 20 s", "4 d 2 h". */
 void cli_format_duration(int64_t us, char *text, size_t size);
+/* The monotonic clock's time in so many milliseconds, for pthread_cond_timedwait(). */
+struct timespec cli_deadline(int64_t ms);
 /* A number from low to high; says what is wrong otherwise. */
 int cli_number(const struct cli *cli, const char *what, const char *text, long long low, long long high, long long *number);
 

@@ -138,15 +138,8 @@ static bool is_stopping(struct daemon_outbox *o)
 /* Waits, or returns at once when it has to stop or is poked. */
 static void wait_ms(struct daemon_outbox *o, int ms)
 {
-    struct timespec until;
+    struct timespec until = cli_deadline(ms);
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     pthread_mutex_lock(&o->daemon->lock);
     o->resting = true;
     while (o->stop == DAEMON_GO_ON && !o->poked &&

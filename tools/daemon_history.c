@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon_history.h"
 
+#include "cli.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -182,15 +184,8 @@ static void add_points(struct daemon_history *h, json_t *now, int64_t ms)
 
 static void wait_ms(struct daemon_history *h, int64_t ms)
 {
-    struct timespec until;
+    struct timespec until = cli_deadline(ms);
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     while (!h->stop && pthread_cond_timedwait(&h->changed, &h->lock, &until) != ETIMEDOUT)
         continue;
 }

@@ -370,8 +370,8 @@ static void test_debtor(struct fixture *fx)
         CHECK(done, "round %d: it goes on with %d unanswered", round, debtor_get(b, &b->count));
         CHECK(debtor_pay(b) >= 64, "too few");
     }
-    CHECK(b->most <= 64 + 3, "%d were unanswered", b->most);
-    CHECK(b->calls >= 3 * 64, "%d calls", b->calls);
+    CHECK(debtor_get(b, &b->most) <= 64 + 3, "%d were unanswered", debtor_get(b, &b->most));
+    CHECK(debtor_get(b, &b->calls) >= 3 * 64, "%d calls", debtor_get(b, &b->calls));
     pthread_mutex_lock(&b->lock);
     b->honest = 1;
     pthread_mutex_unlock(&b->lock);

@@ -203,13 +203,15 @@ static int parse(const struct conf_row *row, const char *value, int64_t *out)
     return *out >= row->min && *out <= row->max;
 }
 
-/* "redis.mode" belongs to a publisher; which keys it takes is checked when it is opened. */
+/* "redis.mode" belongs to a publisher; which keys it takes is checked when it is opened. Client libraries' own settings have
+ * no other characters, and a key appears in messages. */
 static int is_extra(const outbox_conf *conf, const char *key)
 {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     const char *dot = strchr(key, '.');
     size_t i, size = dot != NULL ? (size_t)(dot - key) : 0;
 
-    if (size == 0 || dot[1] == '\0' || strlen(key) > CONF_EXTRA_KEY_MAX)
+    if (size == 0 || dot[1] == '\0' || strlen(key) > CONF_EXTRA_KEY_MAX || key[strspn(key, allowed)] != '\0')
         return 0;
     for (i = 0; i < conf->scheme_count; i++)
         if (strncmp(conf->schemes[i].module->name, key, size) == 0 && conf->schemes[i].module->name[size] == '\0')

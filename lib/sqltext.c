@@ -146,7 +146,7 @@ static int expand_all(struct render *r, const char *text, size_t nrows)
     if (!expand(r, text, (size_t)(open - text), 0))
         return 0;
     for (row = 0; row < nrows; row++)
-        if ((row > 0 && !outbox_buffer__add(&r->sql, between, between_size)) ||
+        if ((row > 0 && !expand(r, between, between_size, row)) ||
             !expand(r, open + 2, (size_t)(end - open - 2), row))
             return 0;
     return expand(r, close + 2, strlen(close + 2), 0);

@@ -23,7 +23,8 @@ static void find_poison(struct fixture *fx, int before, int after, uint32_t flag
     OK(outbox_relay_start(a.relay, &fx->err));
     WAIT_FOR(script_get(&a.script, &a.script.published) == before + after && script_get(&a.script, &a.script.dead) == 1,
              done);
-    CHECK(done, "%d published, %d dead", a.script.published, a.script.dead);
+    CHECK(done, "%d published, %d dead",
+          script_get(&a.script, &a.script.published), script_get(&a.script, &a.script.dead));
     outbox_relay_stop(a.relay);
     OK(outbox_relay_join(a.relay, &fx->err));
     if (flags & OUTBOX_PUBLISHER_IN_ORDER)
@@ -72,10 +73,11 @@ static void test_whole_retry(struct fixture *fx)
     send_words(fx, "t", "b", "b1 b2 b3");
     OK(outbox_relay_start(a.relay, &fx->err));
     WAIT_FOR(script_get(&a.script, &a.script.failed) >= 3 && script_get(&a.script, &a.script.published) == 4, done);
-    CHECK(done, "%d failures, %d published", a.script.failed, a.script.published);
+    CHECK(done, "%d failures, %d published",
+          script_get(&a.script, &a.script.failed), script_get(&a.script, &a.script.published));
     script_set(&a.script, FINE);
     WAIT_FOR(script_get(&a.script, &a.script.published) == 7, done);
-    CHECK(done, "%d published", a.script.published);
+    CHECK(done, "%d published", script_get(&a.script, &a.script.published));
     outbox_relay_stop(a.relay);
     OK(outbox_relay_join(a.relay, &fx->err));
     CHECK_STR(seen_words_of(&a.script.seen, "a"), "a1 poison2 a3 a4");
@@ -96,7 +98,7 @@ static void test_poison_alone(struct fixture *fx)
     send_words(fx, "t", "k", "poison1");
     OK(outbox_relay_start(a.relay, &fx->err));
     WAIT_FOR(script_get(&a.script, &a.script.dead) == 1, done);
-    CHECK(done, "it is not dead after %d calls", a.script.calls);
+    CHECK(done, "it is not dead after %d calls", script_get(&a.script, &a.script.calls));
     CHECK_INT(a.script.attempts_of_dead, 7);
     CHECK_INT(stats_of(&a).outages, 0);
     act_close(fx, &a);
@@ -117,7 +119,7 @@ static void poison_crowd(struct fixture *fx, enum trouble trouble)
     REQUIRE(send_numbered(fx, "t", 5, 150), "not sent");
     OK(outbox_relay_start(a.relay, &fx->err));
     WAIT_FOR(script_get(&a.script, &a.script.published) == 150, done);
-    CHECK(done, "%d of 150 published", a.script.published);
+    CHECK(done, "%d of 150 published", script_get(&a.script, &a.script.published));
     /* Without anything else that passes they would look like an outage: so something passes. */
     for (int i = 0; i < 2000 && script_get(&a.script, &a.script.dead) < 12; i++) {
         int sent = script_get(&a.script, &a.script.published);
@@ -161,7 +163,7 @@ static void outage(struct fixture *fx, enum trouble trouble, int may_charge)
     REQUIRE(send_numbered(fx, "t", 40, 400), "not sent");
     OK(outbox_relay_start(a.relay, &fx->err));
     WAIT_FOR(stats_of(&a).broker_down == 1, done);
-    CHECK(done, "the breaker did not open in %d calls", a.script.calls);
+    CHECK(done, "the breaker did not open in %d calls", script_get(&a.script, &a.script.calls));
     /* Those that were under way when it opened may still end. */
     WAIT_FOR(stats_of(&a).probes >= 3, done);
     CHECK(done, "no probes");
@@ -181,7 +183,7 @@ static void outage(struct fixture *fx, enum trouble trouble, int may_charge)
           script_get(&a.script, &a.script.calls) - calls, (int)(stats.probes - probes));
     script_set(&a.script, FINE);
     WAIT_FOR(script_get(&a.script, &a.script.published) == 400, done);
-    CHECK(done, "%d of 400 published", a.script.published);
+    CHECK(done, "%d of 400 published", script_get(&a.script, &a.script.published));
     outbox_relay_stop(a.relay);
     OK(outbox_relay_join(a.relay, &fx->err));
     CHECK_INT(stats_of(&a).broker_down, 0);
@@ -231,7 +233,7 @@ static void test_down_two(struct fixture *fx)
     CHECK(done, "no probes");
     script_set(&a.script, FINE);
     WAIT_FOR(script_get(&a.script, &a.script.published) == 2, done);
-    CHECK(done, "%d published", a.script.published);
+    CHECK(done, "%d published", script_get(&a.script, &a.script.published));
     outbox_relay_stop(a.relay);
     OK(outbox_relay_join(a.relay, &fx->err));
     CHECK_STR(seen_words(&a.script.seen), "1 2");
@@ -252,7 +254,7 @@ static void test_down_few(struct fixture *fx)
     send_words(fx, "t", "b", "2");
     OK(outbox_relay_start(a.relay, &fx->err));
     WAIT_FOR(script_get(&a.script, &a.script.dead) == 2, done);
-    CHECK(done, "%d dead", a.script.dead);
+    CHECK(done, "%d dead", script_get(&a.script, &a.script.dead));
     outbox_relay_stop(a.relay);
     OK(outbox_relay_join(a.relay, &fx->err));
     CHECK_INT(a.script.attempts_of_dead, 3);
@@ -281,7 +283,8 @@ static void test_down_suspect(struct fixture *fx)
     CHECK(done, "no probes");
     script_set(&a.script, FINE);
     WAIT_FOR(script_get(&a.script, &a.script.published) == 3, done);
-    CHECK(done, "%d published, %d dead", a.script.published, a.script.dead);
+    CHECK(done, "%d published, %d dead",
+          script_get(&a.script, &a.script.published), script_get(&a.script, &a.script.dead));
     outbox_relay_stop(a.relay);
     OK(outbox_relay_join(a.relay, &fx->err));
     CHECK_STR(seen_words(&a.script.seen), "1 2 3");

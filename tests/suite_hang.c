@@ -28,7 +28,8 @@ static void test_hang(struct fixture *fx)
     send_words(fx, "t", "c", "5 6");
     OK(outbox_relay_start(a.relay, &fx->err));
     WAIT_FOR(script_get(&a.script, &a.script.dead) == 1 && script_get(&a.script, &a.script.published) == 6, done);
-    CHECK(done, "%d dead, %d published", a.script.dead, a.script.published);
+    CHECK(done, "%d dead, %d published",
+          script_get(&a.script, &a.script.dead), script_get(&a.script, &a.script.published));
     outbox_relay_stop(a.relay);
     OK(outbox_relay_join(a.relay, &fx->err));
     CHECK_INT(a.script.attempts_of_dead, 2);
@@ -242,7 +243,7 @@ static void test_never_returns(struct fixture *fx)
     CHECK(done, "the publisher was not called");
     OK(outbox_relay_start(b.relay, &fx->err));
     WAIT_FOR(script_get(&b.script, &b.script.published) == 3, done);
-    CHECK(done, "%d of 3 published by the other relay", b.script.published);
+    CHECK(done, "%d of 3 published by the other relay", script_get(&b.script, &b.script.published));
     WAIT_FOR(script_get(&a.script, &a.script.stuck) == 1, done);
     CHECK(done, "it is not told");
     CHECK_STR(seen_words(&b.script.seen), "1 2 3");

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* Checks are made on other threads, too. */
 static struct {
@@ -12,6 +13,7 @@ static struct {
     atomic_int failed_here, shown;
     atomic_long checks;
     char name[256], skip[256];
+    struct timespec start;
 } tap;
 
 /* A broken loop would otherwise fill a disk with the same complaint. */
@@ -39,12 +41,26 @@ void tap_begin(const char *format, ...)
     tap.shown = 0;
     tap.checks = 0;
     tap.skip[0] = '\0';
+    clock_gettime(CLOCK_MONOTONIC, &tap.start);
+}
+
+/* What takes long is worth knowing. */
+static void note_time(void)
+{
+    struct timespec now;
+    double took;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    took = (double)(now.tv_sec - tap.start.tv_sec) + (double)(now.tv_nsec - tap.start.tv_nsec) / 1e9;
+    if (took >= 1)
+        printf("# %.1f s\n", took);
 }
 
 int tap_end(void)
 {
     int passed = !tap.failed_here && (tap.checks > 0 || tap.skip[0] != '\0');
 
+    note_time();
     if (tap.checks == 0 && tap.skip[0] == '\0')
         printf("# nothing was checked\n");
     tap.failures += !passed;

@@ -111,7 +111,7 @@ static int find_section(struct file *f, const char *section, size_t *index)
 static int see_section(struct file *f, const char *line)
 {
     char section[80];
-    size_t size = strcspn(line + 1, "]"), index;
+    size_t size = line[0] == '[' ? strcspn(line + 1, "]") : 0, index;
 
     if (line[0] != '[' || line[1 + size] != ']')
         return 1;

@@ -297,7 +297,7 @@ Test(conf, only_some_durations_may_be_forever)
 Test(conf, unknown_keys_are_refused)
 {
     static const char *const keys[] = { "", "relay", "relay.", "relay.workers ", "Relay.Workers", "relay_workers",
-                                        "relay.lease2", "clean.retention.days" };
+                                        "relay.lease2", "clean.retention.days", "redis.mo de", "redis.m\303\266de" };
     size_t i;
 
     for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {

@@ -2,6 +2,8 @@
 /* Asks outboxd, which answers one short question a connection: no more of HTTP than that takes. */
 #include "ctl_http.h"
 
+#include "address.h"
+
 #include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
@@ -64,29 +66,25 @@ static int connect_first(const struct addrinfo *list)
     return fd;
 }
 
-/* HOST:PORT or [HOST]:PORT. */
 static int connect_tcp(const char *where)
 {
-    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-    const char *colon = strrchr(where, ':');
-    size_t brackets = where[0] == '[' && colon != NULL && colon > where + 1 && colon[-1] == ']';
-    size_t size = colon != NULL ? (size_t)(colon - where) : 0;
+    const struct addrinfo hints = { .ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
     struct addrinfo *list = NULL;
-    char host[256];
+    struct address address;
     int fd = -1;
 
-    if (size <= 2 * brackets || size >= sizeof(host) || colon[1] == '\0') {
-        errno = EINVAL;
-        return -1;
-    }
-    memcpy(host, where + brackets, size - 2 * brackets);
-    host[size - 2 * brackets] = '\0';
+    address_split(where, &address);
     errno = EHOSTUNREACH;
-    if (getaddrinfo(host, colon + 1, &hints, &list) == 0) {
+    if (getaddrinfo(address.host, address.port, &hints, &list) == 0) {
         fd = connect_first(list);
         freeaddrinfo(list);
     }
     return fd;
+}
+
+static int connect_somewhere(const char *where)
+{
+    return strncmp(where, "unix:", 5) == 0 ? connect_unix(where + 5) : connect_tcp(where);
 }
 
 static int send_all(int fd, const char *text, size_t size)
@@ -147,16 +145,17 @@ static json_t *take_answer(const char *text, char *why, size_t size)
 
 json_t *ctl_http_get(const char *where, const char *path, char *why, size_t size)
 {
-    int is_unix = strncmp(where, "unix:", 5) == 0, fd = is_unix ? connect_unix(where + 5) : connect_tcp(where);
+    const char *fault = address_fault(where);
+    int fd = fault == NULL ? connect_somewhere(where) : -1;
     char request[1024], *text = NULL;
     json_t *value = NULL;
 
     if (fd < 0) {
-        snprintf(why, size, "cannot connect to %s: %s", where,
-                 errno == EINVAL ? "write HOST:PORT, [HOST]:PORT or unix:PATH" : strerror(errno));
+        snprintf(why, size, "cannot connect to %s: %s", where, fault != NULL ? fault : strerror(errno));
         return NULL;
     }
-    snprintf(request, sizeof(request), "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", path, is_unix ? "localhost" : where);
+    snprintf(request, sizeof(request), "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", path,
+             strncmp(where, "unix:", 5) == 0 ? "localhost" : where);
     if (send_all(fd, request, strlen(request)) == 0)
         text = receive_all(fd);
     if (text == NULL)

@@ -2,6 +2,8 @@
 /* Where outboxd listens: a TCP address or a Unix socket. */
 #include "daemon_listen.h"
 
+#include "address.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -53,8 +55,6 @@ static int listen_unix(struct daemon_listen *l, const char *path)
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     int fd, number;
 
-    if (path[0] == '\0' || strlen(path) >= sizeof(address.sun_path))
-        return cannot(l->log, path, "the path is empty, or too long for a socket");
     memcpy(address.sun_path, path, strlen(path) + 1);
     fd = make_socket(AF_UNIX);
     if (fd < 0)
@@ -128,22 +128,12 @@ static int bind_first(const struct addrinfo *list)
 static int listen_tcp(struct daemon_listen *l, const char *where)
 {
     const struct addrinfo hints = { .ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
-    const char *colon = strrchr(where, ':'), *first = where, *last = colon;
     struct addrinfo *list = NULL;
-    char host[256];
+    struct address address;
     int fd, rc;
 
-    if (colon != NULL && where[0] == '[' && colon > where + 1 && colon[-1] == ']') {
-        first++;
-        last--;
-    } else if (colon == NULL || strchr(where, ':') != colon) {
-        return cannot(l->log, where, "write HOST:PORT, [HOST]:PORT or unix:PATH");
-    }
-    if (last == first || (size_t)(last - first) >= sizeof(host) || colon[1] == '\0')
-        return cannot(l->log, where, "write HOST:PORT, [HOST]:PORT or unix:PATH");
-    memcpy(host, first, (size_t)(last - first));
-    host[last - first] = '\0';
-    rc = getaddrinfo(host, colon + 1, &hints, &list);
+    address_split(where, &address);
+    rc = getaddrinfo(address.host, address.port, &hints, &list);
     if (rc != 0)
         return cannot(l->log, where, gai_strerror(rc));
     fd = bind_first(list);
@@ -157,6 +147,10 @@ static int listen_tcp(struct daemon_listen *l, const char *where)
 
 int daemon_listen_open(struct daemon_listen *l, const char *where)
 {
+    const char *fault = address_fault(where);
+
+    if (fault != NULL)
+        return cannot(l->log, where, fault);
     return strncmp(where, "unix:", 5) == 0 ? listen_unix(l, where + 5) : listen_tcp(l, where);
 }
 

@@ -6,6 +6,7 @@ if WITH_TOOLS
 bin_PROGRAMS += %D%/outboxctl
 %C%_outboxctl_SOURCES = \
 	%D%/outboxctl.c \
+	%D%/address.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
 	%D%/cli_secret.c \
@@ -22,6 +23,7 @@ bin_PROGRAMS += %D%/outboxctl
 	%D%/ctl_stats.c \
 	%D%/ctl_top.c \
 	%D%/look.c \
+	%D%/address.h \
 	%D%/cli.h \
 	%D%/ctl.h \
 	%D%/ctl_http.h \
@@ -32,6 +34,7 @@ bin_PROGRAMS += %D%/outboxctl
 sbin_PROGRAMS += %D%/outboxd
 %C%_outboxd_SOURCES = \
 	%D%/outboxd.c \
+	%D%/address.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
 	%D%/cli_secret.c \
@@ -45,6 +48,7 @@ sbin_PROGRAMS += %D%/outboxd
 	%D%/daemon_log.c \
 	%D%/daemon_notify.c \
 	%D%/look.c \
+	%D%/address.h \
 	%D%/cli.h \
 	%D%/daemon.h \
 	%D%/daemon_api.h \

@@ -159,6 +159,9 @@ static int check_usage(const struct ctl *ctl)
         if (((c->options | COMMON) & CLI_BIT(option)) == 0)
             return cli_usage(&ctl->cli, "%s does not take --%s", c->name, options[option].name);
     }
+    /* top asks an outboxd that has several. */
+    if (cli_has(&ctl->cli, CTL_OUTBOX) && !cli_has(&ctl->cli, CTL_CONFIG) && !cli_has(&ctl->cli, CTL_CONNECT))
+        return cli_usage(&ctl->cli, "--outbox names one of a configuration: say --config too");
     if (c->arguments_max >= 0 && ctl->cli.argument_count > c->arguments_max)
         return cli_usage(&ctl->cli, "%s does not take \"%s\"", c->name, ctl->cli.arguments[c->arguments_max]);
     return CLI_OK;

@@ -7,6 +7,7 @@
  * others. Signals are blocked in all of them, and the main thread waits for them; SIGUSR1 is from a runner whose state
  * has changed.
  */
+#include "address.h"
 #include "daemon.h"
 #include "daemon_http.h"
 #include "daemon_notify.h"
@@ -150,16 +151,19 @@ static int load_file(const struct outboxd *o, const char *path, struct cli_setti
     return status;
 }
 
-/* Where the command line wants to be asked. */
+/* Where it is to be asked: the command line wins. */
 static int apply_listen(const struct outboxd *o, struct cli_server *server)
 {
-    const char *listen = cli_value(&o->cli, OPT_LISTEN);
+    const char *listen = cli_value(&o->cli, OPT_LISTEN), *fault;
 
-    if (listen == NULL)
-        return CLI_OK;
-    free(server->listen);
-    server->listen = strdup(listen);
-    return server->listen != NULL ? CLI_OK : cli_fail(&o->cli, "out of memory");
+    if (listen != NULL) {
+        free(server->listen);
+        server->listen = strdup(listen);
+        if (server->listen == NULL)
+            return cli_fail(&o->cli, "out of memory");
+    }
+    fault = server->listen != NULL ? address_fault(server->listen) : NULL;
+    return fault == NULL ? CLI_OK : cli_usage(&o->cli, "cannot listen at %s: %s", server->listen, fault);
 }
 
 /* All outboxes that are wanted, and what the program itself is set to. Free them by free_settings(), also after a

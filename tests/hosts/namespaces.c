@@ -152,7 +152,8 @@ static void run_cut(struct fixture *fx, int for_long)
     e2e_wait_drained(&run);
     e2e_stop_relays(&run);
     judge(&run, times);
-    CHECK(for_long || fenced(&run) > 0, "nobody was fenced");
+    /* On a machine that is busy the link may be down until connections are dead. */
+    CHECK(fenced(&run) > 0 || has_noticed(), "nobody was fenced");
     e2e_end(&run);
 }
 

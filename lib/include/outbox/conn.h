@@ -21,7 +21,7 @@ OUTBOX_BEGIN_DECLS
  * closes it, and never ends a transaction that it did not begin: outbox_enqueue() begins one only when none is open.
  *
  * ODBC connections begin in autocommit mode. Switch it off (SQL_ATTR_AUTOCOMMIT), or begin a transaction by SQL, before
- * outbox_enqueue(): otherwise each message is committed at once, apart from the application's changes.
+ * outbox_enqueue(): otherwise its messages are committed at once, apart from the application's changes.
  *
  * @param[in]  hdbc  an SQLHDBC that is connected; must outlive the outbox_conn
  * @param[in]  conf  settings (schema.*, driver, enqueue.*), or NULL for the defaults; copied

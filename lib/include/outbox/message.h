@@ -33,7 +33,7 @@ typedef struct outbox_message {
     size_t header_count;         /**< how many headers */
     const char *content_type;    /**< such as "application/json": the same, or NULL */
     const char *message_type;    /**< such as "order.paid": the same, or NULL */
-    const char *id;              /**< a UUID of the caller's, then unique; NULL: a UUIDv7 is made */
+    const char *id;              /**< a UUID, unique within dedup.window among those given so; NULL: a UUIDv7 is made */
     const char *dedup_key;       /**< unique within dedup.window: up to 200 characters; NULL: none */
     int64_t available_at;        /**< not before: microseconds since 1970 UTC; 0: at once */
     int64_t delay_ms;            /**< not before: so long after now by the database's clock; 0: at once */
@@ -49,9 +49,8 @@ typedef struct outbox_message {
  * the call is a transaction of its own; where it cannot be told whether the application began one by SQL
  * (OUTBOX_ERR_STATE), switch autocommit off.
  *
- * There must be a transaction. In autocommit mode with none begun, each statement of this call commits at once: the
- * messages are sent whatever becomes of the application's changes, and after an error some of them may be, with nothing
- * left to roll back. The library cannot see a transaction that was begun by SQL, so it does not refuse.
+ * So begin the transaction first. In autocommit mode with none begun, the messages of this call are committed by it, all or
+ * none, and are sent whatever becomes of the application's changes.
  *
  * @param[in]  conn      a connection, in the application's transaction
  * @param[in]  messages  count messages; order within a key is their order here

@@ -57,7 +57,7 @@ CLEANFILES += %D%/conf-man$(EXEEXT)
 %C%_conf_man_SOURCES = %D%/conf-man.c %D%/man.c %D%/man.h
 %C%_conf_man_LDADD = lib/liboutbox.la
 # (The library comes first, so that two makes do not build it at once; its date does not matter.)
-%D%/outbox.conf.5: $(srcdir)/lib/conf_table.h $(srcdir)/%D%/conf-man.c | lib/liboutbox.la
+%D%/outbox.conf.5: $(srcdir)/lib/conf_table.h $(srcdir)/drivers/local.mk $(srcdir)/%D%/conf-man.c | lib/liboutbox.la
 	$(AM_V_at)$(MAKE) $(AM_MAKEFLAGS) %D%/conf-man$(EXEEXT)
 	$(AM_V_GEN)%D%/conf-man$(EXEEXT) >$@.tmp && mv -f $@.tmp $@
 

@@ -1,28 +1,29 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# One file a dialect, all built in: they need nothing but ODBC.
-
+# The table of drivers: a new one is one line here, its file, and its folder of migrations. configure makes of it table.h
+# and the list of migrations (m4/outbox_drivers.m4). All are built in: they need nothing but ODBC. `auto` takes the first
+# that knows the database, and generic, which stands last, what nobody knows.
 driver_sources = \
-	%D%/conninfo.c \
-	%D%/db2.c \
-	%D%/driver.c \
-	%D%/firebird.c \
-	%D%/generic.c \
-	%D%/mariadb.c \
-	%D%/oracle.c \
 	%D%/postgresql.c \
-	%D%/probes.c \
-	%D%/relatives.c \
 	%D%/sqlite.c \
-	%D%/sqlserver.c
-lib_liboutbox_core_la_SOURCES += $(driver_sources)
+	%D%/mariadb.c \
+	%D%/firebird.c \
+	%D%/sqlserver.c \
+	%D%/oracle.c \
+	%D%/db2.c \
+	%D%/generic.c
+
+lib_liboutbox_core_la_SOURCES += $(driver_sources) \
+	%D%/conninfo.c \
+	%D%/driver.c \
+	%D%/probes.c \
+	%D%/relatives.c
 
 # Internal headers: only listed so that they are in the tarball.
 lib_liboutbox_core_la_SOURCES += \
 	%D%/conninfo.h \
 	%D%/driver.h \
 	%D%/probes.h \
-	%D%/relatives.h \
-	%D%/table.h
+	%D%/relatives.h
 
 # Wake-up modules that need a client library of their own are loadable (module_ldflags: lib/local.mk).
 if WITH_LIBPQ

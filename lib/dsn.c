@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #define SQLITE "sqlite:"
@@ -181,13 +180,6 @@ static int improve(const struct given *g, struct outbox_buffer *out, outbox_erro
     return rc == OUTBOX_OK ? add_words(g, out, err) : rc;
 }
 
-static int names_sqlite(const char *driver)
-{
-    while (*driver != '\0' && strncasecmp(driver, "sqlite", strlen("sqlite")) != 0)
-        driver++;
-    return *driver != '\0';
-}
-
 /* The file of the ODBC driver tells what will connect, before anything does. */
 static int find_wants(struct given *g, outbox_error **err)
 {
@@ -200,7 +192,7 @@ static int find_wants(struct given *g, outbox_error **err)
         rc = outbox_odbc__profile(driver, "Driver", "odbcinst.ini", &file, err);
     if (rc == OUTBOX_OK && driver != NULL)
         g->wants = outbox_driver__connect(file != NULL ? file : driver);
-    g->is_sqlite = driver != NULL && names_sqlite(file != NULL ? file : driver);
+    g->is_sqlite = driver != NULL && strcasestr(file != NULL ? file : driver, "sqlite") != NULL;
     free(driver);
     free(file);
     return rc;

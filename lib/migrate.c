@@ -16,12 +16,13 @@
 #define DIALECT_(name) " " #name
 #define DIALECTS OUTBOX_DRIVERS(DIALECT_)
 
-/* Lines around a statement with semicolons within, which only the database's own client reads: mariadb's and isql's. */
+/* Lines around a statement with semicolons within, which only the database's own client reads: mariadb's, isql's and db2's. */
 static void leave_out_delimiters(const char **text, size_t *size)
 {
     static const char *const around[][2] = { { "DELIMITER //\n", "//\nDELIMITER ;\n" },
                                              { "SET TERM ^ ;\n", "^\nSET TERM ; ^\n" },
-                                             { "COMMIT;\nSET TERM ^ ;\n", "^\nSET TERM ; ^\nCOMMIT;\n" } };
+                                             { "COMMIT;\nSET TERM ^ ;\n", "^\nSET TERM ; ^\nCOMMIT;\n" },
+                                             { "--#SET TERMINATOR @\n", "@\n--#SET TERMINATOR ;\n" } };
     size_t i;
 
     for (i = 0; i < sizeof(around) / sizeof(around[0]); i++) {

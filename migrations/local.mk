@@ -2,16 +2,9 @@
 # The schema, as numbered SQL templates. The library carries them; the same files are
 # installed as they are with the default settings, for those who migrate by other means.
 
-# In order of dialect and number: the library applies them in the order of this list.
-migrations = \
-	%D%/db2/0001_init.sql \
-	%D%/firebird/0001_init.sql \
-	%D%/generic/0001_init.sql \
-	%D%/mariadb/0001_init.sql \
-	%D%/oracle/0001_init.sql \
-	%D%/postgresql/0001_init.sql \
-	%D%/sqlite/0001_init.sql \
-	%D%/sqlserver/0001_init.sql
+# In order of number, on one line. Each dialect has all of them: $(migrations), which configure makes of this and of the
+# table of drivers (m4/outbox_drivers.m4). The library applies them in this order.
+migration_names = 0001_init
 EXTRA_DIST += $(migrations) build-aux/embed-migrations
 
 nodist_lib_liboutbox_core_la_SOURCES += %D%/migrations_data.c

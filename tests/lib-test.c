@@ -2,6 +2,9 @@
 #define _GNU_SOURCE
 #include "lib-test.h"
 
+#include "driver.h"
+
+#include <ctype.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,23 +12,30 @@
 #include <time.h>
 #include <unistd.h>
 
-static const struct target targets[] = {
-    {"sqlite/position", "sqlite", "sqlite", "position"},
-    {"sqlite/delete", "sqlite", "sqlite", "delete"},
-    {"generic/sqlite", "generic", "sqlite", "auto"},
-    {"postgresql/position", "postgresql", "postgresql", "position"},
-    {"postgresql/delete", "postgresql", "postgresql", "delete"},
-    {"generic/postgresql", "generic", "postgresql", "auto"},
-    {"mariadb/delete", "mariadb", "mariadb", "delete"},
-    {"generic/mariadb", "generic", "mariadb", "auto"},
-    {"firebird/delete", "firebird", "firebird", "delete"},
-};
+/* "DRIVER/SETTLE" or "generic/DATABASE"; databases are named like their drivers. */
+static int target_make(struct target *target, const char *name)
+{
+    const char *slash = strchr(name, '/');
+    int generic = strncmp(name, "generic/", 8) == 0;
+
+    if (slash == NULL || (target->driver = strndup(name, (size_t)(slash - name))) == NULL)
+        return 0;
+    target->name = name;
+    target->database = generic ? slash + 1 : target->driver;
+    target->settle = generic ? "auto" : slash + 1;
+    return outbox_driver__find(target->driver) != NULL && outbox_driver__find(target->database) != NULL &&
+           (generic || strcmp(target->settle, "position") == 0 || strcmp(target->settle, "delete") == 0);
+}
 
 const struct target *target_find(const char *name)
 {
-    for (size_t i = 0; i < COUNT_OF(targets); i++)
-        if (strcmp(targets[i].name, name) == 0)
-            return &targets[i];
+    static struct target made[20];
+    size_t i = 0;
+
+    while (i < COUNT_OF(made) && made[i].name != NULL && strcmp(made[i].name, name) != 0)
+        i++;
+    if (i < COUNT_OF(made) && (made[i].name != NULL || target_make(&made[i], name)))
+        return &made[i];
     fprintf(stderr, "no target \"%s\"\n", name);
     exit(2);
 }
@@ -77,16 +87,15 @@ int server_logged(const char *word, const char *other)
 
 const char *target_server(const struct target *target)
 {
-    static const struct {
-        const char *database, *variable;
-    } servers[] = {
-        {"postgresql", "OUTBOX_TEST_PG"}, {"mariadb", "OUTBOX_TEST_MARIADB"}, {"firebird", "OUTBOX_TEST_FIREBIRD"},
-    };
+    char variable[40] = "OUTBOX_TEST_PG";
+    size_t i;
 
-    for (size_t i = 0; i < COUNT_OF(servers); i++)
-        if (strcmp(servers[i].database, target->database) == 0)
-            return getenv(servers[i].variable);
-    return NULL;
+    if (!target_is_postgresql(target)) {
+        snprintf(variable, sizeof variable, "OUTBOX_TEST_%s", target->database);
+        for (i = strlen("OUTBOX_TEST_"); variable[i] != '\0'; i++)
+            variable[i] = (char)toupper((unsigned char)variable[i]);
+    }
+    return getenv(variable);
 }
 
 int target_missing(const struct target *target)

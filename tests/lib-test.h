@@ -24,11 +24,11 @@
 struct target {
     const char *name;     /* "postgresql/position" */
     const char *driver;   /* the setting "driver" */
-    const char *database; /* "sqlite", "postgresql" or "mariadb" */
+    const char *database; /* named like its driver: "sqlite", "postgresql" */
     const char *settle;   /* the setting "schema.settle" */
 };
 
-/* The target of that name; ends the program when there is none. */
+/* The target "DRIVER/SETTLE" or "generic/DATABASE"; ends the program when there is no such driver. The name is kept. */
 const struct target *target_find(const char *name);
 int target_is_postgresql(const struct target *target);
 int target_is_sqlite(const struct target *target);
@@ -41,7 +41,7 @@ int skip_on_firebird(const struct fixture *fx, const char *why);
 const char *postgresql_dsn(void);
 /* Lines of that server's log with both words. */
 int server_logged(const char *word, const char *other);
-/* The same of the server that a target needs; not for SQLite. */
+/* The DSN of the server that a target needs, from OUTBOX_TEST_DATABASE; none for SQLite. */
 const char *target_server(const struct target *target);
 /* 1 when a target needs a server, and there is none. */
 int target_missing(const struct target *target);

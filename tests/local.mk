@@ -200,6 +200,7 @@ script_tests = \
 	%D%/conformance/producers \
 	%D%/completions \
 	%D%/documented-api \
+	%D%/documented-drivers \
 	%D%/documented-errors \
 	%D%/documented-guarantees \
 	%D%/documented-tools \

@@ -10,7 +10,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 /* getopt_long() hands back numbers: these are above every letter. */
@@ -390,18 +389,10 @@ void cli_settings_free(struct cli_settings *settings)
     *settings = (struct cli_settings){ 0 };
 }
 
-static bool contains(const char *text, const char *word)
-{
-    for (; *text != '\0'; text++)
-        if (strncasecmp(text, word, strlen(word)) == 0)
-            return true;
-    return false;
-}
-
 /* A connection string, or a URL with a user; a DSN's name or a path stays, so that one sees which it is. */
 static bool may_have_password(const char *argument)
 {
-    return contains(argument, "pwd") || contains(argument, "password") ||
+    return strcasestr(argument, "pwd") != NULL || strcasestr(argument, "password") != NULL ||
            (strstr(argument, "://") != NULL && strchr(argument, '@') != NULL);
 }
 

@@ -116,6 +116,62 @@ RETURN SELECT CASE WHEN LENGTH(p_key) > 0 THEN CAST(MOD(
     (BIGINT(LOCATE(SUBSTR(h, 8, 1), '0123456789ABCDEF')) - 1) * 1
     , p_lanes) AS SMALLINT) END
 FROM (VALUES (HEX(HASH(p_key, 2)))) t (h);
+-- Enqueues with plain SQL, in the caller's transaction: all or nothing. It checks what the library checks, before anything is
+-- written, but for the values of headers. A message of an error has 70 characters at the most.
+-- statement
+--#SET TERMINATOR @
+CREATE PROCEDURE {enqueue_fn}(IN p_topic VARCHAR(255 CODEUNITS32), IN p_payload BLOB(1G),
+    IN p_key VARCHAR(255 CODEUNITS32) DEFAULT NULL, IN p_headers CLOB(4M) DEFAULT NULL,
+    IN p_content_type VARCHAR(255 CODEUNITS32) DEFAULT NULL, IN p_message_type VARCHAR(255 CODEUNITS32) DEFAULT NULL,
+    IN p_available_at TIMESTAMP(6) DEFAULT NULL, IN p_max_attempts INTEGER DEFAULT NULL, IN p_id VARCHAR(36) DEFAULT NULL,
+    IN p_dedup_key VARCHAR(200 CODEUNITS32) DEFAULT NULL, IN p_delay DECIMAL(20, 6) DEFAULT NULL)
+    LANGUAGE SQL MODIFIES SQL DATA NOT DETERMINISTIC
+BEGIN ATOMIC
+    DECLARE v_control VARCHAR(20) DEFAULT '[\x00-\x1F\x7F]';
+    DECLARE v_wrong VARCHAR(70);
+    DECLARE v_id VARCHAR(36);
+    DECLARE v_hash VARCHAR(64);
+    DECLARE v_due BIGINT;
+
+    SET v_wrong = CASE
+        WHEN COALESCE(LENGTH(p_topic), 0) = 0 THEN 'topic is required'
+        WHEN p_payload IS NULL THEN 'payload is NULL'
+        WHEN p_max_attempts < 1 THEN 'max_attempts must be at least 1, or NULL'
+        WHEN p_available_at IS NOT NULL AND p_delay IS NOT NULL THEN 'available_at and delay exclude each other'
+        WHEN p_available_at < TIMESTAMP('1970-01-01 00:00:00') THEN 'available_at must not be before 1970'
+        WHEN p_delay < 0 THEN 'delay must not be negative'
+        WHEN TRANSLATE(LOWER(p_id), '0000000000000000', '0123456789abcdef') <> '00000000-0000-0000-0000-000000000000' THEN
+            'id is not a UUID'
+        WHEN REGEXP_LIKE(p_topic, v_control) THEN 'topic has a control character'
+        WHEN REGEXP_LIKE(p_content_type, v_control) THEN 'content_type has a control character'
+        WHEN REGEXP_LIKE(p_message_type, v_control) THEN 'message_type has a control character'
+        WHEN REGEXP_LIKE(p_key, '\x00') THEN 'partition_key has a NUL character'
+        WHEN REGEXP_LIKE(p_dedup_key, '\x00') THEN 'dedup_key has a NUL character'
+        WHEN NOT REGEXP_LIKE(p_headers, '^\s*\x7B') THEN 'headers must be a JSON object'
+    END;
+    IF v_wrong IS NOT NULL THEN
+        SET v_wrong = 'cannot enqueue: ' || v_wrong;
+        SIGNAL SQLSTATE '22023' SET MESSAGE_TEXT = v_wrong;
+    END IF;
+    SET v_hash = LOWER(HEX(HASH(HEX(GENERATE_UNIQUE()) || VARCHAR(RAND()), 2)));
+    SET v_id = LOWER(COALESCE(p_id, SUBSTR(v_hash, 1, 8) || '-' || SUBSTR(v_hash, 9, 4) || '-4' || SUBSTR(v_hash, 13, 3)
+        || '-a' || SUBSTR(v_hash, 16, 3) || '-' || SUBSTR(v_hash, 19, 12)));
+    SET v_due = COALESCE((BIGINT(DAYS(p_available_at)) - 719163) * 86400000000
+        + BIGINT(MIDNIGHT_SECONDS(p_available_at)) * 1000000 + MICROSECOND(p_available_at),
+        {now} + BIGINT(p_delay * 1000000));
+    INSERT INTO {dedup} (dedup_key)
+    SELECT used FROM (VALUES ('id:' || LOWER(p_id) || '.'),
+                             ('key:' || CASE WHEN LENGTH(p_dedup_key) > 0 THEN p_dedup_key END || '.')) u (used)
+    WHERE used IS NOT NULL;
+    INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, message_type, max_attempts,
+                            available_at)
+    VALUES (COALESCE({lane_fn}(p_key, {lane_count}), SMALLINT(MOD(INTEGER(RAND() * {lane_count}), {lane_count}))), v_id,
+            p_topic, CASE WHEN LENGTH(p_key) > 0 THEN p_key END, p_payload, p_headers,
+            CASE WHEN LENGTH(p_content_type) > 0 THEN p_content_type END,
+            CASE WHEN LENGTH(p_message_type) > 0 THEN p_message_type END, p_max_attempts, v_due);
+END
+@
+--#SET TERMINATOR ;
 -- Every message and its state, under the conditions by which relays and lists find them. Times are microseconds since
 -- 1970, UTC.
 -- statement

@@ -103,20 +103,82 @@ BEGIN
     RETURN CASE WHEN DATALENGTH(@partition_key) > 0 THEN CAST(0x00000000 + SUBSTRING(HASHBYTES(''SHA2_256'',
         CAST(@partition_key COLLATE Latin1_General_100_BIN2_UTF8 AS VARCHAR(1020))), 1, 4) AS BIGINT) % @lanes END
 END');
--- Enqueues with plain SQL, in the caller's transaction. Without an id, the message gets one; @available_at is in UTC.
+-- Enqueues with plain SQL, in the caller's transaction, or in one of its own: all or nothing. It checks what the library
+-- checks, before anything is written. Without an id, the message gets one; @message_id tells it. @available_at is in UTC.
 -- statement
 IF COLLATIONPROPERTY('Latin1_General_100_BIN2_UTF8', 'CodePage') = 65001
-EXEC('CREATE PROCEDURE {enqueue_fn} @topic NVARCHAR(255), @payload VARBINARY(MAX), @partition_key NVARCHAR(255) = NULL,
-    @headers NVARCHAR(MAX) = NULL, @content_type NVARCHAR(255) = NULL, @message_type NVARCHAR(255) = NULL,
-    @available_at DATETIME2(6) = NULL, @max_attempts INTEGER = NULL, @id CHAR(36) = NULL AS
-INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, message_type, max_attempts,
-                        available_at)
-VALUES (CASE WHEN DATALENGTH(@partition_key) > 0 THEN CAST(0x00000000 + SUBSTRING(HASHBYTES(''SHA2_256'',
-        CAST(@partition_key COLLATE Latin1_General_100_BIN2_UTF8 AS VARCHAR(1020))), 1, 4) AS BIGINT)
-             ELSE CAST(0x00000000 + CRYPT_GEN_RANDOM(4) AS BIGINT) END % {lane_count},
-        LOWER(COALESCE(@id, CAST(NEWID() AS CHAR(36)))), @topic,
-        CASE WHEN DATALENGTH(@partition_key) > 0 THEN @partition_key END, @payload, @headers, @content_type, @message_type,
-        @max_attempts, DATEDIFF_BIG(MICROSECOND, ''1970-01-01'', @available_at))');
+EXEC('CREATE PROCEDURE {enqueue_fn} @topic NVARCHAR(MAX), @payload VARBINARY(MAX), @partition_key NVARCHAR(MAX) = NULL,
+    @headers NVARCHAR(MAX) = NULL, @content_type NVARCHAR(MAX) = NULL, @message_type NVARCHAR(MAX) = NULL,
+    @available_at DATETIME2(6) = NULL, @max_attempts INTEGER = NULL, @id NVARCHAR(255) = NULL,
+    @dedup_key NVARCHAR(MAX) = NULL, @delay DECIMAL(20, 6) = NULL, @message_id CHAR(36) = NULL OUTPUT AS
+BEGIN
+    SET NOCOUNT ON;
+    DECLARE @control NVARCHAR(20) = N''%['' + NCHAR(0) + N''-'' + NCHAR(31) + NCHAR(127) + N'']%'', @wrong NVARCHAR(400),
+        @alone BIT = CASE WHEN @@TRANCOUNT = 0 THEN 1 ELSE 0 END;
+    SET @wrong = CASE
+        WHEN COALESCE(DATALENGTH(@topic), 0) = 0 THEN N''topic is required''
+        WHEN @payload IS NULL THEN N''payload is NULL''
+        WHEN @max_attempts < 1 THEN N''max_attempts must be at least 1, or NULL for the limit of the relay''
+        WHEN @available_at IS NOT NULL AND @delay IS NOT NULL THEN N''available_at and delay exclude each other''
+        WHEN @available_at < ''1970-01-01'' THEN N''available_at must not be before 1970''
+        WHEN @delay < 0 THEN N''delay must not be negative''
+        WHEN DATALENGTH(@id) <> 72 OR TRANSLATE(LOWER(@id COLLATE Latin1_General_100_BIN2), N''0123456789abcdef'',
+            N''0000000000000000'') <> N''00000000-0000-0000-0000-000000000000'' THEN N''id is not a UUID''
+        WHEN ISJSON(@headers) = 0 OR SUBSTRING(@headers, PATINDEX(N''%[^ '' + NCHAR(9) + NCHAR(10) + NCHAR(13) + N'']%'',
+            @headers COLLATE Latin1_General_100_BIN2), 1) <> NCHAR(123) THEN N''headers must be a JSON object''
+    END;
+    IF @wrong IS NULL
+        SELECT TOP (1) @wrong = CASE
+            WHEN DATALENGTH(t.text) / 2 > t.most THEN
+                CONCAT(t.name, N'' has '', DATALENGTH(t.text) / 2, N'' characters, '', t.most, N'' are allowed'')
+            WHEN t.n <= 3 THEN t.name + N'' has a control character, which brokers would misread''
+            ELSE t.name + N'' has a NUL character'' END
+        FROM (VALUES (1, N''topic'', @topic, 255), (2, N''content_type'', @content_type, 255),
+                     (3, N''message_type'', @message_type, 255), (4, N''partition_key'', @partition_key, 255),
+                     (5, N''dedup_key'', @dedup_key, 200)) t (n, name, text, most)
+        WHERE DATALENGTH(t.text) / 2 > t.most OR t.text COLLATE Latin1_General_100_BIN2 LIKE
+              CASE WHEN t.n <= 3 THEN @control ELSE N''%'' + NCHAR(0) + N''%'' END
+        ORDER BY t.n;
+    IF @wrong IS NULL AND @headers IS NOT NULL
+        SELECT TOP (1) @wrong = CASE
+            WHEN DATALENGTH(h.name) = 0 THEN N''a header has no name''
+            WHEN h.kind <> 1 THEN CONCAT(N''header "'', LEFT(h.name, 60), N''" must be a string'')
+            WHEN h.times > 1 THEN N''a header is there twice''
+            ELSE N''a header has a control character, which brokers would misread'' END
+        FROM (SELECT [key] AS name, [value] AS text, [type] AS kind, COUNT(*) OVER (PARTITION BY [key]) AS times
+              FROM OPENJSON(@headers)) h
+        WHERE DATALENGTH(h.name) = 0 OR h.kind <> 1 OR h.times > 1
+              OR h.name COLLATE Latin1_General_100_BIN2 LIKE @control
+              OR h.text COLLATE Latin1_General_100_BIN2 LIKE @control;
+    SET @wrong = N''cannot enqueue: '' + @wrong + N''; nothing was written'';
+    IF @wrong IS NOT NULL
+        THROW 50000, @wrong, 1;
+    SET @message_id = LOWER(COALESCE(@id, CAST(NEWID() AS CHAR(36))));
+    BEGIN TRY
+        IF @alone = 1 BEGIN TRANSACTION;
+        IF @alone = 0 SAVE TRANSACTION outbox_enqueue;
+        INSERT INTO {dedup} (dedup_key)
+        SELECT u.used + N''.'' FROM (VALUES (N''id:'' + LOWER(@id)),
+            (N''key:'' + CASE WHEN DATALENGTH(@dedup_key) > 0 THEN @dedup_key END)) u (used) WHERE u.used IS NOT NULL;
+        INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, message_type, max_attempts,
+                                available_at)
+        VALUES (CASE WHEN DATALENGTH(@partition_key) > 0 THEN CAST(0x00000000 + SUBSTRING(HASHBYTES(''SHA2_256'',
+                CAST(@partition_key COLLATE Latin1_General_100_BIN2_UTF8 AS VARCHAR(1020))), 1, 4) AS BIGINT)
+                     ELSE CAST(0x00000000 + CRYPT_GEN_RANDOM(4) AS BIGINT) END % {lane_count},
+                @message_id, @topic, CASE WHEN DATALENGTH(@partition_key) > 0 THEN @partition_key END, @payload,
+                CASE WHEN EXISTS (SELECT 1 FROM OPENJSON(@headers)) THEN @headers END,
+                CASE WHEN DATALENGTH(@content_type) > 0 THEN @content_type END,
+                CASE WHEN DATALENGTH(@message_type) > 0 THEN @message_type END, @max_attempts,
+                COALESCE(DATEDIFF_BIG(MICROSECOND, ''1970-01-01'', @available_at),
+                         DATEDIFF_BIG(MICROSECOND, ''1970-01-01'', SYSUTCDATETIME()) + CAST(@delay * 1000000 AS BIGINT)));
+        IF @alone = 1 COMMIT TRANSACTION;
+    END TRY
+    BEGIN CATCH
+        IF @alone = 1 AND XACT_STATE() <> 0 ROLLBACK TRANSACTION;
+        IF @alone = 0 AND XACT_STATE() = 1 ROLLBACK TRANSACTION outbox_enqueue;
+        THROW;
+    END CATCH
+END');
 -- Every message and its state, under the conditions by which relays and lists find them. Times are microseconds since
 -- 1970, UTC.
 -- statement

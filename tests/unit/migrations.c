@@ -38,7 +38,8 @@ static int delimited_ends(const char *at, const char *end)
 {
     static const char *const around[][2] = { { "DELIMITER //\n", "//\nDELIMITER ;\n" },
                                              { "SET TERM ^ ;\n", "^\nSET TERM ; ^\n" },
-                                             { "COMMIT;\nSET TERM ^ ;\n", "^\nSET TERM ; ^\nCOMMIT;\n" } };
+                                             { "COMMIT;\nSET TERM ^ ;\n", "^\nSET TERM ; ^\nCOMMIT;\n" },
+                                             { "--#SET TERMINATOR @\n", "@\n--#SET TERMINATOR ;\n" } };
     const char *p;
     int ends = -1;
     size_t i;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "dsn.h"
+#include "ascii.h"
 #include "connstr.h"
 #include "driver.h"
 #include "error_internal.h"
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #define SQLITE "sqlite:"
@@ -183,7 +183,7 @@ static int improve(const struct given *g, struct outbox_buffer *out, outbox_erro
 
 static int names_sqlite(const char *driver)
 {
-    while (*driver != '\0' && strncasecmp(driver, "sqlite", strlen("sqlite")) != 0)
+    while (*driver != '\0' && !outbox_ascii__same(driver, "sqlite", strlen("sqlite")))
         driver++;
     return *driver != '\0';
 }

@@ -105,6 +105,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/thread.h \
 	%D%/trouble.h \
 	%D%/arena.h \
+	%D%/ascii.h \
 	%D%/backoff.h \
 	%D%/base64.h \
 	%D%/conf_internal.h \

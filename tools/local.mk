@@ -8,6 +8,7 @@ bin_PROGRAMS += %D%/outboxctl
 	%D%/outboxctl.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
+	%D%/cli_language.c \
 	%D%/cli_secret.c \
 	%D%/cli_version.c \
 	%D%/ctl_audit.c \
@@ -34,6 +35,7 @@ sbin_PROGRAMS += %D%/outboxd
 	%D%/outboxd.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
+	%D%/cli_language.c \
 	%D%/cli_secret.c \
 	%D%/cli_version.c \
 	%D%/daemon.c \

@@ -27,42 +27,45 @@ static const char *const setup[] = {
     NULL,
 };
 
-#define FULL "make room in the table space, or let it grow"
+#define FULL N_("make room in the table space, or let it grow")
 #define PERMISSION                                                                                                      \
     "the user needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables; to migrate, also CREATETAB and CREATEIN"
 
 /* By SQLCODE, and SQLSTATE. */
 static const struct outbox_errclass errors[] = {
     { "", -911, "Reason code \"68\"", OUTBOX_ERR_CONFLICT, "database.lock_timeout",
-      "somebody holds a lock for longer than LOCK TIMEOUT; everything was rolled back: repeat the transaction" },
+      N_("somebody holds a lock for longer than LOCK TIMEOUT; everything was rolled back: repeat the transaction") },
     { "", -911, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* everything was rolled back */
     { "", -913, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* only the statement was */
     { "", -952, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
-      "the statement was cancelled by somebody: repeat the transaction" },
+      N_("the statement was cancelled by somebody: repeat the transaction") },
     { "", -30108, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* connected to another server: everything was rolled back */
     { "", -803, "DEDUP", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "", -803, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "", -204, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", -206, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
-    { "", -1773, NULL, OUTBOX_ERR_READONLY, NULL, "the server is a standby: let the DSN lead to the primary" },
+    { "", -1773, NULL, OUTBOX_ERR_READONLY, NULL, N_("the server is a standby: let the DSN lead to the primary") },
     { "", -817, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", -290, NULL, OUTBOX_ERR_DATABASE, "database.resources",
-      "the table space is in a state that forbids this: see LIST TABLESPACES" },
-    { "", -668, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the table needs REORG, or SET INTEGRITY, as the code says" },
+      N_("the table space is in a state that forbids this: see LIST TABLESPACES") },
+    { "", -668, NULL, OUTBOX_ERR_DATABASE, "database.resources",
+      N_("the table needs REORG, or SET INTEGRITY, as the code says") },
     { "", -289, NULL, OUTBOX_ERR_DATABASE, "database.full", FULL },
     { "", -964, NULL, OUTBOX_ERR_DATABASE, "database.full",
-      "the transaction log is full: make it greater, or end the oldest transaction" },
-    { "", -968, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
-    { "", -912, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory for locks: raise LOCKLIST" },
-    { "", -954, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory: raise APPLHEAPSZ" },
+      N_("the transaction log is full: make it greater, or end the oldest transaction") },
+    { "", -968, NULL, OUTBOX_ERR_DATABASE, "database.full", N_("make room on the server's disk") },
+    { "", -912, NULL, OUTBOX_ERR_DATABASE, "database.resources",
+      N_("the server lacks memory for locks: raise LOCKLIST") },
+    { "", -954, NULL, OUTBOX_ERR_DATABASE, "database.resources", N_("the server lacks memory: raise APPLHEAPSZ") },
     { "", -551, NULL, OUTBOX_ERR_DATABASE, "database.permission", PERMISSION },
     { "", -552, NULL, OUTBOX_ERR_DATABASE, "database.permission", PERMISSION },
     { "", -286, NULL, OUTBOX_ERR_DATABASE, "database.resources",
-      "the tables need a table space with pages of 8 KiB or more, or EXTENDED_ROW_SZ" },
+      N_("the tables need a table space with pages of 8 KiB or more, or EXTENDED_ROW_SZ") },
     { "", -670, NULL, OUTBOX_ERR_DATABASE, "database.resources",
-      "the tables need a table space with pages of 8 KiB or more, or EXTENDED_ROW_SZ" },
+      N_("the tables need a table space with pages of 8 KiB or more, or EXTENDED_ROW_SZ") },
     { "", -1024, NULL, OUTBOX_ERR_LOST, NULL, NULL },
-    { "", -1040, NULL, OUTBOX_ERR_LOST, "database.resources", "the database has no connection left: raise MAXAPPLS" },
+    { "", -1040, NULL, OUTBOX_ERR_LOST, "database.resources",
+      N_("the database has no connection left: raise MAXAPPLS") },
     { "", -1224, NULL, OUTBOX_ERR_LOST, NULL, NULL }, /* forced off */
     { "", -1229, NULL, OUTBOX_ERR_LOST, NULL, NULL },
     { "", -1034, NULL, OUTBOX_ERR_LOST, NULL, NULL },
@@ -77,7 +80,7 @@ static const struct outbox_errclass errors[] = {
     { "42704", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42703", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "HYT00", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
-      "somebody holds a lock for longer than a statement waits: repeat the transaction" },
+      N_("somebody holds a lock for longer than a statement waits: repeat the transaction") },
     { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42S22", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 0, NULL, 0, NULL, NULL },

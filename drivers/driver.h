@@ -6,13 +6,15 @@
 
 #include "odbc.h"
 #include "table.h"
+#include "translate.h"
 
 /* Advice that several drivers give. */
-#define OUTBOX_ADVICE_DEDUP "a message with this id or dedup_key was enqueued before, so roll back: there is nothing to do"
+#define OUTBOX_ADVICE_DEDUP                                                                                            \
+    N_("a message with this id or dedup_key was enqueued before, so roll back: there is nothing to do")
 #define OUTBOX_ADVICE_ABORTED                                                                                           \
-    "a statement of this transaction failed before, and its error says why: roll back, then repeat the transaction"
+    N_("a statement of this transaction failed before, and its error says why: roll back, then repeat the transaction")
 #define OUTBOX_ADVICE_UNSURE                                                                                            \
-    "whether it was committed is not known: connect again, and look before you repeat the transaction"
+    N_("whether it was committed is not known: connect again, and look before you repeat the transaction")
 
 /* Statements. P: used in position mode instead of the one before. Columns of results are given as fetch types. */
 enum outbox_query {

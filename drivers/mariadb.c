@@ -58,29 +58,31 @@ static const char *const setup[] = {
 static const struct outbox_errclass errors[] = {
     /* Only the statement was rolled back; but what it was a part of is to be repeated as a whole. */
     { "", 1205, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
-      "somebody holds a lock for longer than innodb_lock_wait_timeout: roll back and repeat the transaction" },
+      N_("somebody holds a lock for longer than innodb_lock_wait_timeout: roll back and repeat the transaction") },
     /* Everything was rolled back, and what follows without a new beginning is committed by itself. */
     { "", 1213, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "", 1020, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* a row changed since the snapshot: innodb_snapshot_isolation */
     { "", 1412, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* a table did */
     { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "", 1317, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
-      "the statement was cancelled by somebody: repeat the transaction" },
+      N_("the statement was cancelled by somebody: repeat the transaction") },
     { "", 1969, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
-      "the statement was cancelled, by max_statement_time: repeat the transaction" },
+      N_("the statement was cancelled, by max_statement_time: repeat the transaction") },
     { "", 1062, "dedup", OUTBOX_ERR_DUPLICATE, NULL, OUTBOX_ADVICE_DEDUP },
     { "", 1062, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
     { "", 1290, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", 1047, "WSREP", OUTBOX_ERR_READONLY, NULL,
-      "this node of the cluster has no majority with it, or is not up to date yet: try again later, or on another node" },
+      N_("this node of the cluster has no majority with it, or is not up to date yet: try again later, or on another "
+         "node") },
     { "", 1792, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", 1836, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", 1049, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 1054, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 1146, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
-    { "", 1021, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
-    { "", 1114, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room on the server's disk" },
-    { "", 1040, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks connections: raise max_connections" },
+    { "", 1021, NULL, OUTBOX_ERR_DATABASE, "database.full", N_("make room on the server's disk") },
+    { "", 1114, NULL, OUTBOX_ERR_DATABASE, "database.full", N_("make room on the server's disk") },
+    { "", 1040, NULL, OUTBOX_ERR_DATABASE, "database.resources",
+      N_("the server lacks connections: raise max_connections") },
     { "", 1044, NULL, OUTBOX_ERR_DATABASE, "database.permission", PERMISSION },
     { "", 1142, NULL, OUTBOX_ERR_DATABASE, "database.permission", PERMISSION },
     { "", 1370, NULL, OUTBOX_ERR_DATABASE, "database.permission", PERMISSION },

@@ -31,11 +31,11 @@ static const char *const setup[] = {
     NULL,
 };
 
-#define FULL "make room in the tablespace, or let its files grow"
+#define FULL N_("make room in the tablespace, or let its files grow")
 #define PERMISSION                                                                                                      \
     "the user needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables; to migrate, also CREATE TABLE, CREATE "  \
     "VIEW, CREATE PROCEDURE and a quota"
-#define STARTING "the instance starts, stops or fails over: try again"
+#define STARTING N_("the instance starts, stops or fails over: try again")
 
 /* By the server's numbers, ORA-n. */
 static const struct outbox_errclass errors[] = {
@@ -43,12 +43,14 @@ static const struct outbox_errclass errors[] = {
     { "", 60, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "", 8177, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "", 4020, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
-    { "", 54, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout", "somebody holds a lock: repeat the transaction" },
-    { "", 30006, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout", "somebody holds a lock: repeat the transaction" },
+    { "", 54, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout", N_("somebody holds a lock: repeat the transaction") },
+    { "", 30006, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
+      N_("somebody holds a lock: repeat the transaction") },
     { "", 1555, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* the snapshot is too old */
     { "", 1013, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
-      "the statement was cancelled by somebody: repeat the transaction" },
-    { "", 40, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled", "the resource manager ended the call: repeat the transaction" },
+      N_("the statement was cancelled by somebody: repeat the transaction") },
+    { "", 40, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
+      N_("the resource manager ended the call: repeat the transaction") },
     { "", 25402, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* failed over: roll back */
     { "", 25408, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "", 25405, NULL, OUTBOX_ERR_LOST, NULL, OUTBOX_ADVICE_UNSURE },
@@ -59,22 +61,23 @@ static const struct outbox_errclass errors[] = {
     { "", 942, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 904, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 4043, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
-    { "", 16000, NULL, OUTBOX_ERR_READONLY, NULL, "the database is open for reading only, a standby perhaps" },
+    { "", 16000, NULL, OUTBOX_ERR_READONLY, NULL, N_("the database is open for reading only, a standby perhaps") },
     { "", 1456, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", 372, NULL, OUTBOX_ERR_READONLY, NULL, NULL }, /* the file, the tablespace */
     { "", 1653, NULL, OUTBOX_ERR_DATABASE, "database.full", FULL },
     { "", 1654, NULL, OUTBOX_ERR_DATABASE, "database.full", FULL },
     { "", 1688, NULL, OUTBOX_ERR_DATABASE, "database.full", FULL },
     { "", 1691, NULL, OUTBOX_ERR_DATABASE, "database.full", FULL },
-    { "", 1536, NULL, OUTBOX_ERR_DATABASE, "database.full", "the user's quota on the tablespace is used up: raise it" },
-    { "", 30036, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room in the undo tablespace" },
-    { "", 257, NULL, OUTBOX_ERR_DATABASE, "database.full", "the archiver is stuck: make room for archived logs" },
-    { "", 4031, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks shared memory" },
-    { "", 4030, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory" },
-    { "", 18, NULL, OUTBOX_ERR_LOST, "database.resources", "the server lacks sessions: raise `sessions`" },
-    { "", 20, NULL, OUTBOX_ERR_LOST, "database.resources", "the server lacks processes: raise `processes`" },
-    { "", 2391, NULL, OUTBOX_ERR_LOST, "database.resources", "the user may have no more sessions" },
-    { "", 1578, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", "a block is damaged: recover it" },
+    { "", 1536, NULL, OUTBOX_ERR_DATABASE, "database.full",
+      N_("the user's quota on the tablespace is used up: raise it") },
+    { "", 30036, NULL, OUTBOX_ERR_DATABASE, "database.full", N_("make room in the undo tablespace") },
+    { "", 257, NULL, OUTBOX_ERR_DATABASE, "database.full", N_("the archiver is stuck: make room for archived logs") },
+    { "", 4031, NULL, OUTBOX_ERR_DATABASE, "database.resources", N_("the server lacks shared memory") },
+    { "", 4030, NULL, OUTBOX_ERR_DATABASE, "database.resources", N_("the server lacks memory") },
+    { "", 18, NULL, OUTBOX_ERR_LOST, "database.resources", N_("the server lacks sessions: raise `sessions`") },
+    { "", 20, NULL, OUTBOX_ERR_LOST, "database.resources", N_("the server lacks processes: raise `processes`") },
+    { "", 2391, NULL, OUTBOX_ERR_LOST, "database.resources", N_("the user may have no more sessions") },
+    { "", 1578, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", N_("a block is damaged: recover it") },
     { "", 1031, NULL, OUTBOX_ERR_DATABASE, "database.permission", PERMISSION },
     { "", 1033, NULL, OUTBOX_ERR_LOST, "database.starting", STARTING },
     { "", 1034, NULL, OUTBOX_ERR_LOST, "database.starting", STARTING },
@@ -99,7 +102,7 @@ static const struct outbox_errclass errors[] = {
     { "08", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
     { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "HYT00", 0, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
-      "somebody holds a lock for longer than a statement waits: repeat the transaction" },
+      N_("somebody holds a lock for longer than a statement waits: repeat the transaction") },
     { "42S02", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "42S22", 0, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 0, NULL, 0, NULL, NULL },

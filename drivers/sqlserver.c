@@ -42,13 +42,13 @@ static const char *const setup[] = {
     NULL,
 };
 
-#define AZURE "the service moves or limits this database for the moment: try again"
+#define AZURE N_("the service moves or limits this database for the moment: try again")
 
 /* By the server's numbers; SQLSTATEs are those of the drivers. */
 static const struct outbox_errclass errors[] = {
     { "", 1205, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "", 1222, NULL, OUTBOX_ERR_CONFLICT, "database.lock_timeout",
-      "somebody holds a lock for longer than LOCK_TIMEOUT: roll back and repeat the transaction" },
+      N_("somebody holds a lock for longer than LOCK_TIMEOUT: roll back and repeat the transaction") },
     { "", 3960, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* a row changed since the snapshot */
     { "", 3961, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* a table did */
     { "", 41302, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL }, /* tables in memory */
@@ -65,19 +65,23 @@ static const struct outbox_errclass errors[] = {
     { "", 3906, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", 3924, NULL, OUTBOX_ERR_READONLY, NULL, NULL }, /* a transaction that began on a secondary */
     { "", 976, NULL, OUTBOX_ERR_READONLY, NULL,
-      "the server is a secondary that takes no connections of this kind: let the DSN lead to the group's listener" },
-    { "", 983, NULL, OUTBOX_ERR_READONLY, NULL, "the availability group changes roles: try again" },
-    { "", 1105, NULL, OUTBOX_ERR_DATABASE, "database.full", "make room in the database's files" },
-    { "", 9002, NULL, OUTBOX_ERR_DATABASE, "database.full", "the transaction log is full: back it up, or let it grow" },
-    { "", 40544, NULL, OUTBOX_ERR_DATABASE, "database.full", "the database has reached its size: raise its limit" },
-    { "", 701, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory" },
-    { "", 1204, NULL, OUTBOX_ERR_DATABASE, "database.resources", "the server lacks memory for locks" },
-    { "", 823, NULL, OUTBOX_ERR_DATABASE, "database.io", "the server cannot read or write its files: see its log" },
-    { "", 824, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", "the server's files are damaged: restore them" },
+      N_("the server is a secondary that takes no connections of this kind: let the DSN lead to the group's "
+         "listener") },
+    { "", 983, NULL, OUTBOX_ERR_READONLY, NULL, N_("the availability group changes roles: try again") },
+    { "", 1105, NULL, OUTBOX_ERR_DATABASE, "database.full", N_("make room in the database's files") },
+    { "", 9002, NULL, OUTBOX_ERR_DATABASE, "database.full",
+      N_("the transaction log is full: back it up, or let it grow") },
+    { "", 40544, NULL, OUTBOX_ERR_DATABASE, "database.full", N_("the database has reached its size: raise its limit") },
+    { "", 701, NULL, OUTBOX_ERR_DATABASE, "database.resources", N_("the server lacks memory") },
+    { "", 1204, NULL, OUTBOX_ERR_DATABASE, "database.resources", N_("the server lacks memory for locks") },
+    { "", 823, NULL, OUTBOX_ERR_DATABASE, "database.io", N_("the server cannot read or write its files: see its log") },
+    { "", 824, NULL, OUTBOX_ERR_DATABASE, "database.corrupt", N_("the server's files are damaged: restore them") },
     { "", 229, NULL, OUTBOX_ERR_DATABASE, "database.permission",
-      "the user needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables" },
-    { "", 262, NULL, OUTBOX_ERR_DATABASE, "database.permission", "to migrate, the user needs CREATE TABLE and CREATE VIEW" },
-    { "", 2760, NULL, OUTBOX_ERR_DATABASE, "database.permission", "there is no such schema, or the user may not use it" },
+      N_("the user needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables") },
+    { "", 262, NULL, OUTBOX_ERR_DATABASE, "database.permission",
+      N_("to migrate, the user needs CREATE TABLE and CREATE VIEW") },
+    { "", 2760, NULL, OUTBOX_ERR_DATABASE, "database.permission",
+      N_("there is no such schema, or the user may not use it") },
     { "", 4060, NULL, OUTBOX_ERR_LOST, "database.resources", AZURE },
     { "", 4221, NULL, OUTBOX_ERR_LOST, "database.resources", AZURE },
     { "", 40143, NULL, OUTBOX_ERR_LOST, "database.resources", AZURE },
@@ -101,7 +105,8 @@ static const struct outbox_errclass errors[] = {
     { "", 20006, NULL, OUTBOX_ERR_LOST, NULL, NULL },
     { "", 20009, NULL, OUTBOX_ERR_LOST, NULL, NULL },
     { "", 20047, NULL, OUTBOX_ERR_LOST, NULL, NULL },
-    { "HYT00", 0, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled", "the statement took too long: repeat the transaction" },
+    { "HYT00", 0, NULL, OUTBOX_ERR_CONFLICT, "database.cancelled",
+      N_("the statement took too long: repeat the transaction") },
     { "HYT01", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
     { "08", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
     { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },

@@ -4,6 +4,7 @@
 #include "error_internal.h"
 #include "secrets.h"
 #include "text.h"
+#include "translate.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -287,7 +288,7 @@ int outbox_conf_set(outbox_conf *conf, const char *key, const char *value, outbo
     if (!parse(&rows[row], value, &number))
         return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.bad_value", "%s cannot be \"%.100s\": allowed is %s%s",
                                  key, rows[row].type == SECRET ? "***" : value, range_text(&rows[row], range, sizeof(range)),
-                                 rows[row].type == DURATION ? ", with a unit: us, ms, s, m, h, d" : "");
+                                 rows[row].type == DURATION ? _(", with a unit: us, ms, s, m, h, d") : "");
     copy = strdup(value);
     if (copy == NULL)
         return outbox_error__nomem(err);

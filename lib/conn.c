@@ -3,6 +3,7 @@
 #include "conn_internal.h"
 #include "dsn.h"
 #include "error_internal.h"
+#include "translate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -446,7 +447,8 @@ static int check_facts(outbox_conn *conn, outbox_error **err)
         return outbox_error__set(err, OUTBOX_ERR_SCHEMA, "schema.version",
                                  "the outbox's tables are of version %d, this library needs %d: %s", conn->version,
                                  OUTBOX_SCHEMA_VERSION,
-                                 conn->version > OUTBOX_SCHEMA_VERSION ? "use a newer library" : "run `outboxctl migrate`");
+                                 conn->version > OUTBOX_SCHEMA_VERSION ? _("use a newer library")
+                                                                       : _("run `outboxctl migrate`"));
     if (conn->relative[0] != '\0' && strcmp(conn->dialect, conn->native->dialect) == 0)
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "driver.relative",
                                  "this outbox was made by the driver \"%s\", and this server is %s, on which that driver could "

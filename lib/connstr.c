@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "connstr.h"
+#include "ascii.h"
 #include "error_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static int is_blank(char c)
 {
@@ -65,7 +65,7 @@ int outbox_connstr__next(const char **at, struct outbox_connstr_part *part)
 
 int outbox_connstr__is(const struct outbox_connstr_part *part, const char *key)
 {
-    return part->value != NULL && strlen(key) == part->key_size && strncasecmp(part->key, key, part->key_size) == 0;
+    return part->value != NULL && strlen(key) == part->key_size && outbox_ascii__same(part->key, key, part->key_size);
 }
 
 static char *unquoted(const struct outbox_connstr_part *part)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "dsn.h"
+#include "ascii.h"
 #include "connstr.h"
 #include "driver.h"
 #include "error_internal.h"
@@ -180,6 +181,13 @@ static int improve(const struct given *g, struct outbox_buffer *out, outbox_erro
     return rc == OUTBOX_OK ? add_words(g, out, err) : rc;
 }
 
+static int names_sqlite(const char *driver)
+{
+    while (*driver != '\0' && !outbox_ascii__same(driver, "sqlite", strlen("sqlite")))
+        driver++;
+    return *driver != '\0';
+}
+
 /* The file of the ODBC driver tells what will connect, before anything does. */
 static int find_wants(struct given *g, outbox_error **err)
 {
@@ -192,7 +200,7 @@ static int find_wants(struct given *g, outbox_error **err)
         rc = outbox_odbc__profile(driver, "Driver", "odbcinst.ini", &file, err);
     if (rc == OUTBOX_OK && driver != NULL)
         g->wants = outbox_driver__connect(file != NULL ? file : driver);
-    g->is_sqlite = driver != NULL && strcasestr(file != NULL ? file : driver, "sqlite") != NULL;
+    g->is_sqlite = driver != NULL && names_sqlite(file != NULL ? file : driver);
     free(driver);
     free(file);
     return rc;

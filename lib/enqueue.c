@@ -9,6 +9,7 @@
 #include "json.h"
 #include "sized.h"
 #include "text.h"
+#include "translate.h"
 #include "usdt.h"
 #include "uuid.h"
 
@@ -32,7 +33,7 @@ struct call {
 
 static int bad(outbox_error **err, size_t index, const char *name, const char *what)
 {
-    return outbox_error__set(err, OUTBOX_ERR_INVALID, name, "message %zu: %s; nothing was written", index, what);
+    return outbox_error__set(err, OUTBOX_ERR_INVALID, name, "message %zu: %s; nothing was written", index, _(what));
 }
 
 static int check_text(const char *text, long max, int required, size_t index, const char *field, outbox_error **err)
@@ -43,16 +44,16 @@ static int check_text(const char *text, long max, int required, size_t index, co
     if (text == NULL || text[0] == '\0') {
         if (!required)
             return OUTBOX_OK;
-        snprintf(what, sizeof(what), "%s is required", field);
+        snprintf(what, sizeof(what), _("%s is required"), field);
         return bad(err, index, "enqueue.missing_field", what);
     }
     length = outbox_text__length(text, strlen(text));
     if (length < 0) {
-        snprintf(what, sizeof(what), "%s is not valid UTF-8", field);
+        snprintf(what, sizeof(what), _("%s is not valid UTF-8"), field);
         return bad(err, index, "enqueue.invalid_utf8", what);
     }
     if (length > max) {
-        snprintf(what, sizeof(what), "%s has %ld characters, %ld are allowed", field, length, max);
+        snprintf(what, sizeof(what), _("%s has %ld characters, %ld are allowed"), field, length, max);
         return bad(err, index, "enqueue.too_long", what);
     }
     return OUTBOX_OK;
@@ -66,7 +67,7 @@ static int check_line(const char *text, long max, int required, size_t index, co
 
     if (rc != OUTBOX_OK || text == NULL || !outbox_text__has_control(text, strlen(text)))
         return rc;
-    snprintf(what, sizeof(what), "%s has a control character, which brokers would misread", field);
+    snprintf(what, sizeof(what), _("%s has a control character, which brokers would misread"), field);
     return bad(err, index, "enqueue.control_character", what);
 }
 
@@ -92,7 +93,7 @@ static int check_header_names(const outbox_message *m, size_t index, outbox_erro
     qsort(names, m->header_count, sizeof(*names), by_text);
     for (i = 1; i < m->header_count && rc == OUTBOX_OK; i++)
         if (strcmp(names[i - 1], names[i]) == 0) {
-            snprintf(what, sizeof(what), "header \"%.60s\" is there twice", names[i]);
+            snprintf(what, sizeof(what), _("header \"%.60s\" is there twice"), names[i]);
             rc = bad(err, index, "enqueue.bad_header", what);
         }
     free(names);
@@ -106,7 +107,7 @@ static int check_header_bytes(size_t bytes, size_t index, outbox_error **err)
 
     if (bytes <= HEADERS_MAX)
         return OUTBOX_OK;
-    snprintf(what, sizeof(what), "headers have %zu bytes, %zu are allowed", bytes, HEADERS_MAX);
+    snprintf(what, sizeof(what), _("headers have %zu bytes, %zu are allowed"), bytes, HEADERS_MAX);
     return bad(err, index, "enqueue.headers_too_large", what);
 }
 
@@ -117,20 +118,21 @@ static int check_headers(const outbox_message *m, size_t index, outbox_error **e
     int rc;
 
     if (m->header_count > 0 && m->headers == NULL)
-        return bad(err, index, "enqueue.bad_header", "header_count is not 0, but headers is NULL");
+        return bad(err, index, "enqueue.bad_header", N_("header_count is not 0, but headers is NULL"));
     for (i = 0; i < m->header_count; i++) {
         const outbox_header *h = &m->headers[i];
 
         if (h->name == NULL || h->name[0] == '\0' || h->value == NULL) {
-            snprintf(what, sizeof(what), "header %zu needs a name and a value", i);
+            snprintf(what, sizeof(what), _("header %zu needs a name and a value"), i);
             return bad(err, index, "enqueue.bad_header", what);
         }
         if (outbox_text__length(h->name, strlen(h->name)) < 0 || outbox_text__length(h->value, strlen(h->value)) < 0) {
-            snprintf(what, sizeof(what), "header %zu is not valid UTF-8", i);
+            snprintf(what, sizeof(what), _("header %zu is not valid UTF-8"), i);
             return bad(err, index, "enqueue.invalid_utf8", what);
         }
         if (outbox_text__has_control(h->name, strlen(h->name)) || outbox_text__has_control(h->value, strlen(h->value))) {
-            snprintf(what, sizeof(what), "header \"%.60s\" has a control character, which brokers would misread", h->name);
+            snprintf(what, sizeof(what), _("header \"%.60s\" has a control character, which brokers would misread"),
+                     h->name);
             return bad(err, index, "enqueue.bad_header", what);
         }
         bytes += strlen(h->name) + strlen(h->value);
@@ -145,18 +147,20 @@ static int check_numbers(const outbox_conn *conn, const outbox_message *m, size_
     char what[200];
 
     if (m->payload == NULL && m->payload_size > 0)
-        return bad(err, index, "enqueue.missing_field", "payload is NULL, but payload_size is not 0");
+        return bad(err, index, "enqueue.missing_field", N_("payload is NULL, but payload_size is not 0"));
     if (m->payload_size > (uint64_t)max) {
-        snprintf(what, sizeof(what), "payload has %zu bytes, enqueue.max_payload allows %lld", m->payload_size,
+        snprintf(what, sizeof(what), _("payload has %zu bytes, enqueue.max_payload allows %lld"), m->payload_size,
                  (long long)max);
         return bad(err, index, "enqueue.payload_too_large", what);
     }
     if (m->max_attempts < 0)
-        return bad(err, index, "enqueue.bad_max_attempts", "max_attempts must be at least 1, or 0 for the relay's limit");
+        return bad(err, index, "enqueue.bad_max_attempts",
+                   N_("max_attempts must be at least 1, or 0 for the relay's limit"));
     if (m->available_at < 0 || m->delay_ms < 0 || m->delay_ms > INT64_MAX / 2000)
-        return bad(err, index, "enqueue.bad_time", "available_at and delay_ms must not be negative or beyond all time");
+        return bad(err, index, "enqueue.bad_time",
+                   N_("available_at and delay_ms must not be negative or beyond all time"));
     if (m->available_at > 0 && m->delay_ms > 0)
-        return bad(err, index, "enqueue.bad_time", "available_at and delay_ms exclude each other");
+        return bad(err, index, "enqueue.bad_time", N_("available_at and delay_ms exclude each other"));
     return OUTBOX_OK;
 }
 
@@ -166,7 +170,7 @@ static int check(const outbox_conn *conn, const outbox_message *m, size_t index,
     int rc;
 
     if (m->size < MESSAGE_LEAST)
-        return bad(err, index, "enqueue.bad_size", "size is not set: start from OUTBOX_MESSAGE_INIT");
+        return bad(err, index, "enqueue.bad_size", N_("size is not set: start from OUTBOX_MESSAGE_INIT"));
     if ((rc = check_line(m->topic, TEXT_MAX_CHARS, 1, index, "topic", err)) != OUTBOX_OK ||
         (rc = check_text(m->partition_key, TEXT_MAX_CHARS, 0, index, "partition_key", err)) != OUTBOX_OK ||
         (rc = check_line(m->content_type, TEXT_MAX_CHARS, 0, index, "content_type", err)) != OUTBOX_OK ||
@@ -175,7 +179,7 @@ static int check(const outbox_conn *conn, const outbox_message *m, size_t index,
         (rc = check_headers(m, index, err)) != OUTBOX_OK || (rc = check_numbers(conn, m, index, err)) != OUTBOX_OK)
         return rc;
     if (m->id != NULL && !outbox_uuid__parse(m->id, strlen(m->id), &id))
-        return bad(err, index, "enqueue.bad_id", "id is not a UUID (8-4-4-4-12 hexadecimal digits)");
+        return bad(err, index, "enqueue.bad_id", N_("id is not a UUID (8-4-4-4-12 hexadecimal digits)"));
     return OUTBOX_OK;
 }
 
@@ -304,11 +308,11 @@ static int dedup_keys(const struct outbox_row *rows, size_t count, outbox_arena 
 static void say_keys(char *const *keys, size_t count, char *doing, size_t size)
 {
     if (count == 1)
-        snprintf(doing, size, "enqueue the message with the %s %.200s", keys[0][0] == 'i' ? "id" : "dedup_key",
+        snprintf(doing, size, _("enqueue the message with the %s %.200s"), keys[0][0] == 'i' ? "id" : "dedup_key",
                  strchr(keys[0], ':') + 1);
     else
-        snprintf(doing, size, "enqueue messages whose ids and dedup_keys must be new (%zu of them, the first %.200s)", count,
-                 keys[0]);
+        snprintf(doing, size, _("enqueue messages whose ids and dedup_keys must be new (%zu of them, the first %.200s)"),
+                 count, keys[0]);
 }
 
 static int insert_dedup(outbox_conn *conn, const struct outbox_row *rows, size_t count, outbox_error **err)
@@ -368,8 +372,9 @@ static int check_packets(const outbox_conn *conn, const struct call *call, outbo
 
     for (i = 0; i < call->count && conn->packet > 0; i++)
         if (outbox_row__bytes(&call->rows[i]) + OTHER_BYTES > (uint64_t)conn->packet) {
-            snprintf(what, sizeof(what), "payload and headers have %zu bytes, but the server takes no statement above "
-                     "%lld (max_allowed_packet)", outbox_row__bytes(&call->rows[i]), (long long)conn->packet);
+            snprintf(what, sizeof(what), _("payload and headers have %zu bytes, but the server takes no statement above "
+                                          "%lld (max_allowed_packet)"),
+                     outbox_row__bytes(&call->rows[i]), (long long)conn->packet);
             return bad(err, i, "enqueue.payload_too_large", what);
         }
     return OUTBOX_OK;
@@ -451,7 +456,7 @@ static int check_all(const outbox_conn *conn, const outbox_message *messages, si
     int rc = OUTBOX_OK;
 
     if (messages[0].size < MESSAGE_LEAST)
-        return bad(err, 0, "enqueue.bad_size", "size is not set: start from OUTBOX_MESSAGE_INIT");
+        return bad(err, 0, "enqueue.bad_size", N_("size is not set: start from OUTBOX_MESSAGE_INIT"));
     for (i = 0; i < count && rc == OUTBOX_OK; i++) {
         take_message(messages, i, &m);
         rc = check(conn, &m, i, err);

@@ -2,6 +2,7 @@
 /* What a broker gets beside a payload. Texts of the record are used where they are; what has to be made goes to memory that
  * the next message uses again. */
 #include "arena.h"
+#include "ascii.h"
 #include "base64.h"
 #include "buffer.h"
 #include "error_internal.h"
@@ -15,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include <jansson.h>
 
@@ -235,7 +235,7 @@ static const char *attribute_of(const char *name)
 {
     const char *attribute = name + 3;
 
-    if (strncasecmp(name, "ce-", 3) != 0 || attribute[0] == '\0' || strlen(attribute) > CE_NAME_MAX - 1 ||
+    if (!outbox_ascii__same(name, "ce-", 3) || attribute[0] == '\0' || strlen(attribute) > CE_NAME_MAX - 1 ||
         attribute[strspn(attribute, "abcdefghijklmnopqrstuvwxyz0123456789")] != '\0')
         return NULL;
     return attribute;
@@ -313,7 +313,7 @@ static int is_reserved(const outbox_envelope *e, const char *name)
     size_t i;
 
     for (i = 0; i < NAMES; i++)
-        if (strcasecmp(name, names[i]) == 0)
+        if (outbox_ascii__same(name, names[i], SIZE_MAX))
             return i != OUTBOX_META_CONTENT_TYPE || e->values[i] != NULL;
     return 0;
 }
@@ -373,9 +373,9 @@ static int is_json(const outbox_record *r)
     size_t size = strcspn(type, "; ");
     json_t *value;
 
-    if (!(size == 16 && strncasecmp(type, "application/json", 16) == 0) &&
-        !(size == 9 && strncasecmp(type, "text/json", 9) == 0) &&
-        !(size > 5 && strncasecmp(type + size - 5, "+json", 5) == 0))
+    if (!(size == 16 && outbox_ascii__same(type, "application/json", 16)) &&
+        !(size == 9 && outbox_ascii__same(type, "text/json", 9)) &&
+        !(size > 5 && outbox_ascii__same(type + size - 5, "+json", 5)))
         return 0;
     value = json_loadb(r->payload, r->payload_size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     json_decref(value);

@@ -2,6 +2,7 @@
 /* Errors as objects: status, stable name, sentence, SQLSTATE, native code. */
 #include "error_internal.h"
 #include "text.h"
+#include "translate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +55,17 @@ int outbox_error__set(outbox_error **err, int status, const char *name, const ch
     va_list args;
 
     va_start(args, format);
+    error_make(err, status, name, err != NULL && *err == NULL ? outbox_translate(format) : format, args);
+    va_end(args);
+    return status;
+}
+
+/* In the words of whoever calls. */
+static int error_quote(outbox_error **err, int status, const char *name, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
     error_make(err, status, name, format, args);
     va_end(args);
     return status;
@@ -82,8 +94,7 @@ outbox_error *outbox_error__copy(const outbox_error *err)
 
 int outbox_error_new(outbox_error **err, int status, const char *name, const char *message)
 {
-    return outbox_error__set(err, status, name != NULL ? name : "application.error", "%s",
-                             message != NULL ? message : "");
+    return error_quote(err, status, name != NULL ? name : "application.error", "%s", message != NULL ? message : "");
 }
 
 int outbox_error_status(const outbox_error *err)

@@ -6,6 +6,7 @@
 #include "error_internal.h"
 #include "text.h"
 #include "timetext.h"
+#include "translate.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -32,11 +33,11 @@ struct member {
 static const char *type_of(const json_t *value)
 {
     switch (json_typeof(value)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "an array";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER: return "an integer";
-    case JSON_REAL: return "a number with a fraction";
+    case JSON_OBJECT: return _("an object");
+    case JSON_ARRAY: return _("an array");
+    case JSON_STRING: return _("a string");
+    case JSON_INTEGER: return _("an integer");
+    case JSON_REAL: return _("a number with a fraction");
     case JSON_TRUE: return "true";
     case JSON_FALSE: return "false";
     default: return "null";
@@ -46,14 +47,14 @@ static const char *type_of(const json_t *value)
 static int wrong_type(const char *name, const char *wanted, const json_t *value, outbox_error **err)
 {
     return outbox_error__set(err, OUTBOX_ERR_INVALID, "json.wrong_type", "member \"%s\" must be %s, and is %s", name,
-                             wanted, type_of(value));
+                             _(wanted), type_of(value));
 }
 
 /* A string that a C string can hold. */
 static int plain_text(const char *name, json_t *value, const char **text, outbox_error **err)
 {
     if (!json_is_string(value))
-        return wrong_type(name, "a string", value, err);
+        return wrong_type(name, N_("a string"), value, err);
     if (strlen(json_string_value(value)) != json_string_length(value))
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "json.nul",
                                  "member \"%s\" contains \\u0000, which only a payload may", name);
@@ -87,7 +88,7 @@ static int take_payload(outbox_parsed *p, const struct member *m, json_t *value,
                                  "in quotes",
                                  m->name, type_of(value));
     if (!json_is_string(value))
-        return wrong_type(m->name, "a string", value, err);
+        return wrong_type(m->name, N_("a string"), value, err);
     p->message.payload = json_string_value(value);
     p->message.payload_size = json_string_length(value);
     p->has_payload = 1;
@@ -101,7 +102,7 @@ static int take_payload_base64(outbox_parsed *p, const struct member *m, json_t 
     if (p->has_payload)
         return second_payload(err);
     if (!json_is_string(value))
-        return wrong_type(m->name, "a string", value, err);
+        return wrong_type(m->name, N_("a string"), value, err);
     size = json_string_length(value);
     p->decoded = malloc(size / 4 * 3 + 1);
     if (p->decoded == NULL)
@@ -125,7 +126,7 @@ static int take_headers(outbox_parsed *p, const struct member *m, json_t *value,
     size_t count = json_object_size(value);
 
     if (!json_is_object(value))
-        return wrong_type(m->name, "an object", value, err);
+        return wrong_type(m->name, N_("an object"), value, err);
     if (count == 0)
         return OUTBOX_OK;
     p->headers = calloc(count, sizeof(*p->headers));
@@ -149,7 +150,7 @@ static int take_available_at(outbox_parsed *p, const struct member *m, json_t *v
     int64_t us;
 
     if (!json_is_string(value))
-        return wrong_type(m->name, "a string such as \"2026-01-31T12:00:00Z\"", value, err);
+        return wrong_type(m->name, N_("a string such as \"2026-01-31T12:00:00Z\""), value, err);
     if (!outbox_timetext__parse(json_string_value(value), json_string_length(value), &us))
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "json.time",
                                  "member \"%s\" is \"%.64s\", which is not a time as RFC 3339 writes it, such as "
@@ -164,7 +165,7 @@ static int take_number(const struct member *m, json_t *value, int64_t low, int64
                        outbox_error **err)
 {
     if (!json_is_integer(value))
-        return wrong_type(m->name, "an integer", value, err);
+        return wrong_type(m->name, N_("an integer"), value, err);
     *number = json_integer_value(value);
     if (*number < low || *number > high)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "json.range",

@@ -74,6 +74,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/text.c \
 	%D%/timetext.c \
 	%D%/topic_map.c \
+	%D%/translate.c \
 	%D%/uuid.c \
 	%D%/version.c
 # drivers/, publishers/ and migrations/ add theirs in their own local.mk.
@@ -102,9 +103,11 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/sized.h \
 	%D%/target.h \
 	%D%/topic_map.h \
+	%D%/translate.h \
 	%D%/thread.h \
 	%D%/trouble.h \
 	%D%/arena.h \
+	%D%/ascii.h \
 	%D%/backoff.h \
 	%D%/base64.h \
 	%D%/conf_internal.h \

@@ -3,63 +3,69 @@
 #include "connstr.h"
 #include "error_internal.h"
 #include "secrets.h"
+#include "translate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_DRIVER                                                                                                       \
-    "the ODBC driver cannot be loaded: install the database's (Debian: libsqliteodbc, odbc-postgresql), and name it as " \
-    "odbcinst.ini does (`odbcinst -q -d` lists them)"
-#define PASSWORD "correct the user or the password in the DSN"
-#define NO_DATABASE "the server has no such database, or lets nobody into it: create it, or correct the DSN"
-#define FULL_SERVER "the server has no connection left: open fewer (relays: relay.workers), or raise max_connections"
+#define NO_DRIVER                                                                                                      \
+    N_("the ODBC driver cannot be loaded: install the database's (Debian: libsqliteodbc, odbc-postgresql), and name "  \
+       "it as odbcinst.ini does (`odbcinst -q -d` lists them)")
+#define PASSWORD N_("correct the user or the password in the DSN")
+#define NO_DATABASE N_("the server has no such database, or lets nobody into it: create it, or correct the DSN")
+#define FULL_SERVER                                                                                                    \
+    N_("the server has no connection left: open fewer (relays: relay.workers), or raise max_connections")
 
 /* For errors before it is known which database it is, those of connecting above all: drivers give one SQLSTATE to many
  * of them, so what the server wrote counts too. */
 static const struct outbox_errclass fallback[] = {
     { "IM002", 0, NULL, OUTBOX_ERR_CONNECT, "database.no_dsn",
-      "odbc.ini has no such DSN (`odbcinst -q -s` lists them); an SQLite file is named as sqlite:PATH" },
+      N_("odbc.ini has no such DSN (`odbcinst -q -s` lists them); an SQLite file is named as sqlite:PATH") },
     { "IM", 0, NULL, OUTBOX_ERR_CONNECT, "database.no_driver", NO_DRIVER },
     { "01000", 0, "Can't open lib", OUTBOX_ERR_CONNECT, "database.no_driver", NO_DRIVER },
     { "", 0, "password authentication failed", OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
     { "", 0, "authentication failed for user", OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
-    { "", 0, "no password supplied", OUTBOX_ERR_CONNECT, "database.password", "the DSN has no password" },
-    { "", 0, "not permitted to log in", OUTBOX_ERR_CONNECT, "database.permission", "the role needs the right to log in" },
+    { "", 0, "no password supplied", OUTBOX_ERR_CONNECT, "database.password", N_("the DSN has no password") },
+    { "", 0, "not permitted to log in", OUTBOX_ERR_CONNECT, "database.permission",
+      N_("the role needs the right to log in") },
     { "", 0, "permission denied for database", OUTBOX_ERR_CONNECT, "database.permission",
-      "the role needs CONNECT on the database" },
+      N_("the role needs CONNECT on the database") },
     { "", 0, "no pg_hba.conf entry", OUTBOX_ERR_CONNECT, "database.permission",
-      "the server's pg_hba.conf lets nobody in from here as this user, to this database: it needs a line that does" },
+      N_("the server's pg_hba.conf lets nobody in from here as this user, to this database: it needs a line that "
+         "does") },
     { "", 0, "FATAL: role \"", OUTBOX_ERR_CONNECT, "database.password",
-      "the server has no such user: create it, or correct the DSN" },
+      N_("the server has no such user: create it, or correct the DSN") },
     { "", 0, "FATAL: database \"", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
     { "", 0, "Cannot open database", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
     { "", 0, "Error while trying to open file", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
-    { "", 0, "ORA-12154", OUTBOX_ERR_CONNECT, "database.unknown", "tnsnames.ora has no such name" },
-    { "", 0, "ORA-12514", OUTBOX_ERR_CONNECT, "database.unknown", "the listener knows no such service: does it run?" },
-    { "", 0, "ORA-12505", OUTBOX_ERR_CONNECT, "database.unknown", "the listener knows no such SID: does it run?" },
+    { "", 0, "ORA-12154", OUTBOX_ERR_CONNECT, "database.unknown", N_("tnsnames.ora has no such name") },
+    { "", 0, "ORA-12514", OUTBOX_ERR_CONNECT, "database.unknown",
+      N_("the listener knows no such service: does it run?") },
+    { "", 0, "ORA-12505", OUTBOX_ERR_CONNECT, "database.unknown", N_("the listener knows no such SID: does it run?") },
     { "", 0, "SQL1013N", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
-    { "", 0, "ORA-01033", OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
-    { "", 0, "ORA-01034", OUTBOX_ERR_CONNECT, "database.starting", "the instance does not run: start it" },
+    { "", 0, "ORA-01033", OUTBOX_ERR_CONNECT, "database.starting", N_("it will be there soon: try again") },
+    { "", 0, "ORA-01034", OUTBOX_ERR_CONNECT, "database.starting", N_("the instance does not run: start it") },
     { "", 0, "ORA-01017", OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
     { "", 0, "SQL30082N", OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
     { "", 0, "Your user name and password are not defined", OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
     { "3D000", 0, NULL, OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
     { "", 1049, "Unknown database", OUTBOX_ERR_CONNECT, "database.unknown", NO_DATABASE },
-    { "", 1044, "Access denied", OUTBOX_ERR_CONNECT, "database.permission", "the user needs rights on the database" },
+    { "", 1044, "Access denied", OUTBOX_ERR_CONNECT, "database.permission",
+      N_("the user needs rights on the database") },
     { "28", 0, NULL, OUTBOX_ERR_CONNECT, "database.password", PASSWORD },
     { "", 40613, "not currently available", OUTBOX_ERR_CONNECT, "database.starting",
-      "the service moves this database for the moment: try again" },
-    { "", 0, "starting up", OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
-    { "", 0, "shutting down", OUTBOX_ERR_CONNECT, "database.starting", "try again once it is back" },
-    { "57P03", 0, NULL, OUTBOX_ERR_CONNECT, "database.starting", "it will be there soon: try again" },
+      N_("the service moves this database for the moment: try again") },
+    { "", 0, "starting up", OUTBOX_ERR_CONNECT, "database.starting", N_("it will be there soon: try again") },
+    { "", 0, "shutting down", OUTBOX_ERR_CONNECT, "database.starting", N_("try again once it is back") },
+    { "57P03", 0, NULL, OUTBOX_ERR_CONNECT, "database.starting", N_("it will be there soon: try again") },
     { "", 0, "too many clients", OUTBOX_ERR_CONNECT, "database.connections", FULL_SERVER },
     { "", 0, "remaining connection slots", OUTBOX_ERR_CONNECT, "database.connections", FULL_SERVER },
     { "", 0, "too many connections", OUTBOX_ERR_CONNECT, "database.connections",
-      "the role or database has no connection left: open fewer (relays: relay.workers), or raise its limit" },
+      N_("the role or database has no connection left: open fewer (relays: relay.workers), or raise its limit") },
     { "53300", 0, NULL, OUTBOX_ERR_CONNECT, "database.connections", FULL_SERVER },
     { "HY000", 14, "[SQLite]", OUTBOX_ERR_CONNECT, "database.file",
-      "the file cannot be opened: its folder must exist, and be readable and writable for this user" },
+      N_("the file cannot be opened: its folder must exist, and be readable and writable for this user") },
     { "08", 0, NULL, OUTBOX_ERR_LOST, NULL, NULL },
     { "40", 0, NULL, OUTBOX_ERR_CONFLICT, NULL, NULL },
     { "23", 0, NULL, OUTBOX_ERR_DUPLICATE, NULL, NULL },
@@ -83,19 +89,19 @@ static const char *advice(int status)
 {
     switch (status) {
     case OUTBOX_ERR_LOST:
-        return "the connection is lost: connect again";
+        return N_("the connection is lost: connect again");
     case OUTBOX_ERR_CONNECT:
-        return "is the server there, and does the DSN say where?";
+        return N_("is the server there, and does the DSN say where?");
     case OUTBOX_ERR_CONFLICT:
-        return "roll back and repeat the transaction";
+        return N_("roll back and repeat the transaction");
     case OUTBOX_ERR_DUPLICATE:
-        return "a row with this key is there already: roll back";
+        return N_("a row with this key is there already: roll back");
     case OUTBOX_ERR_SCHEMA:
-        return "the outbox's tables are missing or of another version: run `outboxctl migrate`";
+        return N_("the outbox's tables are missing or of another version: run `outboxctl migrate`");
     case OUTBOX_ERR_READONLY:
-        return "the database takes no writes at present";
+        return N_("the database takes no writes at present");
     default:
-        return "the server's log may tell more";
+        return N_("the server's log may tell more");
     }
 }
 
@@ -145,6 +151,17 @@ static void fold(char *text)
     *to = '\0';
 }
 
+/* Whose words tell below what went wrong: they are those of client libraries, which know other languages. */
+static SQLRETURN connect_in_english(outbox_odbc *odbc, const char *connection_string)
+{
+    locale_t before = outbox_translate__pause();
+    SQLRETURN rc = SQLDriverConnect(odbc->dbc, NULL, (SQLCHAR *)(uintptr_t)connection_string, SQL_NTS, NULL, 0, NULL,
+                                    SQL_DRIVER_NOPROMPT);
+
+    outbox_translate__resume(before);
+    return rc;
+}
+
 /* Reads the first diagnostic of a handle. connecting: the connection string, when there is no connection yet. */
 static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const char *doing, const char *connecting,
                 outbox_error **err)
@@ -168,8 +185,9 @@ static int fail(outbox_odbc *odbc, SQLSMALLINT type, SQLHANDLE handle, const cha
         status = OUTBOX_ERR_LOST;
     name = row->name != NULL ? row->name : name_of(status);
     what = row->advice != NULL ? row->advice : advice(status);
-    outbox_error__set(err, status, name, "cannot %s%s: %s [SQLSTATE %s, native %ld]; %s", doing, odbc->where, text, state,
-                      (long)native, what);
+    /* TRANSLATORS: what could not be done, where ("" or a statement), why, and what to do. */
+    outbox_error__set(err, status, name, "cannot %s%s: %s [SQLSTATE %s, native %ld]; %s", _(doing), odbc->where, text,
+                      state, (long)native, _(what));
     outbox_error__database(err, (const char *)state, native);
     return status;
 }
@@ -243,8 +261,7 @@ int outbox_odbc__open(const char *connection_string, outbox_odbc **out, outbox_e
         !SQL_SUCCEEDED(SQLSetEnvAttr(odbc->env, SQL_ATTR_ODBC_VERSION, (SQLPOINTER)SQL_OV_ODBC3, 0)) ||
         !SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_DBC, odbc->env, &odbc->dbc))) {
         rc = outbox_error__set(err, OUTBOX_ERR_CONNECT, "odbc.unusable", "the ODBC driver manager gives no handles");
-    } else if (!SQL_SUCCEEDED(SQLDriverConnect(odbc->dbc, NULL, (SQLCHAR *)(uintptr_t)connection_string, SQL_NTS, NULL,
-                                               0, NULL, SQL_DRIVER_NOPROMPT))) {
+    } else if (!SQL_SUCCEEDED(connect_in_english(odbc, connection_string))) {
         rc = fail(odbc, SQL_HANDLE_DBC, odbc->dbc, "connect to the database", connection_string, err);
         SQLFreeHandle(SQL_HANDLE_DBC, odbc->dbc);
         odbc->dbc = NULL;
@@ -334,7 +351,7 @@ int outbox_odbc__direct(outbox_odbc *odbc, const char *sql, outbox_error **err)
     ret = SQLExecDirect(handle, (SQLCHAR *)(uintptr_t)sql, SQL_NTS);
     if (!SQL_SUCCEEDED(ret) && ret != SQL_NO_DATA) {
         line = (int)strcspn(sql, "\n");
-        snprintf(doing, sizeof(doing), "execute \"%.*s\"", line < 80 ? line : 80, sql);
+        snprintf(doing, sizeof(doing), _("execute \"%.*s\""), line < 80 ? line : 80, sql);
         rc = fail(odbc, SQL_HANDLE_STMT, handle, doing, NULL, err);
     }
     SQLFreeHandle(SQL_HANDLE_STMT, handle);

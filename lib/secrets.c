@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "secrets.h"
+#include "ascii.h"
 #include "connstr.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* Where the value of a secret begins, when the text is the end of a secret's key and an equals sign. */
 static char *secret_value(char *text)
@@ -15,7 +15,7 @@ static char *secret_value(char *text)
     for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         char *equals = text + strlen(keys[i]);
 
-        if (strncasecmp(text, keys[i], strlen(keys[i])) != 0)
+        if (!outbox_ascii__same(text, keys[i], strlen(keys[i])))
             continue;
         equals += strspn(equals, " \t");
         return *equals == '=' ? equals + 1 + strspn(equals + 1, " \t") : NULL;

@@ -4,6 +4,7 @@
 #include "log.h"
 #include "secrets.h"
 #include "text.h"
+#include "translate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -59,7 +60,7 @@ static int take_value(outbox_target *t, const outbox_setting *row, outbox_error 
     if (!outbox_conf__parse(row, text, &value->number, range, sizeof(range)))
         return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.bad_value", "%s.%s cannot be \"%.100s\": allowed is %s%s",
                                  t->module->name, row->key, row->type == OUTBOX_SETTING_SECRET ? "***" : text, range,
-                                 row->type == OUTBOX_SETTING_DURATION ? ", with a unit: us, ms, s, m, h, d" : "");
+                                 row->type == OUTBOX_SETTING_DURATION ? _(", with a unit: us, ms, s, m, h, d") : "");
     if (given == NULL)
         return OUTBOX_OK;
     value->text = strdup(given);
@@ -351,7 +352,7 @@ int outbox_error_format(outbox_error **err, int status, const char *name, const 
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    vsnprintf(text, sizeof(text), outbox_translate(format), args);
     va_end(args);
     return outbox_error_new(err, status, name, text);
 }

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # OUTBOX_PROG_CC
 # --------------
-# A C11 compiler, held to C11: a newer default would let newer C slip in. The gnu11
-# dialect differs from c11 in the headers' defaults only, as -Wpedantic is among the warnings.
+# A C11 compiler, held to C11: a newer default would let newer C slip in, and that of GNU what others do not know. What
+# POSIX and the system add is asked for by macros in config.h.
 AC_DEFUN([OUTBOX_PROG_CC], [
 AC_REQUIRE([AC_PROG_CC])
 AS_IF([test "$ac_prog_cc_stdc" = no || test "$ac_prog_cc_stdc" = c89 || test "$ac_prog_cc_stdc" = c99],
   [AC_MSG_ERROR([liboutbox needs a C11 compiler; $CC is not one])])
-OUTBOX_COMPILER_FLAGS([OUTBOX_CFLAGS], [-std=gnu11 -fvisibility=hidden])
+OUTBOX_COMPILER_FLAGS([OUTBOX_CFLAGS], [-std=c11 -fvisibility=hidden])
 AC_SUBST([OUTBOX_CFLAGS])
 ])
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A message of an outbox as a request: its URL, its headers and its body. */
 #include "http.h"
+#include "ascii.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static char *append_encoded(char *to, const char *text)
 {
@@ -54,7 +54,7 @@ static int is_reserved(const outbox_meta *meta)
     size_t i;
 
     for (i = 0; meta->kind == OUTBOX_META_HEADER && i < sizeof(names) / sizeof(names[0]); i++)
-        if (strcasecmp(meta->name, names[i]) == 0)
+        if (outbox_ascii__same(meta->name, names[i], SIZE_MAX))
             return 1;
     return 0;
 }
@@ -89,7 +89,7 @@ static int add_headers(struct http_slot *slot, const outbox_record *r, const cha
             *fault = "a header of the message is one that only the connection may have, such as Host or Content-Length";
             return 0;
         }
-        has_type |= strcasecmp(metas[i].name, "content-type") == 0;
+        has_type |= outbox_ascii__same(metas[i].name, "content-type", SIZE_MAX);
         ok = add_header(slot, metas[i].name, metas[i].value);
     }
     if (strlen(outbox_envelope_topic(slot->envelope)) * 3 < sizeof(topic)) {

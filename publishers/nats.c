@@ -16,12 +16,12 @@
  *
  * Threads: publish() sends, and takes acknowledgements from where libnats's threads put them (nats_link.c). */
 #include "nats_link.h"
+#include "ascii.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* How soon a call without JetStream notices that it was cancelled. */
 #define CHECK_MS 50
@@ -99,7 +99,7 @@ static const char *subject_fault(const char *subject)
 /* Headers by which NATS is told what to do: one would replace all messages of a subject. */
 static int is_command(const outbox_meta *meta)
 {
-    return meta->kind == OUTBOX_META_HEADER && strncasecmp(meta->name, "Nats-", 5) == 0;
+    return meta->kind == OUTBOX_META_HEADER && outbox_ascii__same(meta->name, "Nats-", 5);
 }
 
 static natsStatus make_message(struct call *c, const outbox_record *r, size_t index, natsMsg **m, const char **fault)

@@ -48,7 +48,8 @@ plain_tests = \
 	%D%/plain/checker \
 	%D%/plain/doctor \
 	%D%/plain/metrics \
-	%D%/plain/idle
+	%D%/plain/idle \
+	%D%/plain/locale
 
 conformance_tests = \
 	%D%/conformance/conninfo \
@@ -213,7 +214,8 @@ script_tests = \
 	%D%/parsed_sql \
 	%D%/publishers/scheme \
 	%D%/publishers/tutorials \
-	%D%/traced
+	%D%/traced \
+	%D%/translated
 
 test_programs = $(plain_tests) $(conformance_tests) $(fault_tests) $(soak_tests) $(hosts_tests) $(fuzz_tests) $(publisher_tests)
 if WITH_CRITERION_TESTS

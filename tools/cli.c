@@ -94,6 +94,16 @@ const char *cli_value(const struct cli *cli, size_t option)
     return NULL;
 }
 
+/* How many characters: bytes of UTF-8 that begin one. */
+static int width(const char *text, size_t size)
+{
+    int n = 0;
+
+    for (size_t i = 0; i < size; i++)
+        n += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return n;
+}
+
 void cli_print_wrapped(FILE *to, const char *text, int indent)
 {
     int column = indent;
@@ -101,7 +111,7 @@ void cli_print_wrapped(FILE *to, const char *text, int indent)
     fprintf(to, "%*s", indent, "");
     while (*text != '\0') {
         size_t length = strcspn(text, " ");
-        if (column > indent && column + 1 + (int)length > LINE_WIDTH) {
+        if (column > indent && column + 1 + width(text, length) > LINE_WIDTH) {
             fprintf(to, "\n%*s", indent, "");
             column = indent;
         } else if (column > indent) {
@@ -109,7 +119,7 @@ void cli_print_wrapped(FILE *to, const char *text, int indent)
             column++;
         }
         fwrite(text, 1, length, to);
-        column += (int)length;
+        column += width(text, length);
         text += length + strspn(text + length, " ");
     }
     fputc('\n', to);
@@ -125,7 +135,7 @@ void cli_print_options(const struct cli *cli, uint64_t which)
             continue;
         snprintf(left, sizeof(left), o->letter != 0 ? "-%c, " : "    ", o->letter);
         printf("  %s--%s%s%s\n", left, o->name, o->argument != NULL ? " " : "", o->argument != NULL ? o->argument : "");
-        cli_print_wrapped(stdout, o->help, 10);
+        cli_print_wrapped(stdout, _(o->help), 10);
     }
 }
 
@@ -154,7 +164,7 @@ int cli_fail(const struct cli *cli, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    vsnprintf(text, sizeof(text), _(format), args);
     va_end(args);
     say(cli, text);
     return CLI_FAILED;
@@ -167,12 +177,12 @@ int cli_usage(const struct cli *cli, const char *format, ...)
 
     if (format != NULL) {
         va_start(args, format);
-        vsnprintf(text, sizeof(text), format, args);
+        vsnprintf(text, sizeof(text), _(format), args);
         va_end(args);
         say(cli, text);
     }
     if (cli->say == NULL)
-        fprintf(stderr, "Try '%s%s%s --help'.\n", cli->program, cli->command != NULL ? " " : "",
+        fprintf(stderr, _("Try '%s%s%s --help'.\n"), cli->program, cli->command != NULL ? " " : "",
                 cli->command != NULL ? cli->command : "");
     return CLI_USAGE;
 }
@@ -188,7 +198,7 @@ int cli_error(const struct cli *cli, const char *doing, outbox_error *err)
     }
     print_program(cli);
     if (doing != NULL)
-        fprintf(stderr, "%s: ", doing);
+        fprintf(stderr, "%s: ", _(doing));
     cli_print_safe(stderr, message, strlen(message));
     fputc('\n', stderr);
     outbox_error_free(err);

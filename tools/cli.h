@@ -14,8 +14,10 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 #if defined(__GNUC__) || defined(__clang__)
 #define CLI_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#define CLI_FORMAT(text) __attribute__((format_arg(text)))
 #else
 #define CLI_PRINTF(text, first)
+#define CLI_FORMAT(text)
 #endif
 
 /* An option: parsing, help and checks all come from the table that it stands in. Its number is its place there. */
@@ -49,6 +51,14 @@ struct cli {
     void (*say)(void *user, const char *text); /* takes what cli_fail() and the like say; NULL: the standard error */
     void *say_user;
 };
+
+/* Before all else: what is said is said in the user's language; or from here on in English, for programs that read it. */
+void cli_language(void);
+void cli_english(void);
+/* A text in that language. N_() marks one in a table, which is translated when it is printed. */
+const char *cli_text(const char *text) CLI_FORMAT(1);
+#define _(text) cli_text(text)
+#define N_(text) text
 
 /* Takes the command line apart. Returns CLI_OK or, after saying why, CLI_USAGE or CLI_FAILED. */
 int cli_parse(struct cli *cli, int argc, char **argv);

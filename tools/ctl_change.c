@@ -57,7 +57,8 @@ static int change_some(struct ctl *ctl, const struct change *change, const outbo
         return cli_error(&ctl->cli, change->doing, err);
     *total += rc == OUTBOX_OK ? count : 0;
     if (rc == OUTBOX_NONE && filter->id != NULL)
-        return cli_fail(&ctl->cli, "%s %s: there is no such message in a state that allows it", change->doing, filter->id);
+        return cli_fail(&ctl->cli, "%s %s: there is no such message in a state that allows it", _(change->doing),
+                        filter->id);
     return CLI_OK;
 }
 
@@ -95,14 +96,14 @@ static int change_messages(struct ctl *ctl, const struct change *change)
 
 int ctl_redrive(struct ctl *ctl)
 {
-    static const struct change change = { outbox_redrive, "cannot redrive", "redriven", OUTBOX_DEAD };
+    static const struct change change = { outbox_redrive, N_("cannot redrive"), "redriven", OUTBOX_DEAD };
 
     return change_messages(ctl, &change);
 }
 
 int ctl_discard(struct ctl *ctl)
 {
-    static const struct change change = { outbox_discard, "cannot discard", "discarded", OUTBOX_DEAD };
+    static const struct change change = { outbox_discard, N_("cannot discard"), "discarded", OUTBOX_DEAD };
 
     return change_messages(ctl, &change);
 }

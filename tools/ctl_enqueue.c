@@ -49,7 +49,7 @@ static int read_payload(struct ctl *ctl, struct payload *p)
     }
     if (path == NULL || strcmp(path, "-") == 0) {
         if (isatty(STDIN_FILENO))
-            fprintf(stderr, "Reading the payload from the terminal; end it with Ctrl-D on a line of its own.\n");
+            fputs(_("Reading the payload from the terminal; end it with Ctrl-D on a line of its own.\n"), stderr);
         return read_all(ctl, stdin, "the standard input", p);
     }
     file = fopen(path, "re");

@@ -73,9 +73,9 @@ static void say_committed(struct lines *l)
 {
     clear_progress(l);
     if (l->committed == 0)
-        fprintf(stderr, "Nothing was enqueued.\n");
+        fputs(_("Nothing was enqueued.\n"), stderr);
     else
-        fprintf(stderr, "Lines 1 to %zu are committed, %" PRIu64 " messages; nothing after them is.\n", l->committed,
+        fprintf(stderr, _("Lines 1 to %zu are committed, %" PRIu64 " messages; nothing after them is.\n"), l->committed,
                 l->total);
 }
 
@@ -150,17 +150,17 @@ static void say_failed(struct lines *l, int rc, bool at_commit, outbox_error *er
     if (rc == OUTBOX_ERR_INVALID || rc == OUTBOX_ERR_DUPLICATE)
         refused = find_refused(l, rc, &err);
     if (refused < l->count)
-        snprintf(doing, sizeof(doing), "line %zu", l->numbers[refused]);
+        snprintf(doing, sizeof(doing), _("line %zu"), l->numbers[refused]);
     else
-        snprintf(doing, sizeof(doing), "lines %zu to %zu", first, last);
+        snprintf(doing, sizeof(doing), _("lines %zu to %zu"), first, last);
     cli_error(&l->ctl->cli, doing, err);
     if (!at_commit || rc == OUTBOX_ERR_CONFLICT) {
         say_committed(l);
         return;
     }
     if (l->committed > 0)
-        fprintf(stderr, "Lines 1 to %zu are committed. ", l->committed);
-    fprintf(stderr, "Whether lines %zu to %zu are, is not known; nothing after them is.\n", first, last);
+        fprintf(stderr, _("Lines 1 to %zu are committed. "), l->committed);
+    fprintf(stderr, _("Whether lines %zu to %zu are, is not known; nothing after them is.\n"), first, last);
 }
 
 /* Where the progress is, ids take its place, and it comes back below them. */
@@ -213,7 +213,7 @@ static int take_line(struct lines *l, const char *text, size_t length)
     if (outbox_message_from_json(text, length, cli_has(&l->ctl->cli, CTL_KEEP_ID), &l->parsed[l->count], &err) !=
         OUTBOX_OK) {
         clear_progress(l);
-        snprintf(doing, sizeof(doing), "line %zu", l->number);
+        snprintf(doing, sizeof(doing), _("line %zu"), l->number);
         cli_error(&l->ctl->cli, doing, err);
         say_committed(l);
         return CLI_FAILED;
@@ -327,7 +327,7 @@ int ctl_enqueue_lines(struct ctl *ctl)
         status = read_lines(&l);
     clear_progress(&l);
     if (status == CLI_OK && l.progress)
-        fprintf(stderr, "%" PRIu64 " messages enqueued.\n", l.total);
+        fprintf(stderr, _("%" PRIu64 " messages enqueued.\n"), l.total);
     if (l.parsed != NULL)
         forget_batch(&l);
     free(l.text);

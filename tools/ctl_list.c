@@ -123,7 +123,7 @@ int ctl_list(struct ctl *ctl)
     if (outbox_list(ctl->conn, &filter, list_one, &l, &err) < 0)
         return cli_error(&ctl->cli, "cannot list", err);
     if (l.count == 100 && filter.limit == 0 && !ctl->json)
-        fprintf(stderr, "There may be more: this is the first 100. Use --limit.\n");
+        fputs(_("There may be more: this is the first 100. Use --limit.\n"), stderr);
     return l.failed ? CLI_FAILED : CLI_OK;
 }
 

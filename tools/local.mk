@@ -9,6 +9,7 @@ bin_PROGRAMS += %D%/outboxctl
 	%D%/address.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
+	%D%/cli_language.c \
 	%D%/cli_secret.c \
 	%D%/cli_version.c \
 	%D%/ctl_audit.c \
@@ -37,6 +38,7 @@ sbin_PROGRAMS += %D%/outboxd
 	%D%/address.c \
 	%D%/cli.c \
 	%D%/cli_config.c \
+	%D%/cli_language.c \
 	%D%/cli_secret.c \
 	%D%/cli_version.c \
 	%D%/daemon.c \

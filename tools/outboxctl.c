@@ -7,46 +7,51 @@
 
 static struct cli_option options[CTL__COUNT] = {
     [CTL_DSN] = { "dsn", 'd', "DSN",
-                  "The database: a DSN's name, an ODBC connection string, or sqlite:PATH. Default: $OUTBOX_DSN." },
-    [CTL_SET] = { "set", 's', "KEY=VALUE", "Changes a setting; can be repeated. See 'outboxctl settings'." },
-    [CTL_CONFIG] = { "config", 'c', "FILE", "Reads the DSN and settings from a file, as outboxd does." },
-    [CTL_OUTBOX] = { "outbox", 'o', "NAME", "Which outbox of --config, when that has several." },
-    [CTL_JSON] = { "json", 'j', NULL, "Prints JSON, for programs." },
-    [CTL_HELP] = { "help", 'h', NULL, "Prints this, or what a command does, and exits." },
-    [CTL_VERSION] = { "version", 'V', NULL, "Prints the version and what was built, and exits." },
-    [CTL_LIST] = { "list", 0, NULL, "Lists the migrations and which of them were applied, and changes nothing." },
-    [CTL_PRINT] = { "print", 0, NULL, "Prints the SQL of all migrations, and changes nothing; needs no database." },
+                  N_("The database: a DSN's name, an ODBC connection string, or sqlite:PATH. Default: $OUTBOX_DSN.") },
+    [CTL_SET] = { "set", 's', "KEY=VALUE", N_("Changes a setting; can be repeated. See 'outboxctl settings'.") },
+    [CTL_CONFIG] = { "config", 'c', "FILE", N_("Reads the DSN and settings from a file, as outboxd does.") },
+    [CTL_OUTBOX] = { "outbox", 'o', "NAME", N_("Which outbox of --config, when that has several.") },
+    [CTL_JSON] = { "json", 'j', NULL, N_("Prints JSON, for programs.") },
+    [CTL_HELP] = { "help", 'h', NULL, N_("Prints this, or what a command does, and exits.") },
+    [CTL_VERSION] = { "version", 'V', NULL, N_("Prints the version and what was built, and exits.") },
+    [CTL_LIST] = { "list", 0, NULL, N_("Lists the migrations and which of them were applied, and changes nothing.") },
+    [CTL_PRINT] = { "print", 0, NULL, N_("Prints the SQL of all migrations, and changes nothing; needs no database.") },
     [CTL_DIALECT] = { "dialect", 0, "NAME", NULL }, /* dialect_help() */
-    [CTL_TOPIC] = { "topic", 't', "TOPIC", "The topic, exactly." },
-    [CTL_KEY] = { "key", 'k', "KEY", "The partition key, exactly: messages of one topic and key are delivered in order." },
-    [CTL_PAYLOAD] = { "payload", 'p', "TEXT", "The payload." },
+    [CTL_TOPIC] = { "topic", 't', "TOPIC", N_("The topic, exactly.") },
+    [CTL_KEY] = { "key", 'k', "KEY",
+                  N_("The partition key, exactly: messages of one topic and key are delivered in order.") },
+    [CTL_PAYLOAD] = { "payload", 'p', "TEXT", N_("The payload.") },
     [CTL_PAYLOAD_FILE] = { "payload-file", 'f', "FILE",
-                           "Reads the payload from a file, or from the standard input for '-', which is the default." },
-    [CTL_HEADER] = { "header", 'H', "NAME=VALUE", "Adds a header; can be repeated." },
-    [CTL_CONTENT_TYPE] = { "content-type", 0, "TYPE", "The content type, such as application/json." },
-    [CTL_MESSAGE_TYPE] = { "message-type", 0, "TYPE", "The message type, such as order.paid." },
-    [CTL_ID] = { "id", 0, "UUID", "The id, which then must not have been used before. Default: a new UUIDv7." },
-    [CTL_DEDUP_KEY] = { "dedup-key", 0, "KEY", "Refuses the message when this key was used within dedup.window." },
-    [CTL_DELAY] = { "delay", 0, "DURATION", "Delivers it no sooner than so long from now: 500ms, 30s, 5m, 12h, 7d." },
-    [CTL_AVAILABLE_AT] = { "available-at", 0, "TIME", "Delivers it no sooner than then: 2026-01-31T12:00:00Z." },
-    [CTL_MAX_ATTEMPTS] = { "max-attempts", 0, "N", "Gives it up after so many failed deliveries." },
+                           N_("Reads the payload from a file, or from the standard input for '-', which is the "
+                              "default.") },
+    [CTL_HEADER] = { "header", 'H', "NAME=VALUE", N_("Adds a header; can be repeated.") },
+    [CTL_CONTENT_TYPE] = { "content-type", 0, "TYPE", N_("The content type, such as application/json.") },
+    [CTL_MESSAGE_TYPE] = { "message-type", 0, "TYPE", N_("The message type, such as order.paid.") },
+    [CTL_ID] = { "id", 0, "UUID", N_("The id, which then must not have been used before. Default: a new UUIDv7.") },
+    [CTL_DEDUP_KEY] = { "dedup-key", 0, "KEY", N_("Refuses the message when this key was used within dedup.window.") },
+    [CTL_DELAY] = { "delay", 0, "DURATION",
+                    N_("Delivers it no sooner than so long from now: 500ms, 30s, 5m, 12h, 7d.") },
+    [CTL_AVAILABLE_AT] = { "available-at", 0, "TIME", N_("Delivers it no sooner than then: 2026-01-31T12:00:00Z.") },
+    [CTL_MAX_ATTEMPTS] = { "max-attempts", 0, "N", N_("Gives it up after so many failed deliveries.") },
     [CTL_JSON_LINES] = { "json-lines", 'l', NULL,
-                         "Reads messages from the standard input, one JSON object a line, as the stdout: publisher "
-                         "writes them. The argument '-' says the same." },
-    [CTL_BATCH] = { "batch", 'b', "N", "With --json-lines: messages in a transaction, 1 to 100000. Default: 500." },
-    [CTL_KEEP_ID] = { "keep-id", 0, NULL, "With --json-lines: keeps the ids of the input, each of which must be new." },
-    [CTL_QUIET] = { "quiet", 'q', NULL, "Prints no ids and no progress." },
-    [CTL_STATE] = { "state", 0, "STATE", "In this state: pending, scheduled, retry, held, dead or published." },
-    [CTL_OLDER_THAN] = { "older-than", 0, "DURATION", "At least so old: 30s, 5m, 12h, 7d." },
-    [CTL_LIMIT] = { "limit", 'n', "N", "At most so many; 'list' and 'audit' show 100 without it." },
-    [CTL_ALL] = { "all", 'a', NULL, "All of them; without it, something must be said of which." },
-    [CTL_DRY_RUN] = { "dry-run", 0, NULL, "Only counts the messages, and changes nothing." },
-    [CTL_RATE] = { "rate", 'r', "N/s", "Spreads them, so that N come due a second." },
-    [CTL_WHO] = { "who", 0, "NAME", "Who does it, for the audit. Default: the user's name and the host." },
-    [CTL_ROLE] = { "role", 0, "ROLE", "Whose rights to look at: writer, relay or admin; can be repeated. Default: all." },
-    [CTL_ONCE] = { "once", '1', NULL, "Prints what there is now, and ends." },
+                         N_("Reads messages from the standard input, one JSON object a line, as the stdout: publisher "
+                            "writes them. The argument '-' says the same.") },
+    [CTL_BATCH] = { "batch", 'b', "N", N_("With --json-lines: messages in a transaction, 1 to 100000. Default: 500.") },
+    [CTL_KEEP_ID] = { "keep-id", 0, NULL,
+                      N_("With --json-lines: keeps the ids of the input, each of which must be new.") },
+    [CTL_QUIET] = { "quiet", 'q', NULL, N_("Prints no ids and no progress.") },
+    [CTL_STATE] = { "state", 0, "STATE", N_("In this state: pending, scheduled, retry, held, dead or published.") },
+    [CTL_OLDER_THAN] = { "older-than", 0, "DURATION", N_("At least so old: 30s, 5m, 12h, 7d.") },
+    [CTL_LIMIT] = { "limit", 'n', "N", N_("At most so many; 'list' and 'audit' show 100 without it.") },
+    [CTL_ALL] = { "all", 'a', NULL, N_("All of them; without it, something must be said of which.") },
+    [CTL_DRY_RUN] = { "dry-run", 0, NULL, N_("Only counts the messages, and changes nothing.") },
+    [CTL_RATE] = { "rate", 'r', "N/s", N_("Spreads them, so that N come due a second.") },
+    [CTL_WHO] = { "who", 0, "NAME", N_("Who does it, for the audit. Default: the user's name and the host.") },
+    [CTL_ROLE] = { "role", 0, "ROLE",
+                   N_("Whose rights to look at: writer, relay or admin; can be repeated. Default: all.") },
+    [CTL_ONCE] = { "once", '1', NULL, N_("Prints what there is now, and ends.") },
     [CTL_CONNECT] = { "connect", 0, "ADDRESS",
-                      "Asks outboxd where it listens, HOST:PORT or unix:PATH, instead of the database." },
+                      N_("Asks outboxd where it listens, HOST:PORT or unix:PATH, instead of the database.") },
 };
 
 #define B(option) CLI_BIT(CTL_##option)
@@ -63,32 +68,35 @@ static const char *dialect_help(void)
     static char text[CTL_DIALECTS_SIZE + 40];
     char names[CTL_DIALECTS_SIZE];
 
-    snprintf(text, sizeof(text), "With --print: %s.", ctl_dialects(names, sizeof(names)));
+    snprintf(text, sizeof(text), _("With --print: %s."), ctl_dialects(names, sizeof(names)));
     return text;
 }
 
 static const struct ctl_command commands[] = {
     { "migrate", "", 0, B(LIST) | B(PRINT) | B(DIALECT), true,
-      "Creates the tables, or brings them to the version of this program. Safe to repeat.", ctl_migrate },
+      N_("Creates the tables, or brings them to the version of this program. Safe to repeat."), ctl_migrate },
     { "enqueue", "[-]", -1, MESSAGE | B(JSON_LINES) | B(BATCH) | B(KEEP_ID) | B(QUIET), false,
-      "Writes a message, or many from the standard input, and prints their ids once they are committed.", ctl_enqueue },
-    { "stats", "", 0, 0, false, "Counts the messages by state, and the lanes.", ctl_stats },
-    { "list", "", 0, WHICH | B(STATE), false, "Lists messages, oldest first within each state.", ctl_list },
-    { "show", "ID", 1, 0, false, "Shows one message with its headers and payload.", ctl_show },
+      N_("Writes a message, or many from the standard input, and prints their ids once they are committed."),
+      ctl_enqueue },
+    { "stats", "", 0, 0, false, N_("Counts the messages by state, and the lanes."), ctl_stats },
+    { "list", "", 0, WHICH | B(STATE), false, N_("Lists messages, oldest first within each state."), ctl_list },
+    { "show", "ID", 1, 0, false, N_("Shows one message with its headers and payload."), ctl_show },
     { "redrive", "[ID]...", -1, WHICH | B(ALL) | B(DRY_RUN) | B(RATE) | B(WHO), false,
-      "Sends dead messages again, oldest first, with their attempts back at 0.", ctl_redrive },
+      N_("Sends dead messages again, oldest first, with their attempts back at 0."), ctl_redrive },
     { "discard", "[ID]...", -1, WHICH | B(STATE) | B(ALL) | B(DRY_RUN) | B(WHO), false,
-      "Removes messages that were not published: dead ones, or those in --state.", ctl_discard },
+      N_("Removes messages that were not published: dead ones, or those in --state."), ctl_discard },
     { "purge", "", 0, B(OLDER_THAN) | B(ALL) | B(WHO), false,
-      "Removes published messages before their retention ends.", ctl_purge },
-    { "audit", "", 0, B(LIMIT), false, "Lists what was redriven, discarded and purged, by whom, the latest first.", ctl_audit },
-    { "clean", "", 0, 0, false, "Does now what the cleaner does: removes what is past its retention.", ctl_clean },
+      N_("Removes published messages before their retention ends."), ctl_purge },
+    { "audit", "", 0, B(LIMIT), false,
+      N_("Lists what was redriven, discarded and purged, by whom, the latest first."), ctl_audit },
+    { "clean", "", 0, 0, false, N_("Does now what the cleaner does: removes what is past its retention."), ctl_clean },
     { "top", "", 0, B(ONCE) | B(CONNECT), true,
-      "Shows what waits, who holds the lanes, dead letters and blocked keys, every second; q quits.", ctl_top },
+      N_("Shows what waits, who holds the lanes, dead letters and blocked keys, every second; q quits."), ctl_top },
     { "doctor", "[DSN]", 1, B(OLDER_THAN) | B(ROLE), true,
-      "Looks for what is wrong with the database and the outbox, and says what to do. Changes nothing.", ctl_doctor },
-    { "settings", "", 0, 0, true, "Lists every setting with its value, range and meaning.", ctl_settings },
-    { "help", "[COMMAND]", 1, 0, true, "Tells what a command does, as its --help.", help },
+      N_("Looks for what is wrong with the database and the outbox, and says what to do. Changes nothing."),
+      ctl_doctor },
+    { "settings", "", 0, 0, true, N_("Lists every setting with its value, range and meaning."), ctl_settings },
+    { "help", "[COMMAND]", 1, 0, true, N_("Tells what a command does, as its --help."), help },
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -98,21 +106,21 @@ static int print_help(const struct ctl *ctl)
     const struct ctl_command *c = ctl->command;
 
     if (c != NULL) {
-        printf("Usage: outboxctl %s [OPTION]...%s%s\n", c->name, c->arguments[0] != '\0' ? " " : "", c->arguments);
-        cli_print_wrapped(stdout, c->help, 0);
-        printf("\nOptions:\n");
+        printf(_("Usage: outboxctl %s [OPTION]...%s%s\n"), c->name, c->arguments[0] != '\0' ? " " : "", c->arguments);
+        cli_print_wrapped(stdout, _(c->help), 0);
+        fputs(_("\nOptions:\n"), stdout);
         cli_print_options(&ctl->cli, c->options | COMMON);
         return CLI_OK;
     }
-    printf("Usage: outboxctl COMMAND [OPTION]... [ARGUMENT]...\n");
-    printf("Looks after a transactional outbox.\n\nCommands:\n");
+    fputs(_("Usage: outboxctl COMMAND [OPTION]... [ARGUMENT]...\n"), stdout);
+    fputs(_("Looks after a transactional outbox.\n\nCommands:\n"), stdout);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         printf("  %s%s%s\n", commands[i].name, commands[i].arguments[0] != '\0' ? " " : "", commands[i].arguments);
-        cli_print_wrapped(stdout, commands[i].help, 10);
+        cli_print_wrapped(stdout, _(commands[i].help), 10);
     }
-    printf("\nOptions of every command:\n");
+    fputs(_("\nOptions of every command:\n"), stdout);
     cli_print_options(&ctl->cli, COMMON | B(VERSION));
-    printf("\n'outboxctl COMMAND --help' tells more. Exit status: 0 done, 1 failed, 2 wrong usage.\n");
+    fputs(_("\n'outboxctl COMMAND --help' tells more. Exit status: 0 done, 1 failed, 2 wrong usage.\n"), stdout);
     return CLI_OK;
 }
 
@@ -172,7 +180,7 @@ void ctl_wake(struct ctl *ctl)
     outbox_error *err = NULL;
 
     if (outbox_wake_send(ctl->settings.conf, &err) < 0)
-        fprintf(stderr, "%s: the relay was not woken and polls: %s\n", ctl->cli.program, outbox_error_message(err));
+        fprintf(stderr, _("%s: the relay was not woken and polls: %s\n"), ctl->cli.program, outbox_error_message(err));
     outbox_error_free(err);
 }
 
@@ -229,9 +237,12 @@ int main(int argc, char **argv)
     struct ctl ctl = { .cli = { .program = "outboxctl", .options = options, .option_count = CTL__COUNT } };
     int status;
 
+    cli_language();
     options[CTL_DIALECT].help = dialect_help();
     status = cli_parse(&ctl.cli, argc, argv);
     ctl.json = cli_has(&ctl.cli, CTL_JSON);
+    if (ctl.json)
+        cli_english();
     if (status == CLI_OK)
         status = cli_hide(&ctl.cli, CTL_DSN);
     if (status == CLI_OK)

@@ -36,25 +36,26 @@ enum option {
 
 static const struct cli_option options[OPT__COUNT] = {
     [OPT_DSN] = { "dsn", 'd', "DSN",
-                  "The database: a DSN's name, an ODBC connection string, or sqlite:PATH. Default: $OUTBOX_DSN." },
+                  N_("The database: a DSN's name, an ODBC connection string, or sqlite:PATH. Default: $OUTBOX_DSN.") },
     [OPT_PUBLISHER] = { "publisher", 'p', "URL",
-                        "Where messages go: null:, stdout:, file:PATH, exec:COMMAND, or a broker's URL." },
-    [OPT_SET] = { "set", 's', "KEY=VALUE", "Changes a setting; can be repeated. See 'outboxctl settings'." },
+                        N_("Where messages go: null:, stdout:, file:PATH, exec:COMMAND, or a broker's URL.") },
+    [OPT_SET] = { "set", 's', "KEY=VALUE", N_("Changes a setting; can be repeated. See 'outboxctl settings'.") },
     [OPT_CONFIG] = { "config", 'c', "FILE",
-                     "Reads the outboxes and their settings from a file, again at SIGHUP; what the command line says "
-                     "counts more." },
+                     N_("Reads the outboxes and their settings from a file, again at SIGHUP; what the command line "
+                        "says counts more.") },
     [OPT_CHECK] = { "check", 0, NULL,
-                    "Reads the configuration, says what is wrong with it or which outboxes it has, and exits; opens "
-                    "nothing." },
-    [OPT_ONCE] = { "once", '1', NULL, "Publishes what is ready, also what becomes so meanwhile, then exits." },
+                    N_("Reads the configuration, says what is wrong with it or which outboxes it has, and exits; opens "
+                       "nothing.") },
+    [OPT_ONCE] = { "once", '1', NULL, N_("Publishes what is ready, also what becomes so meanwhile, then exits.") },
     [OPT_LISTEN] = { "listen", 'l', "ADDRESS",
-                     "Serves a status page, /metrics, /healthz and /readyz over HTTP at HOST:PORT or unix:PATH; as listen "
-                     "in [outboxd] of the configuration." },
-    [OPT_JSON_LOGS] = { "json-logs", 0, NULL, "Logs JSON, an object a line, whoever writes to the standard error." },
-    [OPT_VERBOSE] = { "verbose", 'v', NULL, "Logs each batch, and each failed try to reach the database." },
-    [OPT_QUIET] = { "quiet", 'q', NULL, "Logs warnings and errors only." },
-    [OPT_HELP] = { "help", 'h', NULL, "Prints this and exits." },
-    [OPT_VERSION] = { "version", 'V', NULL, "Prints the version and what was built, and exits." },
+                     N_("Serves a status page, /metrics, /healthz and /readyz over HTTP at HOST:PORT or unix:PATH; as "
+                        "listen in [outboxd] of the configuration.") },
+    [OPT_JSON_LOGS] = { "json-logs", 0, NULL,
+                        N_("Logs JSON, an object a line, whoever writes to the standard error.") },
+    [OPT_VERBOSE] = { "verbose", 'v', NULL, N_("Logs each batch, and each failed try to reach the database.") },
+    [OPT_QUIET] = { "quiet", 'q', NULL, N_("Logs warnings and errors only.") },
+    [OPT_HELP] = { "help", 'h', NULL, N_("Prints this and exits.") },
+    [OPT_VERSION] = { "version", 'V', NULL, N_("Prints the version and what was built, and exits.") },
 };
 
 struct outboxd {
@@ -70,16 +71,16 @@ struct outboxd {
 
 static int print_help(const struct cli *cli)
 {
-    printf("Usage: outboxd --dsn DSN --publisher URL [OPTION]...\n"
-           "       outboxd --config FILE [OPTION]...\n");
+    fputs(_("Usage: outboxd --dsn DSN --publisher URL [OPTION]...\n"
+            "       outboxd --config FILE [OPTION]...\n"), stdout);
     cli_print_wrapped(stdout,
-                      "Delivers the messages of a transactional outbox, or of several that --config names, until "
+                      _("Delivers the messages of a transactional outbox, or of several that --config names, until "
                       "SIGTERM or SIGINT, which lets it finish what it has in hand; a second one makes it hurry. SIGHUP "
-                      "reads the --config file again; without one it is as SIGTERM.",
+                      "reads the --config file again; without one it is as SIGTERM."),
                       0);
-    printf("\nOptions:\n");
+    fputs(_("\nOptions:\n"), stdout);
     cli_print_options(cli, CLI_BIT(OPT__COUNT) - 1);
-    printf("\nExit status: 0 stopped as told, 1 failed, 2 wrong usage.\n");
+    fputs(_("\nExit status: 0 stopped as told, 1 failed, 2 wrong usage.\n"), stdout);
     return CLI_OK;
 }
 
@@ -457,6 +458,9 @@ static int run(struct outboxd *o)
         return cli_usage(&o->cli, "\"%s\" is no option", o->cli.arguments[0]);
     if (cli_has(&o->cli, OPT_CHECK))
         return check(o);
+    /* What it says from here on goes into logs, into the database and to whoever asks: programs read it, and people with
+     * other languages. */
+    cli_english();
     block_signals(o);
     return serve_all(o);
 }
@@ -464,8 +468,10 @@ static int run(struct outboxd *o)
 int main(int argc, char **argv)
 {
     struct outboxd o = { .cli = { .program = "outboxd", .options = options, .option_count = OPT__COUNT } };
-    int status = cli_parse(&o.cli, argc, argv);
+    int status;
 
+    cli_language();
+    status = cli_parse(&o.cli, argc, argv);
     if (status == CLI_OK)
         status = hide_secrets(&o.cli);
     if (status == CLI_OK)

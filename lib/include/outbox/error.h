@@ -35,7 +35,8 @@ OUTBOX_API int outbox_error_status(const outbox_error *err);
 OUTBOX_API const char *outbox_error_name(const outbox_error *err);
 
 /**
- * One sentence for people: what failed, on what, why, and what to do. Never contains a password.
+ * One sentence for people: what failed, on what, why, and what to do. Never contains a password. In the language that the
+ * program has set by setlocale(LC_MESSAGES, …) when the error was made, where there is a translation.
  *
  * @param[in] err  an error
  * @return UTF-8 text owned by the error. Since 0.1.

@@ -189,7 +189,7 @@ OUTBOX_API void outbox_target_log(const outbox_target *t, outbox_log_level level
  * @param[out] err     receives the error; NULL: nothing is made
  * @param[in]  status  a negative status
  * @param[in]  name    a stable name, such as "publisher.redis_url"; copied
- * @param[in]  format  as printf() takes it; without secrets
+ * @param[in]  format  as printf() takes it; without secrets. The library's own modules find it translated.
  * @return status
  * @threads Any. Since 0.1.
  */

@@ -47,6 +47,8 @@ static struct cli_option options[CTL__COUNT] = {
     [CTL_ONCE] = { "once", '1', NULL, "Prints what there is now, and ends." },
     [CTL_CONNECT] = { "connect", 0, "ADDRESS",
                       "Asks outboxd where it listens, HOST:PORT or unix:PATH, instead of the database." },
+    [CTL_PUBLISHER] = { "publisher", 0, "URL",
+                        "Whose broker shall be reachable, as outboxd takes it. Default: the publisher of --config." },
 };
 
 #define B(option) CLI_BIT(CTL_##option)
@@ -85,8 +87,8 @@ static const struct ctl_command commands[] = {
     { "clean", "", 0, 0, false, "Does now what the cleaner does: removes what is past its retention.", ctl_clean },
     { "top", "", 0, B(ONCE) | B(CONNECT), true,
       "Shows what waits, who holds the lanes, dead letters and blocked keys, every second; q quits.", ctl_top },
-    { "doctor", "[DSN]", 1, B(OLDER_THAN) | B(ROLE), true,
-      "Looks for what is wrong with the database and the outbox, and says what to do. Changes nothing.", ctl_doctor },
+    { "doctor", "[DSN]", 1, B(OLDER_THAN) | B(ROLE) | B(PUBLISHER), true,
+      "Looks for what is wrong with the database, the outbox and the broker, and says what to do. Changes nothing.", ctl_doctor },
     { "settings", "", 0, 0, true, "Lists every setting with its value, range and meaning.", ctl_settings },
     { "help", "[COMMAND]", 1, 0, true, "Tells what a command does, as its --help.", help },
 };
@@ -233,6 +235,8 @@ int main(int argc, char **argv)
         status = cli_hide(&ctl.cli, CTL_DSN);
     if (status == CLI_OK)
         status = cli_hide(&ctl.cli, CTL_SET);
+    if (status == CLI_OK)
+        status = cli_hide(&ctl.cli, CTL_PUBLISHER);
     if (status == CLI_OK)
         status = run(&ctl);
     status = cli_finish(&ctl.cli, status);

@@ -71,6 +71,9 @@ int outbox_doctor__readonly(struct doctor *d, const struct check *c, outbox_erro
 int outbox_doctor__locked(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__unasked(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__rights(struct doctor *d, const struct check *c, outbox_error **err);
+/* Tries the writes of the roles that are looked at. OUTBOX_ERR_READONLY as soon as one says so, else OUTBOX_OK, or that it
+ * cannot be told. */
+int outbox_doctor__try_writes(struct doctor *d, outbox_error **why);
 int outbox_doctor__reachable(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__unreachable(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__untold(struct doctor *d, const struct check *c, outbox_error **err);

@@ -77,7 +77,8 @@ static void lines_close(void *user)
 static int lines_open(const outbox_target *target, const outbox_publisher_ops **ops, void **self, outbox_error **err)
 {
     static const outbox_publisher_ops lines_ops = {
-        sizeof(lines_ops), OUTBOX_PUBLISHER_ABI, OUTBOX_PUBLISHER_IN_ORDER, "lines", lines_publish, NULL, lines_close,
+        sizeof(lines_ops), OUTBOX_PUBLISHER_ABI, OUTBOX_PUBLISHER_IN_ORDER,
+        "lines", lines_publish, NULL, lines_close, NULL,
     };
     struct lines *lines = (struct lines *)calloc(1, sizeof(*lines));
     char path[4096];

@@ -29,6 +29,8 @@ static const struct check checks[] = {
     { "outbox.schema", FACT, "which tables there are", 0, LOOK(schema), "%s", NULL, NULL, NULL },
     { "server.clock", FACT, "what the server's clock says", 1, LOOK(clock), "%s", NULL, NULL, NULL },
     { "outbox.wake", FACT, "how relays are woken", 1, LOOK(wake), "%s", NULL, NULL, NULL },
+    { "publisher.reachable", FACT, "whether the broker can be reached", -1, LOOK(reachable), "%s can be reached; nothing was sent",
+      NULL, NULL, NULL },
     { "pooler.transaction", FAILURE, "whether a pooler is in front", 0, LOOK(pooler),
       "two connections are one session of the server (%s): a pooler that shares sessions is in front",
       "settings and notifications get lost or reach others; applications may enqueue so, relays must not connect so",
@@ -70,6 +72,10 @@ static const struct check checks[] = {
       "messages have been waiting in %c lanes for up to %t, while relays are busy with others",
       "more is written than is published", "see what takes the publisher so long; raise relay.workers or relay.batch_size",
       "outboxctl stats" },
+    { "publisher.unreachable", FAILURE, "whether the broker can be reached", -1, LOOK(unreachable), "%s",
+      "nothing is published; messages wait, and are charged no attempts",
+      "see whether the broker runs, then whether the URL, the user and the password are right; relays go on by themselves",
+      NULL },
     { "publisher.failing", WARNING, "whether the publisher gets messages through", 1, ASK(A_FAILING),
       "%c messages have failed three times and more, the oldest being %t old; one error is: %s",
       "the broker cannot be reached, or does not like them; they die when their attempts are used up",
@@ -93,6 +99,8 @@ static const struct check checks[] = {
       "let it end; in need, end it", NULL },
     { "table.bloat", WARNING, "how many dead rows there are", 1, ASK(A_BLOAT), "%s has %d dead rows, more than living ones",
       "claims read past them", "vacuum it, and see why autovacuum does not", NULL },
+    { "doctor.blind", FACT, "what the publisher cannot tell", -1, LOOK(untold),
+      "the publisher %s cannot tell whether its broker can be reached", NULL, NULL, NULL },
     { "doctor.blind", FACT, "what is not asked of this database", 1, LOOK(unasked), "%s", NULL, NULL, NULL },
 };
 
@@ -303,7 +311,7 @@ static int run(struct doctor *d, outbox_error **err)
         const struct check *c = &checks[i];
         outbox_error *why = NULL;
 
-        if (c->tables && d->no_schema)
+        if (c->tables >= 0 && (d->conn == NULL || (c->tables > 0 && d->no_schema)))
             continue;
         rc = c->look != NULL ? c->look(d, c, &why) : ask(d, c, &why);
         if (rc < 0)
@@ -342,8 +350,13 @@ int outbox_diagnose(const char *dsn, const outbox_conf *conf, const outbox_docto
         rc = outbox_conf_set(d.conf, "conn.create", "off", err);
     if (rc == OUTBOX_OK) {
         rc = outbox_conn_open(dsn, d.conf, &d.conn, &why);
-        rc = rc == OUTBOX_OK ? run(&d, err) : outbox_doctor__tell_error(&d, why, err);
+        if (rc != OUTBOX_OK)
+            rc = outbox_doctor__tell_error(&d, why, err);
+        if (rc == OUTBOX_OK)
+            rc = run(&d, err);
     }
+    outbox_publisher_free(d.publisher);
+    outbox_error_free(d.unreached);
     outbox_conn_close(d.conn);
     outbox_conf_free(d.conf);
     return rc < 0 ? rc : OUTBOX_OK;

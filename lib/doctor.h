@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The doctor's parts: doctor.c has the table of checks, doctor_look.c those that are more than a statement, and
- * doctor_rights.c what each role needs. */
+ * doctor_rights.c what each role needs, doctor_publisher.c whether the broker is there. */
 #ifndef OUTBOX_DOCTOR_INTERNAL_H
 #define OUTBOX_DOCTOR_INTERNAL_H
 
@@ -8,6 +8,7 @@
 #include "probes.h"
 
 #include <outbox/doctor.h>
+#include <outbox/publisher.h>
 
 struct doctor {
     const char *dsn;
@@ -19,6 +20,9 @@ struct doctor {
     int stopped;  /* the callback has seen enough */
     int no_schema; /* what needs the tables is not asked */
     int readonly; /* nor what needs to write */
+    outbox_publisher *publisher; /* that is asked; NULL: none, or it could not be opened */
+    int reached;                 /* whether its broker could be: OUTBOX_OK, OUTBOX_NONE when it cannot tell, or an error */
+    outbox_error *unreached;     /* why not */
 };
 
 /* What a check found. In its texts %s stands for the subject, %d for the number, %t for the number as a duration, and %c
@@ -33,7 +37,7 @@ struct check {
     const char *name;
     outbox_severity severity;
     const char *question; /* what is asked, for when it could not be */
-    int tables;           /* it needs the outbox's tables */
+    int tables;           /* it needs the outbox's tables; -1: not even a connection */
     int probe;            /* enum outbox_probe: each row is a finding. -1: look does it */
     int (*look)(struct doctor *d, const struct check *c, outbox_error **err);
     const char *says;
@@ -67,5 +71,11 @@ int outbox_doctor__readonly(struct doctor *d, const struct check *c, outbox_erro
 int outbox_doctor__locked(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__unasked(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__rights(struct doctor *d, const struct check *c, outbox_error **err);
+/* Tries the writes of the roles that are looked at. OUTBOX_ERR_READONLY as soon as one says so, else OUTBOX_OK, or that it
+ * cannot be told. */
+int outbox_doctor__try_writes(struct doctor *d, outbox_error **why);
+int outbox_doctor__reachable(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__unreachable(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__untold(struct doctor *d, const struct check *c, outbox_error **err);
 
 #endif

@@ -97,6 +97,27 @@ static int attempt(struct doctor *d, const struct right *r, outbox_error **err)
     return outbox_conn__run_once(d->conn, r->attempt, &args, "try out a right", &result, err);
 }
 
+/* Whether a right is looked at here. */
+static int is_asked(const struct doctor *d, const struct right *r)
+{
+    return (r->roles & d->options.roles) != 0 && (!r->restore || outbox_conn__sql(d->conn, Q_SYSTEM) != NULL);
+}
+
+int outbox_doctor__try_writes(struct doctor *d, outbox_error **why)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(rights) / sizeof(rights[0]); i++) {
+        int rc = is_asked(d, &rights[i]) && strcmp(rights[i].privilege, "SELECT") != 0 ? attempt(d, &rights[i], why) : OUTBOX_OK;
+
+        if (rc == OUTBOX_ERR_READONLY || rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_NOMEM)
+            return rc;
+        outbox_error_free(*why);
+        *why = NULL;
+    }
+    return OUTBOX_OK;
+}
+
 int outbox_doctor__rights(struct doctor *d, const struct check *c, outbox_error **err)
 {
     char *user = NULL;
@@ -110,10 +131,7 @@ int outbox_doctor__rights(struct doctor *d, const struct check *c, outbox_error 
     for (i = 0; i < sizeof(rights) / sizeof(rights[0]) && rc == OUTBOX_OK; i++) {
         outbox_error *why = NULL;
 
-        if ((rights[i].roles & d->options.roles) == 0 ||
-            (rights[i].restore && outbox_conn__sql(d->conn, Q_SYSTEM) == NULL))
-            continue;
-        if (attempt(d, &rights[i], &why) == OUTBOX_OK)
+        if (!is_asked(d, &rights[i]) || attempt(d, &rights[i], &why) == OUTBOX_OK)
             continue;
         if (strcmp(outbox_error_name(why), "database.permission") == 0) {
             rc = tell_missing(d, c, &rights[i], user, err);

@@ -38,6 +38,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/delivery.c \
 	%D%/doctor.c \
 	%D%/doctor_look.c \
+	%D%/doctor_publisher.c \
 	%D%/doctor_rights.c \
 	%D%/dsn.c \
 	%D%/enqueue.c %D%/enqueue_internal.h \

@@ -175,6 +175,14 @@ int outbox_publisher_new(const outbox_publisher_ops *ops, void *self, outbox_pub
     return OUTBOX_OK;
 }
 
+int outbox_publisher_reach(outbox_publisher *publisher, outbox_error **err)
+{
+    int rc = publisher->ops.reach != NULL ? publisher->ops.reach(publisher->self, err) : OUTBOX_NONE;
+
+    return rc < 0 ? outbox_error__set(err, rc, "publisher.reach", "the publisher %s cannot reach its broker",
+                                      publisher->ops.name) : rc;
+}
+
 const char *outbox_publisher_name(const outbox_publisher *publisher)
 {
     return publisher->ops.name;
@@ -209,7 +217,12 @@ static int callback_publish(void *self, outbox_delivery *d, outbox_error **err)
 int outbox_publisher_from_callback(outbox_publish_fn fn, void *user, outbox_publisher **publisher, outbox_error **err)
 {
     static const outbox_publisher_ops ops = {
-        sizeof(ops), OUTBOX_PUBLISHER_ABI, OUTBOX_PUBLISHER_IN_ORDER, "callback", callback_publish, NULL, free,
+        .size = sizeof(ops),
+        .abi = OUTBOX_PUBLISHER_ABI,
+        .flags = OUTBOX_PUBLISHER_IN_ORDER,
+        .name = "callback",
+        .publish = callback_publish,
+        .close = free,
     };
     struct callback *cb;
     int rc;

@@ -384,6 +384,35 @@ static void amqp1_cancel(void *self, outbox_delivery *delivery)
     outbox_pool__cancel(&p->pool, delivery);
 }
 
+/* Any host will do; what the last one said is told. Addresses are not attached: topics name them. */
+static int amqp1_reach(void *self, outbox_error **err)
+{
+    struct publisher *p = self;
+    struct outbox_sigpipe signals;
+    size_t count, i;
+    const outbox_endpoint *all = outbox_target_endpoints(p->login.target, &count);
+    outbox_error *why = NULL;
+    int there = 0;
+
+    outbox_sigpipe__hold(&signals);
+    for (i = 0; i < count && !there; i++) {
+        struct amqp1_link *link;
+
+        outbox_error_free(why);
+        why = NULL;
+        link = amqp1_link_new(&p->login, &why);
+        if (link == NULL)
+            break;
+        there = amqp1_link_connect(link, &all[i]);
+        if (!there)
+            outbox_error_format(&why, OUTBOX_ERR_CONNECT, "publisher.amqp1", "%s cannot be reached: %s",
+                                outbox_target_shown(p->login.target), link->why);
+        amqp1_link_free(link);
+    }
+    outbox_sigpipe__release(&signals);
+    return outbox_flight__reached(there, why, err);
+}
+
 /* ---- The publisher ---- */
 
 static void amqp1_close(void *self)
@@ -439,6 +468,7 @@ static int amqp1_open(const outbox_target *target, const outbox_publisher_ops **
         .publish = amqp1_publish,
         .cancel = amqp1_cancel,
         .close = amqp1_close,
+        .reach = amqp1_reach,
     };
     struct publisher *p = calloc(1, sizeof(*p));
     int rc;

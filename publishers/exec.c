@@ -22,8 +22,10 @@
 #include "sigpipe.h"
 
 #include <outbox/message.h>
+#include <outbox/sys/publisher.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -31,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,6 +44,7 @@
 /* How long a command may take to end once its input is closed, and then once it got SIGTERM. */
 #define CLOSE_EOF_MS 5000
 #define CLOSE_TERM_MS 2000
+#define REACH_MS 2000 /* how long the shell may take to say whether it knows a command */
 
 struct exec {
     pthread_mutex_t lock;
@@ -517,6 +521,54 @@ static void exec_cancel(void *self, outbox_delivery *d)
     pthread_mutex_unlock(&e->lock);
 }
 
+/* The program that a command begins with, into word; 0 when only the shell knows what that is. */
+static int first_word(const char *command, char word[], size_t size)
+{
+    const char *start = command + strspn(command, " \t");
+    size_t length = strspn(start, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-");
+
+    if (length == 0 || start[0] == '-' || start[0] == '+' || length >= size ||
+        (start[length] != '\0' && strchr(" \t\n;|&<>()", start[length]) == NULL))
+        return 0;
+    snprintf(word, size, "%.*s", (int)length, start);
+    return 1;
+}
+
+/* Asks the shell, which alone knows its own words: 1, 0, or -1 when that takes too long. */
+static int shell_knows(struct exec *e, const char *word)
+{
+    struct outbox_exec_child child;
+    char command[PATH_MAX + 40];
+    int ended;
+
+    snprintf(command, sizeof(command), "command -v %s >/dev/null", word);
+    if (outbox_exec_child__start(&child, command) != 0)
+        return -1;
+    ended = reap_within(e, &child, REACH_MS);
+    child_kill(e, &child);
+    return !ended || !WIFEXITED(child.status) ? -1 : WEXITSTATUS(child.status) == 0;
+}
+
+/* The command is not run: it would take that for the start of work. Whether there is one is what can be told. */
+static int exec_reach(void *self, outbox_error **err)
+{
+    struct exec *e = self;
+    char word[PATH_MAX];
+    int known;
+
+    if (!first_word(e->command, word, sizeof(word)))
+        return OUTBOX_NONE;
+    if (strchr(word, '/') != NULL)
+        return access(word, X_OK) == 0 ? OUTBOX_OK
+                                       : outbox_error_format(err, OUTBOX_ERR_SYSTEM, "publisher.exec",
+                                                             "the command %s cannot be run: %s", word, strerror(errno));
+    known = shell_knows(e, word);
+    if (known != 0)
+        return known > 0 ? OUTBOX_OK : OUTBOX_NONE;
+    return outbox_error_format(err, OUTBOX_ERR_SYSTEM, "publisher.exec",
+                               "there is no command %s in the PATH of this program", word);
+}
+
 /* Waits until every idle child has ended; 0 when they have not in time. */
 static int reap_idle(struct exec *e, long ms)
 {
@@ -589,6 +641,7 @@ int outbox_publisher__exec_open(const char *rest, const outbox_conf *conf, outbo
         .publish = exec_publish,
         .cancel = exec_cancel,
         .close = exec_close,
+        .reach = exec_reach,
     };
     struct exec *e;
     int rc;

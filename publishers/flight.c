@@ -193,6 +193,17 @@ int outbox_flight__too_large(struct outbox_flight *f, size_t index, const outbox
     return 1;
 }
 
+int outbox_flight__reached(int there, outbox_error *why, outbox_error **err)
+{
+    int rc = there ? OUTBOX_OK : why != NULL ? outbox_error_status(why) : OUTBOX_ERR_NOMEM;
+
+    if (!there && err != NULL && *err == NULL)
+        *err = why;
+    else
+        outbox_error_free(why);
+    return rc;
+}
+
 void outbox_flight__clean(char *text)
 {
     unsigned char *p = (unsigned char *)text;

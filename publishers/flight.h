@@ -82,6 +82,9 @@ void outbox_flight__answer_all(struct outbox_flight *f, outbox_verdict verdict, 
 int outbox_flight__too_large(struct outbox_flight *f, size_t index, const outbox_envelope *e, int64_t limit,
                              const char *setting);
 
+/* What a reach() returns that has tried hosts: frees why when one was there, and else hands it over as the error. */
+int outbox_flight__reached(int there, outbox_error *why, outbox_error **err);
+
 int64_t outbox_flight__now_ms(void);
 /* Makes a text of a server's fit for last_error: control characters and what is no UTF-8 become "?". */
 void outbox_flight__clean(char *text);

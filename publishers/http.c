@@ -395,6 +395,33 @@ static void http_cancel(void *self, outbox_delivery *delivery)
     outbox_pool__cancel(&p->pool, delivery);
 }
 
+/* No request is made: whatever its method, the receiver might take it for something. So this is the connection, the proxy
+ * and TLS with the certificates of both; what it thinks of a user or a token shows with a message only. */
+static int http_reach(void *self, outbox_error **err)
+{
+    const struct publisher *p = self;
+    struct http_slot slot = { .index = 0 };
+    struct outbox_sigpipe signals;
+    CURLcode code = CURLE_OUT_OF_MEMORY;
+    char why[CURL_ERROR_SIZE + 100];
+
+    outbox_sigpipe__hold(&signals);
+    slot.easy = easy_new(p, &slot);
+    if (slot.easy != NULL) {
+        curl_easy_setopt(slot.easy, CURLOPT_URL, p->url);
+        curl_easy_setopt(slot.easy, CURLOPT_CONNECT_ONLY, 1L);
+        code = curl_easy_perform(slot.easy);
+    }
+    curl_easy_cleanup(slot.easy);
+    outbox_sigpipe__release(&signals);
+    if (code == CURLE_OK)
+        return OUTBOX_OK;
+    snprintf(why, sizeof(why), "%s%s%s", curl_easy_strerror(code), slot.error[0] != '\0' ? ": " : "", slot.error);
+    outbox_flight__clean(why);
+    return outbox_error_format(err, OUTBOX_ERR_CONNECT, "publisher.http", "%s cannot be reached: %s",
+                               outbox_target_shown(p->target), why);
+}
+
 /* ---- The publisher ---- */
 
 static void http_close(void *self)
@@ -465,6 +492,7 @@ static int http_open(const outbox_target *target, const outbox_publisher_ops **o
         .publish = http_publish,
         .cancel = http_cancel,
         .close = http_close,
+        .reach = http_reach,
     };
     const char *name = outbox_target_text(target, "tls.server_name");
     struct publisher *p;

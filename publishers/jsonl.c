@@ -10,6 +10,7 @@
  * unfinished is ended with a newline before anything follows it, so that it spoils no other.
  */
 #include "builtin.h"
+#include "conf_internal.h"
 #include "sigpipe.h"
 
 #include <outbox/message.h>
@@ -65,11 +66,18 @@ static int job_fail(struct job *job, const struct jsonl *j, const char *what, in
     return OUTBOX_ERR_SYSTEM;
 }
 
+/* The folder that a path is in; free it. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? strdup(".") : slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
 /* A file that has just been made is durable once its folder is. */
 static int sync_folder(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL ? strdup(".") : slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+    char *folder = folder_of(path);
     int fd, rc;
 
     if (folder == NULL)
@@ -382,6 +390,41 @@ static void jsonl_cancel(void *self, outbox_delivery *d)
     pthread_mutex_unlock(&j->jobs_lock);
 }
 
+/* Whether it could be opened as file_open() does, without making it: whoever asks need not be who will write. */
+static int file_reach(const char *path, const char **what)
+{
+    struct stat st;
+    char *folder;
+    int rc;
+
+    *what = "cannot write to";
+    if (stat(path, &st) == 0) {
+        if (S_ISDIR(st.st_mode))
+            errno = EISDIR;
+        return S_ISDIR(st.st_mode) ? -1 : access(path, S_ISREG(st.st_mode) ? R_OK | W_OK : W_OK);
+    }
+    *what = "cannot make";
+    if (errno != ENOENT)
+        return -1;
+    folder = folder_of(path);
+    rc = folder != NULL ? access(folder, W_OK | X_OK) : -1;
+    free(folder);
+    return rc;
+}
+
+static int jsonl_reach(void *self, outbox_error **err)
+{
+    const struct jsonl *j = self;
+    struct job job = { .next = NULL };
+    const char *what = "cannot write to";
+    int rc = j->path != NULL ? file_reach(j->path, &what) : fcntl(j->fd, F_GETFL), number = errno;
+
+    if (rc >= 0)
+        return OUTBOX_OK;
+    job_fail(&job, j, what, number);
+    return outbox_error_new(err, number == ENOMEM ? OUTBOX_ERR_NOMEM : OUTBOX_ERR_SYSTEM, "publisher.file", job.why);
+}
+
 static void jsonl_close(void *self)
 {
     struct jsonl *j = self;
@@ -412,6 +455,12 @@ static int jsonl_new(const char *path, struct jsonl **made, outbox_error **err)
     return OUTBOX_OK;
 }
 
+/* The doctor's publisher leaves no file behind, which would be its user's and not the relay's. */
+static int makes_files(const outbox_conf *conf)
+{
+    return conf == NULL || outbox_conf__number(conf, CONF_CONN_CREATE) != CREATE_OFF;
+}
+
 static int jsonl_wrap(struct jsonl *j, const char *name, outbox_publisher **publisher, outbox_error **err)
 {
     const outbox_publisher_ops ops = {
@@ -422,6 +471,7 @@ static int jsonl_wrap(struct jsonl *j, const char *name, outbox_publisher **publ
         .publish = jsonl_publish,
         .cancel = jsonl_cancel,
         .close = jsonl_close,
+        .reach = jsonl_reach,
     };
     int rc = outbox_publisher_new(&ops, j, publisher, err);
 
@@ -451,7 +501,6 @@ int outbox_publisher__file_open(const char *rest, const outbox_conf *conf, outbo
     struct jsonl *j;
     int rc;
 
-    (void)conf;
     if (rest[0] == '\0')
         return outbox_error_new(err, OUTBOX_ERR_INVALID, "publisher.file_url",
                                 "publisher \"file:\" needs a path after the colon, such as file:/var/lib/app/events.jsonl");
@@ -459,7 +508,7 @@ int outbox_publisher__file_open(const char *rest, const outbox_conf *conf, outbo
     rc = jsonl_new(strncmp(rest, "///", 3) == 0 ? rest + 2 : rest, &j, err);
     if (rc != OUTBOX_OK)
         return rc;
-    if (file_open(j, &job) != OUTBOX_OK) {
+    if (makes_files(conf) && file_open(j, &job) != OUTBOX_OK) {
         rc = outbox_error_new(err, OUTBOX_ERR_SYSTEM, "publisher.file", job.why);
         jsonl_close(j);
         return rc;

@@ -423,6 +423,28 @@ static void kafka_cancel(void *self, outbox_delivery *d)
     pthread_mutex_unlock(&k->lock);
 }
 
+/* A producer of its own asks any broker who is in the cluster. What went wrong it says to its callback only. */
+static int kafka_reach(void *self, outbox_error **err)
+{
+    struct kafka *k = self;
+    struct kafka_link *link = kafka_link_new(k, err);
+    const struct rd_kafka_metadata *cluster = NULL;
+    rd_kafka_resp_err_t said;
+    int rc = OUTBOX_OK;
+
+    if (link == NULL)
+        return OUTBOX_ERR_CONF;
+    said = rd_kafka_metadata(link->rk, 0, NULL, &cluster, (int)(k->patience / 1000));
+    rd_kafka_poll(link->rk, 0);
+    if (said == RD_KAFKA_RESP_ERR_NO_ERROR)
+        rd_kafka_metadata_destroy(cluster);
+    else
+        rc = outbox_error_format(err, OUTBOX_ERR_CONNECT, "publisher.kafka", "%s cannot be reached: %s",
+                                 outbox_target_shown(k->target), link->why[0] != '\0' ? link->why : rd_kafka_err2str(said));
+    kafka_link_free(link);
+    return rc;
+}
+
 static void kafka_close(void *self)
 {
     struct kafka *k = self;
@@ -448,6 +470,7 @@ static int kafka_open(const outbox_target *target, const outbox_publisher_ops **
         .publish = kafka_publish,
         .cancel = kafka_cancel,
         .close = kafka_close,
+        .reach = kafka_reach,
     };
     struct kafka *k = calloc(1, sizeof(*k));
     int rc;

@@ -471,6 +471,28 @@ static void mqtt_cancel(void *self, outbox_delivery *delivery)
 
 /* ---- The publisher ---- */
 
+/* Any broker will do; what the last one said is told. */
+static int mqtt_reach(void *self, outbox_error **err)
+{
+    struct call c = { .p = self };
+    struct outbox_sigpipe signals;
+    struct link *link = NULL;
+    size_t count, i;
+    const outbox_endpoint *all = outbox_target_endpoints(c.p->target, &count);
+    outbox_error *why = NULL;
+
+    outbox_sigpipe__hold(&signals);
+    for (i = 0; i < count && link == NULL; i++) {
+        outbox_error_free(why);
+        why = NULL;
+        c.why[0] = '\0';
+        link = link_new(&c, &all[i], &why);
+    }
+    link_free(link);
+    outbox_sigpipe__release(&signals);
+    return outbox_flight__reached(link != NULL, why, err);
+}
+
 static void mqtt_close(void *self)
 {
     struct publisher *p = self;
@@ -499,6 +521,7 @@ static int mqtt_open(const outbox_target *target, const outbox_publisher_ops **o
         .publish = mqtt_publish,
         .cancel = mqtt_cancel,
         .close = mqtt_close,
+        .reach = mqtt_reach,
     };
     struct publisher *p;
     int rc;

@@ -394,6 +394,27 @@ static void nats_cancel(void *self, outbox_delivery *delivery)
     outbox_pool__cancel(&p->pool, delivery);
 }
 
+/* Any server will do; what the last one said is told. */
+static int nats_reach(void *self, outbox_error **err)
+{
+    struct publisher *p = self;
+    struct outbox_nats_link *link = NULL;
+    struct outbox_sigpipe signals;
+    size_t count, i;
+    const outbox_endpoint *all = outbox_target_endpoints(p->login.target, &count);
+    outbox_error *why = NULL;
+
+    outbox_sigpipe__hold(&signals);
+    for (i = 0; i < count && link == NULL; i++) {
+        outbox_error_free(why);
+        why = NULL;
+        link = outbox_nats_link__new(&p->login, &all[i], &why);
+    }
+    outbox_nats_link__free(link);
+    outbox_sigpipe__release(&signals);
+    return outbox_flight__reached(link != NULL, why, err);
+}
+
 /* ---- The publisher ---- */
 
 static void wipe(char *secret)
@@ -443,6 +464,7 @@ static int nats_open(const outbox_target *target, const outbox_publisher_ops **o
         .publish = nats_publish,
         .cancel = nats_cancel,
         .close = nats_close,
+        .reach = nats_reach,
     };
     struct publisher *p;
 

@@ -12,6 +12,13 @@ static int null_publish(void *self, outbox_delivery *delivery, outbox_error **er
     return OUTBOX_OK;
 }
 
+/* There is nothing to be reached. */
+static int null_reach(void *self, outbox_error **err)
+{
+    (void)self, (void)err;
+    return OUTBOX_OK;
+}
+
 int outbox_publisher__null_open(const char *rest, const outbox_conf *conf, outbox_publisher **publisher,
                                 outbox_error **err)
 {
@@ -21,6 +28,7 @@ int outbox_publisher__null_open(const char *rest, const outbox_conf *conf, outbo
         .flags = OUTBOX_PUBLISHER_IN_ORDER,
         .name = "null",
         .publish = null_publish,
+        .reach = null_reach,
     };
 
     (void)conf;

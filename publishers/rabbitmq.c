@@ -521,6 +521,22 @@ static void rabbitmq_cancel(void *self, outbox_delivery *d)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* On a connection of its own; the channel finds out whether the exchange is there. */
+static int rabbitmq_reach(void *self, outbox_error **err)
+{
+    struct rabbitmq *r = self;
+    struct rabbitmq_link *link = rabbitmq_link_new(r, err);
+    int rc = OUTBOX_OK;
+
+    if (link == NULL)
+        return OUTBOX_ERR_NOMEM;
+    if (!rabbitmq_link_connect(link) || !rabbitmq_link_channel(link))
+        rc = outbox_error_format(err, OUTBOX_ERR_CONNECT, "publisher.amqp", "%s cannot be reached: %s",
+                                 outbox_target_shown(r->target), link->why);
+    rabbitmq_link_free(link);
+    return rc;
+}
+
 static void rabbitmq_close(void *self)
 {
     struct rabbitmq *r = self;
@@ -544,6 +560,7 @@ static int rabbitmq_open(const outbox_target *target, const outbox_publisher_ops
         .publish = rabbitmq_publish,
         .cancel = rabbitmq_cancel,
         .close = rabbitmq_close,
+        .reach = rabbitmq_reach,
     };
     struct rabbitmq *r = calloc(1, sizeof(*r));
     int rc;

@@ -442,6 +442,25 @@ static void redis_cancel(void *self, outbox_delivery *d)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* On a connection of its own, which is made as publish() makes them, and ends with a PING. */
+static int redis_reach(void *self, outbox_error **err)
+{
+    struct redis *r = self;
+    struct outbox_sigpipe signals;
+    struct busy *b = new_busy(r, err);
+    int rc = OUTBOX_OK;
+
+    if (b == NULL)
+        return OUTBOX_ERR_NOMEM;
+    outbox_sigpipe__hold(&signals);
+    if (!connect_link(r, b))
+        rc = outbox_error_format(err, OUTBOX_ERR_CONNECT, "publisher.redis", "%s cannot be reached: %s",
+                                 outbox_target_shown(r->target), b->link.why);
+    free_busy(b);
+    outbox_sigpipe__release(&signals);
+    return rc;
+}
+
 static void redis_close(void *self)
 {
     struct redis *r = self;
@@ -506,6 +525,7 @@ static int redis_open(const outbox_target *target, const outbox_publisher_ops **
         .publish = redis_publish,
         .cancel = redis_cancel,
         .close = redis_close,
+        .reach = redis_reach,
     };
     struct redis *r;
     struct busy *first;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# The blocks of code in guides. What is marked sh, sql, c, json or python is run by a test; any other block must say in the
+# The blocks of code in guides. What is marked sh, sql, c, json, ini, dsn or python is run by a test; any other block must say in the
 # line before it that it is not, and why.
 
 # blocks FILE: "LINE<tab>LANGUAGE<tab>SECTION<tab>TEXT" for each, TEXT being the line before it; indented ones are "indented".

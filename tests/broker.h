@@ -18,6 +18,7 @@
 #define BROKER_DURABLE 4u    /* what was acknowledged survives SIGKILL */
 #define BROKER_IDS 8u        /* what is sent again with the same id is there once */
 #define BROKER_TOLD_NAMES 16u /* servers tell their names, so that there is no tls.server_name */
+#define BROKER_NO_LOGIN 32u  /* the password goes with each message, and connecting says nothing of it */
 
 /* How a test connects. */
 enum broker_way { BROKER_PLAIN, BROKER_WRONG_PASSWORD, BROKER_BY_TLS, BROKER_WRONG_NAME, BROKER_WRONG_CA };

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 
 #define MANY 10000
 #define BATCH 1000
@@ -216,9 +217,43 @@ static void test_relay(struct broker *b)
     fixture_close(&fx);
 }
 
+/* Asked without a message; what is said when it cannot be. */
+static void reaches(struct broker *b, enum broker_way way, int wanted)
+{
+    struct parcel p = {0};
+    int64_t start = monotonic_us();
+    int rc;
+
+    REQUIRE(parcel_make(&p, "reach", 0, 1, 0) == 0 && broker_open(&p, b, way, NULL, NULL) == 0, "not prepared");
+    rc = outbox_publisher_reach(p.publisher, &p.err);
+    CHECK(rc == wanted, "way %d: %d, not %d: %s", (int)way, rc, wanted, outbox_error_message(p.err));
+    CHECK((rc < 0) == (p.err != NULL), "way %d: %d, and the error is: %s", (int)way, rc, outbox_error_message(p.err));
+    CHECK(strstr(outbox_error_message(p.err), "s3cr3t") == NULL, "what is said: %s", outbox_error_message(p.err));
+    CHECK(monotonic_us() - start < 60 * SECOND_US, "it took %.1f s", (double)(monotonic_us() - start) / SECOND_US);
+    if (rc < 0)
+        tap_note("%s", outbox_error_message(p.err));
+    parcel_free(&p);
+}
+
+static void test_reach(struct broker *b)
+{
+    reaches(b, BROKER_PLAIN, OUTBOX_OK);
+    if (b->kind->flags & BROKER_TLS) {
+        reaches(b, BROKER_BY_TLS, OUTBOX_OK);
+        reaches(b, BROKER_WRONG_CA, OUTBOX_ERR_CONNECT);
+    }
+    if (b->kind->flags & BROKER_PASSWORD)
+        reaches(b, BROKER_WRONG_PASSWORD, b->kind->flags & BROKER_NO_LOGIN ? OUTBOX_OK : OUTBOX_ERR_CONNECT);
+    broker_kill(b);
+    reaches(b, BROKER_PLAIN, OUTBOX_ERR_CONNECT);
+    CHECK_INT(broker_restart(b), 0);
+    reaches(b, BROKER_PLAIN, OUTBOX_OK);
+}
+
 /* ---- */
 
 const struct broker_test broker_trouble[] = {
+    { "whether it can be reached", test_reach },
     { "restarted between two deliveries", test_closed_while_busy_elsewhere },
     { "hanging", test_hanging },
     { "killed in the middle", test_killed },

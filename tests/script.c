@@ -161,7 +161,8 @@ static void on_log(void *user, outbox_log_level level, const char *message)
 
 int act_open(struct fixture *fx, struct act *a, enum trouble trouble, uint32_t flags)
 {
-    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, flags, "script", script_publish, script_cancel, NULL};
+    outbox_publisher_ops ops = {.size = sizeof ops, .abi = OUTBOX_PUBLISHER_ABI, .flags = flags, .name = "script",
+                                .publish = script_publish, .cancel = script_cancel};
     outbox_hooks hooks = OUTBOX_HOOKS_INIT;
 
     memset(a, 0, sizeof *a);

@@ -52,7 +52,8 @@ static outbox_delivery *taken_delivery(struct stage *s)
 
 static outbox_publisher *late_publisher(struct fixture *fx, struct stage *s)
 {
-    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, 0, "late", take_delivery, cancel_delivery, NULL};
+    outbox_publisher_ops ops = {.size = sizeof ops, .abi = OUTBOX_PUBLISHER_ABI, .name = "late",
+                                .publish = take_delivery, .cancel = cancel_delivery};
     outbox_publisher *publisher = NULL;
 
     return OK(outbox_publisher_new(&ops, s, &publisher, &fx->err)) ? publisher : NULL;
@@ -180,7 +181,8 @@ static void cancel_hurried(void *self, outbox_delivery *delivery)
 
 static void test_hurry_between_waves(struct fixture *fx)
 {
-    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, 0, "hurries", hurry_delivery, cancel_hurried, NULL};
+    outbox_publisher_ops ops = {.size = sizeof ops, .abi = OUTBOX_PUBLISHER_ABI, .name = "hurries",
+                                .publish = hurry_delivery, .cancel = cancel_hurried};
     struct hurrying h = {.relay = NULL};
     outbox_publisher *publisher = NULL;
 
@@ -204,7 +206,8 @@ static void test_hurry_between_waves(struct fixture *fx)
  * hurried. */
 static void test_publisher_hangs(struct fixture *fx)
 {
-    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, 0, "hangs", block_delivery, cancel_delivery, NULL};
+    outbox_publisher_ops ops = {.size = sizeof ops, .abi = OUTBOX_PUBLISHER_ABI, .name = "hangs",
+                                .publish = block_delivery, .cancel = cancel_delivery};
     struct stage s;
     outbox_publisher *publisher = NULL;
     outbox_relay *relay;
@@ -260,8 +263,8 @@ static int fail_whole(void *self, outbox_delivery *delivery, outbox_error **err)
 static void test_whole_failure(struct fixture *fx)
 {
     struct stage s;
-    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, OUTBOX_PUBLISHER_IN_ORDER, "down", fail_whole, NULL,
-                                NULL};
+    outbox_publisher_ops ops = {.size = sizeof ops, .abi = OUTBOX_PUBLISHER_ABI, .flags = OUTBOX_PUBLISHER_IN_ORDER,
+                                .name = "down", .publish = fail_whole};
     outbox_publisher *publisher = NULL;
     outbox_relay *relay;
     int done;

@@ -186,8 +186,8 @@ static void gate_cancel(void *self, outbox_delivery *d)
 
 static int act_open_gate(struct fixture *fx, struct act *a, struct gate *g, int with_cancel)
 {
-    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, OUTBOX_PUBLISHER_IN_ORDER, "gate", gate_publish,
-                                with_cancel ? gate_cancel : NULL, NULL};
+    outbox_publisher_ops ops = {.size = sizeof ops, .abi = OUTBOX_PUBLISHER_ABI, .flags = OUTBOX_PUBLISHER_IN_ORDER,
+                                .name = "gate", .publish = gate_publish, .cancel = with_cancel ? gate_cancel : NULL};
     outbox_publisher *publisher = NULL;
 
     *g = (struct gate){.act = a};
@@ -350,7 +350,8 @@ static int debtor_get(struct debtor *b, const int *field)
 /* What was given up is kept until it is answered, and is no more than a bounded number of deliveries. */
 static void test_debtor(struct fixture *fx)
 {
-    outbox_publisher_ops ops = {sizeof ops, OUTBOX_PUBLISHER_ABI, 0, "debtor", debtor_publish, NULL, NULL};
+    outbox_publisher_ops ops = {.size = sizeof ops, .abi = OUTBOX_PUBLISHER_ABI, .name = "debtor",
+                                .publish = debtor_publish};
     outbox_publisher *publisher = NULL;
     struct debtor *b = calloc(1, sizeof *b);
     struct act a;

@@ -420,3 +420,21 @@ int cli_hide(struct cli *cli, size_t option)
     }
     return CLI_OK;
 }
+
+/* scheme://user:password@… */
+static bool has_password(const char *url)
+{
+    const char *user = strstr(url, "://");
+    size_t size = user != NULL ? strcspn(user + 3, "/?#") : 0;
+    const char *at = size > 0 ? memchr(user + 3, '@', size) : NULL;
+
+    return at != NULL && memchr(user + 3, ':', (size_t)(at - user - 3)) != NULL && strncmp(url, "exec:", 5) != 0;
+}
+
+int cli_check_publisher(const struct cli *cli, const char *url)
+{
+    if (url == NULL || !has_password(url))
+        return CLI_OK;
+    return cli_usage(cli, "a publisher's password does not belong on the command line: put the URL into the "
+                          "file that --config names, or the password into a file or the environment");
+}

@@ -137,5 +137,7 @@ char *cli_read_secret(const char *path, char *what, size_t size);
 
 /* Takes the values of an option that may hold passwords out of the list of processes; the copies go with cli_free(). */
 int cli_hide(struct cli *cli, size_t option);
+/* Refuses the URL of a publisher that has a password, on the command line; NULL is fine. */
+int cli_check_publisher(const struct cli *cli, const char *url);
 
 #endif

@@ -45,6 +45,7 @@ enum ctl_option {
     CTL_ROLE,
     CTL_ONCE,
     CTL_CONNECT,
+    CTL_PUBLISHER,
     CTL__COUNT
 };
 

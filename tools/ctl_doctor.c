@@ -27,7 +27,7 @@ static void print_finding(const outbox_finding *f)
 {
     enum cli_colour colour = f->severity == OUTBOX_FAILURE ? CLI_RED : f->severity == OUTBOX_WARNING ? CLI_YELLOW : CLI_DIM;
 
-    printf("%s%-18s%s ", cli_colour(stdout, colour), f->name, cli_colour(stdout, CLI_PLAIN));
+    printf("%s%-21s%s ", cli_colour(stdout, colour), f->name, cli_colour(stdout, CLI_PLAIN));
     cli_print_safe(stdout, f->text, strlen(f->text));
     printf("\n");
     if (f->severity == OUTBOX_FACT)
@@ -71,6 +71,11 @@ static int read_options(struct ctl *ctl, outbox_doctor_options *options)
             return cli_usage(&ctl->cli, "--role is \"%s\"; it must be writer, relay or admin", given->value);
         options->roles |= 1U << role;
     }
+    options->publisher = cli_value(&ctl->cli, CTL_PUBLISHER);
+    if (cli_check_publisher(&ctl->cli, options->publisher) != CLI_OK)
+        return CLI_USAGE;
+    if (options->publisher == NULL)
+        options->publisher = ctl->settings.publisher;
     return CLI_OK;
 }
 

@@ -27,7 +27,7 @@ static struct cli_option options[CTL__COUNT] = {
     [CTL_HEADER] = { "header", 'H', "NAME=VALUE", N_("Adds a header; can be repeated.") },
     [CTL_CONTENT_TYPE] = { "content-type", 0, "TYPE", N_("The content type, such as application/json.") },
     [CTL_MESSAGE_TYPE] = { "message-type", 0, "TYPE", N_("The message type, such as order.paid.") },
-    [CTL_ID] = { "id", 0, "UUID", N_("The id, which then must not have been used before. Default: a new UUIDv7.") },
+    [CTL_ID] = { "id", 0, "UUID", N_("The id, refused when it was given so within dedup.window. Default: a new UUIDv7.") },
     [CTL_DEDUP_KEY] = { "dedup-key", 0, "KEY", N_("Refuses the message when this key was used within dedup.window.") },
     [CTL_DELAY] = { "delay", 0, "DURATION",
                     N_("Delivers it no sooner than so long from now: 500ms, 30s, 5m, 12h, 7d.") },
@@ -38,7 +38,7 @@ static struct cli_option options[CTL__COUNT] = {
                             "writes them. The argument '-' says the same.") },
     [CTL_BATCH] = { "batch", 'b', "N", N_("With --json-lines: messages in a transaction, 1 to 100000. Default: 500.") },
     [CTL_KEEP_ID] = { "keep-id", 0, NULL,
-                      N_("With --json-lines: keeps the ids of the input, each of which must be new.") },
+                      N_("With --json-lines: keeps the ids of the input, as --id does.") },
     [CTL_QUIET] = { "quiet", 'q', NULL, N_("Prints no ids and no progress.") },
     [CTL_STATE] = { "state", 0, "STATE", N_("In this state: pending, scheduled, retry, held, dead or published.") },
     [CTL_OLDER_THAN] = { "older-than", 0, "DURATION", N_("At least so old: 30s, 5m, 12h, 7d.") },
@@ -52,6 +52,8 @@ static struct cli_option options[CTL__COUNT] = {
     [CTL_ONCE] = { "once", '1', NULL, N_("Prints what there is now, and ends.") },
     [CTL_CONNECT] = { "connect", 0, "ADDRESS",
                       N_("Asks outboxd where it listens, HOST:PORT or unix:PATH, instead of the database.") },
+    [CTL_PUBLISHER] = { "publisher", 0, "URL",
+                        N_("Whose broker shall be reachable, as outboxd takes it. Default: the publisher of --config.") },
 };
 
 #define B(option) CLI_BIT(CTL_##option)
@@ -92,8 +94,8 @@ static const struct ctl_command commands[] = {
     { "clean", "", 0, 0, false, N_("Does now what the cleaner does: removes what is past its retention."), ctl_clean },
     { "top", "", 0, B(ONCE) | B(CONNECT), true,
       N_("Shows what waits, who holds the lanes, dead letters and blocked keys, every second; q quits."), ctl_top },
-    { "doctor", "[DSN]", 1, B(OLDER_THAN) | B(ROLE), true,
-      N_("Looks for what is wrong with the database and the outbox, and says what to do. Changes nothing."),
+    { "doctor", "[DSN]", 1, B(OLDER_THAN) | B(ROLE) | B(PUBLISHER), true,
+      N_("Looks for what is wrong with the database, the outbox and the broker, and says what to do. Changes nothing."),
       ctl_doctor },
     { "settings", "", 0, 0, true, N_("Lists every setting with its value, range and meaning."), ctl_settings },
     { "help", "[COMMAND]", 1, 0, true, N_("Tells what a command does, as its --help."), help },
@@ -247,6 +249,8 @@ int main(int argc, char **argv)
         status = cli_hide(&ctl.cli, CTL_DSN);
     if (status == CLI_OK)
         status = cli_hide(&ctl.cli, CTL_SET);
+    if (status == CLI_OK)
+        status = cli_hide(&ctl.cli, CTL_PUBLISHER);
     if (status == CLI_OK)
         status = run(&ctl);
     status = cli_finish(&ctl.cli, status);

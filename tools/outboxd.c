@@ -96,16 +96,6 @@ static int hide_secrets(struct cli *cli)
     return status;
 }
 
-/* scheme://user:password@… */
-static bool has_password(const char *url)
-{
-    const char *user = strstr(url, "://");
-    size_t size = user != NULL ? strcspn(user + 3, "/?#") : 0;
-    const char *at = size > 0 ? memchr(user + 3, '@', size) : NULL;
-
-    return at != NULL && memchr(user + 3, ':', (size_t)(at - user - 3)) != NULL && strncmp(url, "exec:", 5) != 0;
-}
-
 /* ---- the outboxes ---- */
 
 /* Where an outbox is read and its messages go: the command line, the file, the environment. */
@@ -117,9 +107,8 @@ static int find_places(const struct outboxd *o, const struct cli_settings *s, co
     *publisher = cli_value(&o->cli, OPT_PUBLISHER);
     if (s->name != NULL && (*dsn != NULL || *publisher != NULL))
         return cli_usage(&o->cli, "--dsn and --publisher are for one outbox: the configuration has others, with names");
-    if (*publisher != NULL && has_password(*publisher))
-        return cli_usage(&o->cli, "a publisher's password does not belong on the command line: put the URL into the "
-                                  "file that --config names, or the password into a file or the environment");
+    if (cli_check_publisher(&o->cli, *publisher) != CLI_OK)
+        return CLI_USAGE;
     if (*dsn == NULL)
         *dsn = s->dsn != NULL ? s->dsn : getenv("OUTBOX_DSN");
     if (*publisher == NULL)

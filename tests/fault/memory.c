@@ -93,9 +93,12 @@ static int count_wrong(void *user, const outbox_finding *f)
 
 static int walk_diagnose(struct fixture *fx, outbox_conn *conn, outbox_error **err)
 {
-    int wrong = 0, rc = outbox_diagnose(fx->dsn, fx->conf, NULL, count_wrong, &wrong, err);
+    outbox_doctor_options options = OUTBOX_DOCTOR_OPTIONS_INIT;
+    int wrong = 0, rc;
 
     (void)conn;
+    options.publisher = "file:/tmp/never-made.jsonl";
+    rc = outbox_diagnose(fx->dsn, fx->conf, &options, count_wrong, &wrong, err);
     CHECK(rc != OUTBOX_OK || wrong == 0, "the doctor found what is not there, or could not look, and said no word of memory");
     return rc;
 }

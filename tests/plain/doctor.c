@@ -46,6 +46,25 @@ static void found(const char *dsn, const char *name)
     outbox_error_free(err);
 }
 
+/* The broker is asked all the same: who looks may miss both. */
+static void found_both(const char *publisher, outbox_severity severity, const char *name)
+{
+    outbox_doctor_options options = OUTBOX_DOCTOR_OPTIONS_INIT;
+    struct seen_findings seen = {0};
+    outbox_error *err = NULL;
+
+    options.publisher = publisher;
+    CHECK_INT(outbox_diagnose("sqlite:/no/such/folder/x.db", NULL, &options, take, &seen, &err), OUTBOX_OK);
+    CHECK_STR(seen.name, name);
+    CHECK_INT(seen.severity, severity);
+    CHECK_INT(seen.count, 2);
+    outbox_error_free(err);
+    /* One that has seen enough after the first hears no more. */
+    seen = (struct seen_findings){.stop_at = 1};
+    CHECK_INT(outbox_diagnose("sqlite:/no/such/folder/x.db", NULL, &options, take, &seen, &err), OUTBOX_OK);
+    CHECK_INT(seen.count, 1);
+}
+
 int main(void)
 {
     outbox_doctor_options options = OUTBOX_DOCTOR_OPTIONS_INIT;
@@ -68,6 +87,15 @@ int main(void)
     found("Driver={None such};PWD=s3cr3t", "database.no_driver");
     found("postgresql://u:s3cr3t@h/d", "conn.url");
     found("sqlite:/no/such/folder/x.db", "database.file");
+    tap_end();
+
+    tap_begin("a broker is looked for without a database, too");
+    found_both("null:", OUTBOX_FACT, "publisher.reachable");
+    found_both("exec:/no/such/command", OUTBOX_FAILURE, "publisher.unreachable");
+    found_both("exec:A=b cat", OUTBOX_FACT, "doctor.blind");
+    found_both("file:/no/such/folder/events.jsonl", OUTBOX_FAILURE, "publisher.unreachable");
+    found_both("redis.example:s3cr3t", OUTBOX_FAILURE, "publisher.no_scheme");
+    found_both("file:", OUTBOX_FAILURE, "publisher.file_url");
     tap_end();
     return tap_finish();
 }

@@ -4,6 +4,7 @@
 
 #include "batch_internal.h"
 #include "delivery.h"
+#include "sized.h"
 
 #include <criterion/criterion.h>
 
@@ -122,7 +123,7 @@ Test(publisher, what_a_publisher_must_bring)
 
     for (i = 0; i < 6; i++)
         ops[i] = whole;
-    ops[1].size = sizeof(whole) - 1;
+    ops[1].size = OUTBOX_SIZE_TO(outbox_publisher_ops, close) - 1;
     ops[2].abi = 0;
     ops[3].abi = OUTBOX_PUBLISHER_ABI + 1;
     ops[4].publish = NULL;
@@ -147,6 +148,76 @@ Test(publisher, what_a_publisher_must_bring)
     outbox_publisher_free(publisher);
     cr_expect_eq(closed, 1, "closed %d times", closed);
     outbox_publisher_free(NULL);
+}
+
+static int cannot_be_reached(void *self, outbox_error **err)
+{
+    return self != NULL ? OUTBOX_ERR_CONNECT
+                        : outbox_error_new(err, OUTBOX_ERR_LOST, "mine.away", "the broker is away");
+}
+
+Test(publisher, whether_its_broker_can_be_reached)
+{
+    static const struct {
+        size_t size;
+        int (*reach)(void *self, outbox_error **err);
+        int self, rc;
+        const char *name;
+    } cases[] = {
+        { sizeof(outbox_publisher_ops), cannot_be_reached, 0, OUTBOX_ERR_LOST, "mine.away" },
+        { sizeof(outbox_publisher_ops), cannot_be_reached, 1, OUTBOX_ERR_CONNECT, "publisher.reach" },
+        { sizeof(outbox_publisher_ops), NULL, 0, OUTBOX_NONE, "" },
+        /* A module that is older than the question: what stands behind its ops is not looked at. */
+        { OUTBOX_SIZE_TO(outbox_publisher_ops, close), cannot_be_reached, 0, OUTBOX_NONE, "" },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const outbox_publisher_ops ops = { .size = cases[i].size, .abi = OUTBOX_PUBLISHER_ABI, .name = "mine",
+                                           .publish = publish, .reach = cases[i].reach };
+        outbox_publisher *publisher = NULL;
+        outbox_error *err = NULL;
+
+        cr_assert_eq(outbox_publisher_new(&ops, cases[i].self ? &closed : NULL, &publisher, NULL), OUTBOX_OK);
+        cr_expect_eq(outbox_publisher_reach(publisher, &err), cases[i].rc, "case %zu", i);
+        cr_expect_str_eq(outbox_error_name(err), cases[i].name, "case %zu: %s", i, outbox_error_name(err));
+        outbox_error_free(err);
+        outbox_publisher_free(publisher);
+    }
+}
+
+Test(publisher, what_is_built_in_can_be_reached)
+{
+    static const struct {
+        const char *url;
+        int rc;
+    } cases[] = {
+        { "null:", OUTBOX_OK },
+        { "stdout:", OUTBOX_OK },
+        { "exec:cat", OUTBOX_OK },
+        { "exec:  cat; true", OUTBOX_OK },
+        { "exec:while read -r line; do echo ok; done", OUTBOX_OK },
+        { "exec:/bin/sh -c true", OUTBOX_OK },
+        { "exec:no-such-command --at-all", OUTBOX_ERR_SYSTEM },
+        { "exec:/no/such/command", OUTBOX_ERR_SYSTEM },
+        { "exec:A=b cat", OUTBOX_NONE },
+        { "exec:(cat)", OUTBOX_NONE },
+        { "exec:\"$command\"", OUTBOX_NONE },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        outbox_publisher *publisher = NULL;
+        outbox_error *err = NULL;
+        int rc;
+
+        cr_assert_eq(outbox_publisher_open(cases[i].url, NULL, &publisher, NULL), OUTBOX_OK, "%s", cases[i].url);
+        rc = outbox_publisher_reach(publisher, &err);
+        cr_expect_eq(rc, cases[i].rc, "%s: %d, %s", cases[i].url, rc, outbox_error_message(err));
+        cr_expect_eq(rc < 0, err != NULL, "%s: %d", cases[i].url, rc);
+        outbox_error_free(err);
+        outbox_publisher_free(publisher);
+    }
 }
 
 /* The watcher can find a delivery late before the worker got to calling publish(), as on a machine that is very busy. One

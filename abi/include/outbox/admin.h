@@ -143,9 +143,9 @@ OUTBOX_API int outbox_list(outbox_conn *conn, const outbox_filter *filter, outbo
 OUTBOX_API int outbox_get(outbox_conn *conn, const char *id, outbox_record_fn fn, void *user, outbox_error **err);
 
 /**
- * Looks at what waits, at a cost that does not grow with it: at the first messages of each lane, so many rows in all, and at
- * the first of those set aside (scheduled, retry, held, dead), as many again. A key restricts it to the key's lane. Records
- * come without payload and headers; published messages are not looked at.
+ * Looks at the first messages of each lane, so many rows in all, and of those set aside (scheduled, retry, held, dead), as
+ * many again; and at one more of each, to know whether there is more. The cost does not grow with the backlog. A key means
+ * its lane alone. Records come without payload and headers; published messages are not looked at.
  *
  * @param[in]  conn      a connection
  * @param[in]  filter    which of them, or NULL; without a limit it is 100

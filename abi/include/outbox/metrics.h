@@ -93,7 +93,9 @@ OUTBOX_API int outbox_metrics_get(outbox_metrics *metrics, outbox_metrics_form f
  *
  * @param[in]  metrics  a set
  * @param[in]  what     what is asked
- * @param[out] reasons  "ok", or why not, a line for each reason, with the relay's name; free it with outbox_free()
+ * @param[out] reasons  "ok", or why not, a line for each reason, with the relay's name; after that, of
+ *                      OUTBOX_HEALTH_READY, a line for each relay that wake-ups do not reach, and why: it polls, which
+ *                      is no reason not to be ready; free it with outbox_free()
  * @param[out] err      why there is no answer, or NULL
  * @return OUTBOX_OK: all is well; OUTBOX_NONE: it is not; OUTBOX_ERR_INVALID, OUTBOX_ERR_NOMEM. Since 0.1.
  */

@@ -48,10 +48,11 @@ typedef struct outbox_doctor_options {
     size_t size;         /**< sizeof(outbox_doctor_options) */
     unsigned roles;      /**< whose rights: outbox_role values, added; 0: all */
     int64_t patience_us; /**< what must have lasted so long before it is told, in microseconds; 0: five minutes */
+    const char *publisher; /**< URL of the publisher whose broker shall be reachable, as for outbox_publisher_open(); or NULL */
 } outbox_doctor_options;
 
 /** Starts options with the defaults. Since 0.1. */
-#define OUTBOX_DOCTOR_OPTIONS_INIT { sizeof(outbox_doctor_options), 0, 0 }
+#define OUTBOX_DOCTOR_OPTIONS_INIT { sizeof(outbox_doctor_options), 0, 0, NULL }
 
 /**
  * Receives one finding. Since 0.1.
@@ -65,7 +66,7 @@ typedef int (*outbox_finding_fn)(void *user, const outbox_finding *finding);
 
 /**
  * Connects, asks all that outboxctl(1) lists under "doctor", and hands over what it finds, facts first. It changes
- * nothing. That no connection can be made is a finding, and not an error of the call.
+ * nothing, and sends no message. That no connection can be made is a finding, and not an error of the call.
  *
  * @param[in]  dsn      as for outbox_conn_open()
  * @param[in]  conf     the settings of the relay, or NULL for the defaults

@@ -57,6 +57,13 @@ typedef struct outbox_publisher_ops {
     void (*cancel)(void *self, outbox_delivery *delivery);
     /** Frees self. No delivery may be used after it returned. May be NULL. */
     void (*close)(void *self);
+    /**
+     * Says whether the broker can be reached: connects and logs in as publish() would, and sends no message. It uses no
+     * connection that publish() uses, may run beside it, and must return after the time that the settings allow for connecting.
+     * Returns OUTBOX_OK; OUTBOX_NONE: it cannot tell; OUTBOX_ERR_CONNECT or another error, with the broker's words. May be
+     * NULL: then nobody can tell.
+     */
+    int (*reach)(void *self, outbox_error **err);
 } outbox_publisher_ops;
 
 /**
@@ -109,6 +116,17 @@ typedef outbox_verdict (*outbox_publish_fn)(void *user, const outbox_record *mes
  */
 OUTBOX_API int outbox_publisher_from_callback(outbox_publish_fn fn, void *user, outbox_publisher **publisher,
                                               outbox_error **err);
+
+/**
+ * Asks whether the broker can be reached now. Nothing is sent, so a yes says that the next message gets there, and not that
+ * it will be taken. Takes no longer than the publisher's settings allow for connecting to each of its hosts.
+ *
+ * @param[in]  publisher  a publisher; relays may use it meanwhile
+ * @param[out] err        why not, in the broker's words, or NULL
+ * @return OUTBOX_OK; OUTBOX_NONE: this publisher cannot tell; OUTBOX_ERR_CONNECT, OUTBOX_ERR_LOST, OUTBOX_ERR_SYSTEM and
+ *         what else its connecting fails with; OUTBOX_ERR_NOMEM. Since 0.1.
+ */
+OUTBOX_API int outbox_publisher_reach(outbox_publisher *publisher, outbox_error **err);
 
 /** Name of a publisher, for logs. @param[in] publisher  a publisher @return static text. Since 0.1. */
 OUTBOX_API const char *outbox_publisher_name(const outbox_publisher *publisher);

@@ -42,7 +42,8 @@ typedef struct outbox_wake_wait {
     int64_t until;                  /**< when to be called at the latest, monotonic microseconds; INT64_MAX: never */
     int covered;                    /**< 1: for all that is committed from now on, a wake-up is sure to come */
     outbox_wake_state state;        /**< how it is */
-    char why[200];                  /**< why it does not work, when it does not */
+    char why[200];                  /**< why it does not work, when it does not: one line, shown to whoever asks for the
+                                         relay's health, so not what a server said */
 } outbox_wake_wait;
 
 /** What a source is given; valid until close. Since 0.1. */

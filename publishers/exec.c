@@ -44,7 +44,7 @@
 /* How long a command may take to end once its input is closed, and then once it got SIGTERM. */
 #define CLOSE_EOF_MS 5000
 #define CLOSE_TERM_MS 2000
-#define REACH_MS 2000 /* how long the shell may take to say whether it knows a command */
+#define REACH_MS 10000 /* how long the shell may take to say whether it knows a command */
 
 struct exec {
     pthread_mutex_t lock;

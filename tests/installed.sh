@@ -245,6 +245,7 @@ sed -nE '/^%files/,/^%changelog/{ s/^%dir .*//; s/^%\{_libdir\}/usr\/lib\/any/; 
 	s/^%\{_prefix\}/usr/; s/^%\{_mandir\}/usr\/share\/man/; s/^%\{_docdir\}/usr\/share\/doc/
 	s/^%\{_datadir\}/usr\/share/; s/zsh\/site-functions/zsh\/vendor-completions/; /^usr/p; }' \
 	"$srcdir/build-aux/liboutbox.spec" >"$tmp/spec-files"
+sed -nE 's|^%find_lang ([^ ]*).*|usr/share/locale/*/LC_MESSAGES/\1.mo|p' "$srcdir/build-aux/liboutbox.spec" >>"$tmp/spec-files"
 echo usr/lib/any/liboutbox.a >>"$tmp/spec-files" # built for Debian only
 try "each file is in a package of RPM" in_packages "$tmp/spec-files"
 

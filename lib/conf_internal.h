@@ -54,6 +54,7 @@ struct outbox_conf {
     size_t extra_count;
     struct outbox_scheme *schemes;
     size_t scheme_count;
+    int only_looks; /* the doctor's: publishers make no files */
 };
 
 int64_t outbox_conf__number(const outbox_conf *conf, enum outbox_conf_key key);

@@ -3,6 +3,7 @@
  * statement, that is a probe (drivers/probes.h), when it takes more, a function in doctor_look.c. */
 #include "doctor.h"
 #include "buffer.h"
+#include "conf_internal.h"
 #include "error_internal.h"
 #include "log.h"
 #include "sized.h"
@@ -349,6 +350,7 @@ int outbox_diagnose(const char *dsn, const outbox_conf *conf, const outbox_docto
     if (rc == OUTBOX_OK)
         rc = outbox_conf_set(d.conf, "conn.create", "off", err);
     if (rc == OUTBOX_OK) {
+        d.conf->only_looks = 1;
         rc = outbox_conn_open(dsn, d.conf, &d.conn, &why);
         if (rc != OUTBOX_OK)
             rc = outbox_doctor__tell_error(&d, why, err);

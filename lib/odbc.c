@@ -335,7 +335,7 @@ int outbox_odbc__is_autocommit(outbox_odbc *odbc, int *on, outbox_error **err)
 int outbox_odbc__end(outbox_odbc *odbc, int commit, outbox_error **err)
 {
     if (!SQL_SUCCEEDED(SQLEndTran(SQL_HANDLE_DBC, odbc->dbc, commit ? SQL_COMMIT : SQL_ROLLBACK)))
-        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, commit ? "commit" : "roll back", NULL, err);
+        return fail(odbc, SQL_HANDLE_DBC, odbc->dbc, commit ? N_("commit") : N_("roll back"), NULL, err);
     return OUTBOX_OK;
 }
 

@@ -49,6 +49,8 @@ const char *outbox_translate(const char *text)
 
 #endif
 
+#ifdef HAVE_USELOCALE
+
 /* Not where all is English anyway: what else the thread's locale says must stay as drivers find it. */
 static int is_english(void)
 {
@@ -74,3 +76,17 @@ void outbox_translate__resume(locale_t before)
     if (before != (locale_t)0)
         freelocale(uselocale(before));
 }
+
+#else
+
+locale_t outbox_translate__pause(void)
+{
+    return (locale_t)0;
+}
+
+void outbox_translate__resume(locale_t before)
+{
+    (void)before;
+}
+
+#endif

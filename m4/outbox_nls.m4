@@ -22,9 +22,20 @@ AC_PATH_PROG([MSGMERGE], [msgmerge])
 outbox_why=
 AS_IF([test "$enable_nls" != no], [
   outbox_missing=
-  AC_CHECK_HEADER([libintl.h], [AC_SEARCH_LIBS([dgettext], [intl], [], [outbox_missing=dgettext])],
-    [outbox_missing="<libintl.h>"])
+  # By the header, which may give the functions other names than those that a C library has.
+  outbox_libs=$LIBS
+  AC_CACHE_CHECK([for libintl], [outbox_cv_libintl], [
+    outbox_cv_libintl=no
+    for outbox_lib in "" -lintl; do
+      LIBS="$outbox_lib $outbox_libs"
+      AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <libintl.h>]],
+          [[return dgettext("a", "b") == bindtextdomain("a", bind_textdomain_codeset("a", "UTF-8"));]])],
+        [outbox_cv_libintl=${outbox_lib:-yes}; break])
+    done
+    LIBS=$outbox_libs])
+  AS_IF([test "$outbox_cv_libintl" = no], [outbox_missing=libintl])
   AS_IF([test -z "$MSGFMT"], [outbox_missing="${outbox_missing:+$outbox_missing, }msgfmt"])
+  AS_CASE([$outbox_missing$outbox_cv_libintl], [-lintl], [LIBS="-lintl $LIBS"])
   AS_IF([test -z "$outbox_missing"], [enable_nls=yes],
     [test "$enable_nls" = yes], [AC_MSG_ERROR([--enable-nls was asked for, but this is missing: $outbox_missing
 On Debian and Ubuntu: apt-get install gettext])],

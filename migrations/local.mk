@@ -9,8 +9,8 @@ EXTRA_DIST += $(migrations) build-aux/embed-migrations
 
 nodist_lib_liboutbox_core_la_SOURCES += %D%/migrations_data.c
 CLEANFILES += %D%/migrations_data.c
-# The fragment is a dependency because taking a line out of the list must also regenerate.
-%D%/migrations_data.c: $(migrations) $(srcdir)/%D%/local.mk $(srcdir)/build-aux/embed-migrations
+# The fragments are dependencies because taking a line out of the list must also regenerate.
+%D%/migrations_data.c: $(migrations) $(srcdir)/%D%/local.mk $(srcdir)/drivers/local.mk $(srcdir)/build-aux/embed-migrations
 	$(AM_V_GEN)$(MKDIR_P) %D% && \
 	AWK='$(AWK)' $(SHELL) $(srcdir)/build-aux/embed-migrations embed $(srcdir) $(migrations) >$@.tmp && \
 	mv -f $@.tmp $@
@@ -18,7 +18,7 @@ CLEANFILES += %D%/migrations_data.c
 # Rendered beside nothing else, so that a build in the source tree does not overwrite templates.
 noinst_DATA = %D%/rendered.stamp
 CLEANFILES += %D%/rendered.stamp
-%D%/rendered.stamp: $(migrations) $(driver_sources) $(srcdir)/%D%/local.mk $(srcdir)/build-aux/embed-migrations
+%D%/rendered.stamp: $(migrations) $(driver_sources) $(srcdir)/%D%/local.mk $(srcdir)/drivers/local.mk $(srcdir)/build-aux/embed-migrations
 	$(AM_V_GEN)rm -rf %D%/rendered && $(MKDIR_P) %D%/rendered && \
 	AWK='$(AWK)' $(SHELL) $(srcdir)/build-aux/embed-migrations render $(srcdir) %D%/rendered $(migrations) && \
 	: >$@

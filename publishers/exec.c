@@ -33,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -528,7 +529,7 @@ static int first_word(const char *command, char word[], size_t size)
     size_t length = strspn(start, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-");
 
     if (length == 0 || start[0] == '-' || start[0] == '+' || length >= size ||
-        (start[length] != '\0' && strchr(" \t\n;|&<>()", start[length]) == NULL))
+        (start[length] != '\0' && strchr(" \t\n;|&", start[length]) == NULL))
         return 0;
     snprintf(word, size, "%.*s", (int)length, start);
     return 1;
@@ -549,6 +550,18 @@ static int shell_knows(struct exec *e, const char *word)
     return !ended || !WIFEXITED(child.status) ? -1 : WEXITSTATUS(child.status) == 0;
 }
 
+/* A folder may be executable, too. */
+static int is_program(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0)
+        return 0;
+    if (S_ISDIR(st.st_mode))
+        errno = EISDIR;
+    return !S_ISDIR(st.st_mode) && access(path, X_OK) == 0;
+}
+
 /* The command is not run: it would take that for the start of work. Whether there is one is what can be told. */
 static int exec_reach(void *self, outbox_error **err)
 {
@@ -559,9 +572,9 @@ static int exec_reach(void *self, outbox_error **err)
     if (!first_word(e->command, word, sizeof(word)))
         return OUTBOX_NONE;
     if (strchr(word, '/') != NULL)
-        return access(word, X_OK) == 0 ? OUTBOX_OK
-                                       : outbox_error_format(err, OUTBOX_ERR_SYSTEM, "publisher.exec",
-                                                             "the command %s cannot be run: %s", word, strerror(errno));
+        return is_program(word) ? OUTBOX_OK
+                                : outbox_error_format(err, OUTBOX_ERR_SYSTEM, "publisher.exec",
+                                                      "the command %s cannot be run: %s", word, strerror(errno));
     known = shell_knows(e, word);
     if (known != 0)
         return known > 0 ? OUTBOX_OK : OUTBOX_NONE;

@@ -408,6 +408,8 @@ static int file_reach(const char *path, const char **what)
         return -1;
     folder = folder_of(path);
     rc = folder != NULL ? access(folder, W_OK | X_OK) : -1;
+    if (folder == NULL)
+        errno = ENOMEM;
     free(folder);
     return rc;
 }
@@ -458,7 +460,7 @@ static int jsonl_new(const char *path, struct jsonl **made, outbox_error **err)
 /* The doctor's publisher leaves no file behind, which would be its user's and not the relay's. */
 static int makes_files(const outbox_conf *conf)
 {
-    return conf == NULL || outbox_conf__number(conf, CONF_CONN_CREATE) != CREATE_OFF;
+    return conf == NULL || !conf->only_looks;
 }
 
 static int jsonl_wrap(struct jsonl *j, const char *name, outbox_publisher **publisher, outbox_error **err)

@@ -117,7 +117,7 @@ struct gate {
     int open;          /* publish() may go on */
     int hangs;         /* what is poison is not answered */
     int cancel_waits;  /* and then asks the relay */
-    int cancel_opens;
+    int cancel_opens;  /* the so-manieth cancel; 0: none */
     int inside, sent, cancels, asked;
     struct act *act;
 };
@@ -170,7 +170,7 @@ static void gate_cancel(void *self, outbox_delivery *d)
     (void)d;
     pthread_mutex_lock(&g->lock);
     g->cancels++;
-    if (g->cancel_opens)
+    if (g->cancels == g->cancel_opens)
         g->open = 1;
     pthread_cond_broadcast(&g->changed);
     while (g->cancel_waits)
@@ -273,7 +273,7 @@ static void test_locked_lane(struct fixture *fx)
     fixture_set(fx, "relay.lease", "1s");
     fixture_set(fx, "relay.publish_timeout", "1d");
     REQUIRE(fixture_migrate(fx) == 0 && act_open_gate(fx, &a, &g, 1), "no relay");
-    g.cancel_opens = 1;
+    g.cancel_opens = 2;
     REQUIRE(send_numbered(fx, "t", 20, 40) && db_open(&other, fx->dsn, 0) == 0, "not sent");
     OK(outbox_relay_start(a.relay, &fx->err));
     WAIT_FOR(gate_get(&g, &g.inside) == 2, done);

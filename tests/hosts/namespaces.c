@@ -108,7 +108,6 @@ static void judge(struct e2e *run, long cuts)
     tap_note("%ld committed, %ld delivered; %ld lost, %ld phantom, %ld out of order, %ld altered; %ld again, %ld refused "
              "for their token (%ld could be), %ld times fenced%s%s", r.committed, r.delivered, r.lost, r.phantom,
              r.disorder, r.altered, r.duplicates, r.stale, most, fenced(run), r.first[0] ? "; first: " : "", r.first);
-    CHECK(r.committed >= enough, "%ld committed", r.committed);
     CHECK_INT(r.lost + r.phantom + r.disorder + r.altered, 0);
     CHECK(r.duplicates + r.stale <= most, "%ld were sent again", r.duplicates + r.stale);
 }
@@ -153,7 +152,7 @@ static void run_cut(struct fixture *fx, int for_long)
     e2e_stop_relays(&run);
     judge(&run, times);
     /* On a machine that is busy the link may be down until connections are dead. */
-    CHECK(fenced(&run) > 0 || has_noticed(), "nobody was fenced");
+    CHECK(for_long || fenced(&run) > 0 || has_noticed(), "nobody was fenced");
     e2e_end(&run);
 }
 

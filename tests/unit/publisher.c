@@ -200,7 +200,10 @@ Test(publisher, what_is_built_in_can_be_reached)
         { "exec:/bin/sh -c true", OUTBOX_OK },
         { "exec:no-such-command --at-all", OUTBOX_ERR_SYSTEM },
         { "exec:/no/such/command", OUTBOX_ERR_SYSTEM },
+        { "exec:/usr/", OUTBOX_ERR_SYSTEM },
         { "exec:A=b cat", OUTBOX_NONE },
+        { "exec:send() { cat; }; send", OUTBOX_NONE },
+        { "exec:2>/dev/null cat", OUTBOX_NONE },
         { "exec:(cat)", OUTBOX_NONE },
         { "exec:\"$command\"", OUTBOX_NONE },
     };

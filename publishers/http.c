@@ -395,8 +395,9 @@ static void http_cancel(void *self, outbox_delivery *delivery)
     outbox_pool__cancel(&p->pool, delivery);
 }
 
-/* No request is made: whatever its method, the receiver might take it for something. So this is the connection, the proxy
- * and TLS with the certificates of both; what it thinks of a user or a token shows with a message only. */
+/* No request is made: whatever its method, the receiver might take it for something. So this is the connection, and with
+ * https:// the proxy's tunnel and TLS with the certificates of both; what it thinks of a user or a token shows with a message
+ * only. */
 static int http_reach(void *self, outbox_error **err)
 {
     const struct publisher *p = self;

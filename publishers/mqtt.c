@@ -231,8 +231,12 @@ static struct link *link_new(struct call *c, const outbox_endpoint *at, outbox_e
     if (link == NULL)
         return NULL;
     link->wake[0] = link->wake[1] = -1;
-    if (pipe2(link->wake, O_CLOEXEC | O_NONBLOCK) != 0 ||
-        outbox_envelope_new(c->p->target, &style, &link->envelope, err) != OUTBOX_OK) {
+    if (pipe2(link->wake, O_CLOEXEC | O_NONBLOCK) != 0) {
+        outbox_error_format(err, OUTBOX_ERR_SYSTEM, "publisher.mqtt", "a pipe cannot be made: %s", strerror(errno));
+        link_free(link);
+        return NULL;
+    }
+    if (outbox_envelope_new(c->p->target, &style, &link->envelope, err) != OUTBOX_OK) {
         link_free(link);
         return NULL;
     }

@@ -451,7 +451,7 @@ static int redis_reach(void *self, outbox_error **err)
     int rc = OUTBOX_OK;
 
     if (b == NULL)
-        return OUTBOX_ERR_NOMEM;
+        return err != NULL && *err != NULL ? outbox_error_status(*err) : OUTBOX_ERR_NOMEM;
     outbox_sigpipe__hold(&signals);
     if (!connect_link(r, b))
         rc = outbox_error_format(err, OUTBOX_ERR_CONNECT, "publisher.redis", "%s cannot be reached: %s",

@@ -115,6 +115,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 	%D%/conf_table.h \
 	%D%/connstr.h \
 	%D%/dsn.h \
+	%D%/environment.h \
 	%D%/error_internal.h \
 	%D%/json.h \
 	%D%/backlog.h \

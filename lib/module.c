@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Finds modules: in the folders of $OUTBOX_MODULE_PATH, then where `make install` puts them. */
 #include "module.h"
+#include "environment.h"
 #include "error_internal.h"
 
 #include <dlfcn.h>
@@ -8,16 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* A program with more rights than its user must not load what the user names. */
-static const char *user_path(void)
-{
-#ifdef HAVE_SECURE_GETENV
-    return secure_getenv("OUTBOX_MODULE_PATH");
-#else
-    return getuid() == geteuid() && getgid() == getegid() ? getenv("OUTBOX_MODULE_PATH") : NULL;
-#endif
-}
 
 /* Whether a file is in the folder; its path then. */
 static int in_folder(const char *folder, size_t length, const char *file, char *path, size_t size)
@@ -29,7 +20,7 @@ static int in_folder(const char *folder, size_t length, const char *file, char *
 
 static int search(const char *file, char *path, size_t size)
 {
-    const char *folders = user_path();
+    const char *folders = outbox_environment__getenv("OUTBOX_MODULE_PATH");
 
     while (folders != NULL) {
         const char *colon = strchr(folders, ':');

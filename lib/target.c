@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "target.h"
+#include "environment.h"
 #include "error_internal.h"
 #include "log.h"
 #include "secrets.h"
@@ -113,11 +114,7 @@ static const char *from_environment(const outbox_target *t, const char *key)
         else if (!(*p >= 'A' && *p <= 'Z') && !(*p >= '0' && *p <= '9'))
             *p = '_';
     }
-#ifdef HAVE_SECURE_GETENV
-    value = secure_getenv(name);
-#else
-    value = getuid() == geteuid() && getgid() == getegid() ? getenv(name) : NULL;
-#endif
+    value = outbox_environment__getenv(name);
     return value != NULL && value[0] != '\0' ? value : NULL;
 }
 

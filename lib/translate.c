@@ -2,6 +2,7 @@
 /* Messages come from a catalogue of the library's own, which no program has to know of. It is loaded by the first message,
  * and not at all where the program has set no locale. */
 #include "translate.h"
+#include "environment.h"
 
 #include <string.h>
 
@@ -9,23 +10,11 @@
 
 #include <libintl.h>
 #include <pthread.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-/* A catalogue has formats: a program with more rights than its user must not take one that the user names. */
-static const char *user_folder(void)
-{
-#ifdef HAVE_SECURE_GETENV
-    return secure_getenv("OUTBOX_LOCALE_PATH");
-#else
-    return getuid() == geteuid() && getgid() == getegid() ? getenv("OUTBOX_LOCALE_PATH") : NULL;
-#endif
-}
-
-/* Errors are UTF-8, whatever the program's locale has. */
+/* A catalogue has formats, hence not from whomever. Errors are UTF-8, whatever the program's locale has. */
 static void find_catalogue(void)
 {
-    const char *folder = user_folder();
+    const char *folder = outbox_environment__getenv("OUTBOX_LOCALE_PATH");
 
     bindtextdomain(OUTBOX_TEXT_DOMAIN, folder != NULL ? folder : OUTBOX_LOCALE_DIR);
     bind_textdomain_codeset(OUTBOX_TEXT_DOMAIN, "UTF-8");

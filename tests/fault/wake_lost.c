@@ -539,11 +539,11 @@ static void test_two_sources(struct fixture *fx)
     snprintf(path, sizeof path, "%s/wake", folder);
     fixture_set(fx, "wake.socket", path);
     fixture_set(fx, "relay.poll_interval", "1h");
-    if (station_start(&s, fx) && watched(fx, 1)) {
-        station_prompt(&s);
+    /* At rest, as a relay that was busy takes the watch again, which is a wake-up too. */
+    if (station_start(&s, fx) && watched(fx, 1) && station_prompt(&s) && station_rests(&s)) {
         before = station_stats(&s).wakeups;
         OK(outbox_wake_send(fx->conf, &fx->err));
-        WAIT_FOR(station_stats(&s).wakeups == before + 1, there);
+        WAIT_FOR(station_stats(&s).wakeups > before, there);
         CHECK(there, "the datagram does not wake it");
         station_prompt(&s);
     }

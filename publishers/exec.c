@@ -18,6 +18,7 @@
 #include "delivery.h"
 #include "exec_answer.h"
 #include "exec_child.h"
+#include "exec_reach.h"
 #include "log.h"
 #include "sigpipe.h"
 
@@ -25,7 +26,6 @@
 #include <outbox/sys/publisher.h>
 
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -33,8 +33,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,7 +43,6 @@
 /* How long a command may take to end once its input is closed, and then once it got SIGTERM. */
 #define CLOSE_EOF_MS 5000
 #define CLOSE_TERM_MS 2000
-#define REACH_MS 10000 /* how long the shell may take to say whether it knows a command */
 
 struct exec {
     pthread_mutex_t lock;
@@ -91,42 +88,6 @@ static int is_cancelled(struct call *c)
     cancelled = c->cancelled;
     pthread_mutex_unlock(&c->exec->lock);
     return cancelled;
-}
-
-static int reap(struct exec *e, struct outbox_exec_child *child)
-{
-    int ended;
-
-    pthread_mutex_lock(&e->lock);
-    ended = outbox_exec_child__reap(child);
-    pthread_mutex_unlock(&e->lock);
-    return ended;
-}
-
-static void wait_ms(long ms)
-{
-    const struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
-
-    nanosleep(&t, NULL);
-}
-
-/* Waits for the end of a child; 0 when it has not in time. */
-static int reap_within(struct exec *e, struct outbox_exec_child *child, long ms)
-{
-    for (; !reap(e, child); ms -= 10) {
-        if (ms <= 0)
-            return 0;
-        wait_ms(10);
-    }
-    return 1;
-}
-
-/* Gets rid of a child now. */
-static void child_kill(struct exec *e, struct outbox_exec_child *child)
-{
-    outbox_exec_child__signal(child, SIGKILL);
-    reap_within(e, child, 1000);
-    outbox_exec_child__close(child);
 }
 
 /* Adds the line of the next message to what is to be written. */
@@ -227,7 +188,7 @@ static enum run exchange_once(struct call *c, int *writing)
     if (is_cancelled(c))
         return RUN_CANCELLED;
     /* Asked before reading: what it wrote before it ended is still to be read. */
-    ended = n == 0 && reap(c->exec, c->child);
+    ended = n == 0 && outbox_exec_child__reap(c->child, &c->exec->lock, 0);
     if (n > 0 && fds[1].revents != 0)
         *writing = write_ahead(c);
     if ((n > 0 && fds[0].revents != 0) || ended)
@@ -288,7 +249,7 @@ static int child_is_fit(struct exec *e, struct outbox_exec_child *child)
 {
     struct pollfd out = { .fd = child->out, .events = POLLIN };
 
-    return child->used == 0 && poll(&out, 1, 0) == 0 && !reap(e, child);
+    return child->used == 0 && poll(&out, 1, 0) == 0 && !outbox_exec_child__reap(child, &e->lock, 0);
 }
 
 static int child_from_idle(struct call *c)
@@ -304,7 +265,7 @@ static int child_from_idle(struct call *c)
         pthread_mutex_unlock(&e->lock);
         if (child == NULL || child_is_fit(e, child))
             break;
-        child_kill(e, child);
+        outbox_exec_child__end(child, &e->lock);
         free(child);
     }
     pthread_mutex_lock(&e->lock);
@@ -322,7 +283,7 @@ static void child_leave(struct call *c, int keep)
     if (child == NULL)
         return;
     if (!keep)
-        child_kill(e, child);
+        outbox_exec_child__end(child, &e->lock);
     pthread_mutex_lock(&e->lock);
     c->child = NULL;
     if (keep) {
@@ -388,7 +349,7 @@ static void examine(struct call *c)
     if (c->why[0] != '\0')
         return;
     /* It closed its output: give it a moment to end by itself, so that we can say how. */
-    if (reap_within(c->exec, c->child, 200)) {
+    if (outbox_exec_child__reap(c->child, &c->exec->lock, 200)) {
         outbox_exec_child__describe(c->child, how, sizeof(how));
         snprintf(c->why, sizeof(c->why), "the command ended before it answered: %s", how);
     } else {
@@ -522,64 +483,11 @@ static void exec_cancel(void *self, outbox_delivery *d)
     pthread_mutex_unlock(&e->lock);
 }
 
-/* The program that a command begins with, into word; 0 when only the shell knows what that is. */
-static int first_word(const char *command, char word[], size_t size)
-{
-    const char *start = command + strspn(command, " \t");
-    size_t length = strspn(start, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-");
-
-    if (length == 0 || start[0] == '-' || start[0] == '+' || length >= size ||
-        (start[length] != '\0' && strchr(" \t\n;|&", start[length]) == NULL))
-        return 0;
-    snprintf(word, size, "%.*s", (int)length, start);
-    return 1;
-}
-
-/* Asks the shell, which alone knows its own words: 1, 0, or -1 when that takes too long. */
-static int shell_knows(struct exec *e, const char *word)
-{
-    struct outbox_exec_child child;
-    char command[PATH_MAX + 40];
-    int ended;
-
-    snprintf(command, sizeof(command), "command -v %s >/dev/null", word);
-    if (outbox_exec_child__start(&child, command) != 0)
-        return -1;
-    ended = reap_within(e, &child, REACH_MS);
-    child_kill(e, &child);
-    return !ended || !WIFEXITED(child.status) ? -1 : WEXITSTATUS(child.status) == 0;
-}
-
-/* A folder may be executable, too. */
-static int is_program(const char *path)
-{
-    struct stat st;
-
-    if (stat(path, &st) != 0)
-        return 0;
-    if (S_ISDIR(st.st_mode))
-        errno = EISDIR;
-    return !S_ISDIR(st.st_mode) && access(path, X_OK) == 0;
-}
-
-/* The command is not run: it would take that for the start of work. Whether there is one is what can be told. */
 static int exec_reach(void *self, outbox_error **err)
 {
-    struct exec *e = self;
-    char word[PATH_MAX];
-    int known;
+    const struct exec *e = self;
 
-    if (!first_word(e->command, word, sizeof(word)))
-        return OUTBOX_NONE;
-    if (strchr(word, '/') != NULL)
-        return is_program(word) ? OUTBOX_OK
-                                : outbox_error_format(err, OUTBOX_ERR_SYSTEM, "publisher.exec",
-                                                      "the command %s cannot be run: %s", word, strerror(errno));
-    known = shell_knows(e, word);
-    if (known != 0)
-        return known > 0 ? OUTBOX_OK : OUTBOX_NONE;
-    return outbox_error_format(err, OUTBOX_ERR_SYSTEM, "publisher.exec",
-                               "there is no command %s in the PATH of this program", word);
+    return outbox_exec__reach(e->command, err);
 }
 
 /* Waits until every idle child has ended; 0 when they have not in time. */
@@ -590,10 +498,10 @@ static int reap_idle(struct exec *e, long ms)
     for (;; ms -= 10) {
         int alive = 0;
         for (child = e->idle; child != NULL; child = child->next)
-            alive += !reap(e, child);
+            alive += !outbox_exec_child__reap(child, &e->lock, 0);
         if (alive == 0 || ms <= 0)
             return alive == 0;
-        wait_ms(10);
+        poll(NULL, 0, 10);
     }
 }
 
@@ -612,7 +520,7 @@ static void exec_close(void *self)
     }
     while ((child = e->idle) != NULL) {
         e->idle = child->next;
-        child_kill(e, child);
+        outbox_exec_child__end(child, &e->lock);
         free(child);
     }
     pthread_cond_destroy(&e->changed);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
@@ -13,6 +14,9 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define LOOK_MS 10     /* between two looks whether a child has ended */
+#define KILLED_MS 1000 /* how long that may take after SIGKILL */
 
 extern char **environ;
 
@@ -114,7 +118,7 @@ void outbox_exec_child__signal(const struct outbox_exec_child *child, int number
         kill(-child->pid, number);
 }
 
-int outbox_exec_child__reap(struct outbox_exec_child *child)
+static int reap_now(struct outbox_exec_child *child)
 {
     siginfo_t info = { 0 };
 
@@ -131,6 +135,22 @@ int outbox_exec_child__reap(struct outbox_exec_child *child)
     return 1;
 }
 
+int outbox_exec_child__reap(struct outbox_exec_child *child, pthread_mutex_t *lock, long ms)
+{
+    for (;; ms -= LOOK_MS) {
+        int ended;
+
+        if (lock != NULL)
+            pthread_mutex_lock(lock);
+        ended = reap_now(child);
+        if (lock != NULL)
+            pthread_mutex_unlock(lock);
+        if (ended || ms <= 0)
+            return ended;
+        poll(NULL, 0, LOOK_MS);
+    }
+}
+
 void outbox_exec_child__close_in(struct outbox_exec_child *child)
 {
     if (child->in >= 0)
@@ -144,6 +164,13 @@ void outbox_exec_child__close(struct outbox_exec_child *child)
     if (child->out >= 0)
         close(child->out);
     child->out = -1;
+}
+
+void outbox_exec_child__end(struct outbox_exec_child *child, pthread_mutex_t *lock)
+{
+    outbox_exec_child__signal(child, SIGKILL);
+    outbox_exec_child__reap(child, lock, KILLED_MS);
+    outbox_exec_child__close(child);
 }
 
 void outbox_exec_child__describe(const struct outbox_exec_child *child, char *text, size_t size)

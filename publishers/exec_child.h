@@ -3,6 +3,7 @@
 #ifndef OUTBOX_PUBLISHERS_EXEC_CHILD_H
 #define OUTBOX_PUBLISHERS_EXEC_CHILD_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -25,10 +26,14 @@ int outbox_exec_child__start(struct outbox_exec_child *child, const char *comman
 void outbox_exec_child__signal(const struct outbox_exec_child *child, int number);
 
 /*
- * Whether the child has ended. When it has, what is left of its group is killed and it is reaped. May not run at the
- * same time as outbox_exec_child__signal() for the same child.
+ * Whether the child ends within ms. When it has, what is left of its group is killed and it is reaped. That may not be
+ * at the same time as outbox_exec_child__signal() for the same child: `lock` is held for each look, not between; NULL
+ * where no other thread knows the child.
  */
-int outbox_exec_child__reap(struct outbox_exec_child *child);
+int outbox_exec_child__reap(struct outbox_exec_child *child, pthread_mutex_t *lock, long ms);
+
+/* Gets rid of a child now: killed, reaped and closed; it is not freed. */
+void outbox_exec_child__end(struct outbox_exec_child *child, pthread_mutex_t *lock);
 
 void outbox_exec_child__close_in(struct outbox_exec_child *child);
 void outbox_exec_child__close(struct outbox_exec_child *child);

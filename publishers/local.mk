@@ -7,6 +7,7 @@ lib_liboutbox_core_la_SOURCES += \
 	%D%/exec.c \
 	%D%/exec_answer.c \
 	%D%/exec_child.c \
+	%D%/exec_reach.c \
 	%D%/sigpipe.c
 
 # Internal headers: only listed so that they are in the tarball.
@@ -14,6 +15,7 @@ lib_liboutbox_core_la_SOURCES += \
 	%D%/builtin.h \
 	%D%/exec_answer.h \
 	%D%/exec_child.h \
+	%D%/exec_reach.h \
 	%D%/sigpipe.h
 
 # A broker's publisher is a loadable module, so that only its users install the broker's

@@ -370,10 +370,13 @@ static int handle_error(struct outbox_worker *worker, int rc, outbox_error *err,
  * not eat the memory. */
 static int is_silent(outbox_relay *relay)
 {
-    size_t kept = outbox_publisher__kept(relay->publisher);
-    int silent = kept >= KEPT_MAX, news;
+    size_t kept;
+    int silent, news;
 
+    /* With the lock: an older number must not come last, or the news would be told twice. */
     pthread_mutex_lock(&relay->lock);
+    kept = outbox_publisher__kept(relay->publisher);
+    silent = kept >= KEPT_MAX;
     news = silent != relay->silent;
     relay->silent = silent;
     pthread_mutex_unlock(&relay->lock);

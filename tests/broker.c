@@ -44,17 +44,21 @@ static int loopback(int port, struct sockaddr_in *address)
     return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
+/* The socket stays, until the program ends: no other program gets that port for any, while the server may share it, as
+ * both say SO_REUSEADDR and ours does not listen. It may start, and start again, as late as it likes. */
 int broker_port(void)
 {
     struct sockaddr_in address;
     socklen_t size = sizeof address;
-    int fd = loopback(0, &address), port = 0;
+    int fd = loopback(0, &address), on = 1;
 
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
-        getsockname(fd, (struct sockaddr *)&address, &size) == 0)
-        port = ntohs(address.sin_port);
-    close(fd);
-    return port;
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) {
+        close(fd);
+        return 0;
+    }
+    return ntohs(address.sin_port);
 }
 
 static int listens(int port)

@@ -44,6 +44,7 @@ status_configure() {
 	printf '[outboxd]\nlisten = unix:%s/http\n' "$PWD" >>outboxd.conf
 }
 status_start() { # [OPTION...]
+	: >outboxd.log # of the run before
 	outboxd --config outboxd.conf "$@" 2>outboxd.log &
 	status_daemon=$!
 }

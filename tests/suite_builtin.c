@@ -126,6 +126,7 @@ static void test_exec_unavailable(struct fixture *fx)
     int done;
 
     snprintf(path, sizeof path, "/tmp/outbox-test-%ld-up", (long)getpid());
+    unlink(path);
     snprintf(url, sizeof url, "exec:while read -r l; do if [ -e %s ]; then echo ok; else echo unavailable no; fi; done", path);
     fixture_set(fx, "retry.max_attempts", "1");
     REQUIRE(act_open_url(fx, &a, url), "no relay");
@@ -198,6 +199,7 @@ static void test_exec_stop(struct fixture *fx)
     int done;
 
     snprintf(path, sizeof path, "/tmp/outbox-test-%ld-read", (long)getpid());
+    unlink(path);
     snprintf(url, sizeof url, "exec:read -r l; : >%s; exec sleep 1000", path);
     fixture_set(fx, "relay.drain_timeout", "50ms");
     fixture_set(fx, "relay.publish_timeout", "1d");

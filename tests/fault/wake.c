@@ -24,6 +24,15 @@ static int on_watch(struct station *s, struct fixture *fx)
     return station_start(s, fx) && station_state(s, OUTBOX_WAKE_UP) && watched(fx, 1);
 }
 
+/* The numbers to compare with: of what was published that which station_has() compares with, as the counter comes later. */
+static outbox_relay_stats mark(struct station *s)
+{
+    outbox_relay_stats stats = station_stats(s);
+
+    stats.published = (uint64_t)station_published(s);
+    return stats;
+}
+
 /* Checks that `count` messages come, and that a wake-up brought them. */
 static int woken_for(struct station *s, const outbox_relay_stats *before, int count)
 {
@@ -38,7 +47,7 @@ static int woken_for(struct station *s, const outbox_relay_stats *before, int co
 /* Statements that end with a commit. */
 static void write_by_sql(struct fixture *fx, struct station *s, const char *sql, int count)
 {
-    outbox_relay_stats before = station_stats(s);
+    outbox_relay_stats before = mark(s);
 
     CHECK_INT(db_exec(&fx->db, sql, fx->prefix, count), 0);
     woken_for(s, &before, count);
@@ -46,7 +55,7 @@ static void write_by_sql(struct fixture *fx, struct station *s, const char *sql,
 
 static void write_isolated(struct fixture *fx, struct station *s, const char *level)
 {
-    outbox_relay_stats before = station_stats(s);
+    outbox_relay_stats before = mark(s);
     struct db db;
 
     REQUIRE(db_open(&db, fx->dsn, 0) == 0, "no connection");
@@ -60,7 +69,7 @@ static void write_isolated(struct fixture *fx, struct station *s, const char *le
 
 static void write_by_copy(struct fixture *fx, struct station *s)
 {
-    outbox_relay_stats before = station_stats(s);
+    outbox_relay_stats before = mark(s);
     char command[400];
 
     snprintf(command, sizeof command,
@@ -78,7 +87,7 @@ static void test_writers(struct fixture *fx)
     if (on_watch(&s, fx)) {
         for (int i = 0; i < 5; i++)
             station_prompt(&s);
-        before = station_stats(&s);
+        before = mark(&s);
         CHECK(send_numbered(fx, "t", 20, 700), "not sent");
         woken_for(&s, &before, 700);
         write_by_sql(fx, &s, "SELECT %senqueue('t', 'x', 'key')", 1);
@@ -113,16 +122,16 @@ static void test_rolled_back(struct fixture *fx)
     struct db db;
 
     REQUIRE(db_open(&db, fx->dsn, 0) == 0, "no connection");
-    if (on_watch(&s, fx)) {
+    if (on_watch(&s, fx) && station_rests(&s)) {
         uint64_t before = station_stats(&s).wakeups;
 
-        for (int i = 0; i < 20; i++) {
+        for (int i = 0; i < 200; i++) {
             CHECK_INT(db_exec(&db, "INSERT INTO %smessages " ROW, fx->prefix, 2), 0);
             CHECK_INT(db_rollback(&db), 0);
         }
         CHECK(station_prompt(&s), "not prompt"); /* notifications come in order */
         /* One for the message; a relay that is busy for a moment and takes the watch again counts that too. */
-        CHECK(station_stats(&s).wakeups <= before + 5, "woken for nothing");
+        CHECK(station_stats(&s).wakeups <= before + 50, "woken for nothing");
     }
     db_close(&db);
     station_close(&s);
@@ -175,10 +184,22 @@ static int settled(struct station *s)
     return station_rests(s) && watched(s->fx, 1);
 }
 
+/* One notification more for a message. None where a slow machine's relay was just taking the watch again: once more. */
+static void prompt_notifies(struct station *s, int64_t before)
+{
+    int64_t after;
+    int rounds = 0;
+
+    do
+        CHECK(settled(s) && station_prompt(s), "not prompt");
+    while ((after = notifications(s->fx)) == before && ++rounds < 20);
+    CHECK_INT(after, before + 1);
+}
+
 static void test_no_tax(struct fixture *fx)
 {
     struct station s = {0};
-    int there;
+    int there, published;
 
     count_notifications(fx);
     CHECK(send_words(fx, "t", NULL, "1 2 3"), "not sent"); /* no relay */
@@ -186,10 +207,9 @@ static void test_no_tax(struct fixture *fx)
     fixture_set(fx, "relay.workers", "1");
     if (on_watch(&s, fx)) {
         station_has(&s, 3);
+        prompt_notifies(&s, 0);
         settled(&s);
-        station_prompt(&s);
-        CHECK_INT(notifications(fx), 1);
-        settled(&s);
+        published = station_published(&s);
         station_gate(&s, 0);
         CHECK(send_text(fx, "t", NULL, "held"), "not sent");
         WAIT_FOR(station_inside(&s) == 1, there);
@@ -198,10 +218,8 @@ static void test_no_tax(struct fixture *fx)
         CHECK(send_numbered(fx, "t", 7, 100), "not sent");
         CHECK_INT(notifications(fx), 2);
         station_gate(&s, 1);
-        station_has(&s, 105);
-        settled(&s);
-        station_prompt(&s);
-        CHECK_INT(notifications(fx), 3);
+        station_has(&s, published + 101);
+        prompt_notifies(&s, 2);
     }
     station_close(&s);
 }
@@ -264,11 +282,11 @@ static void test_empty_flood(struct fixture *fx)
 
         count_notifications(fx);
         CHECK_INT(db_exec(&fx->db, "SET synchronous_commit = off"), 0);
-        CHECK_INT(db_exec(&fx->db, "DO $$ BEGIN FOR i IN 1 .. 3000 LOOP INSERT INTO %smessages (lane, id, topic, "
+        CHECK_INT(db_exec(&fx->db, "DO $$ BEGIN FOR i IN 1 .. 10000 LOOP INSERT INTO %smessages (lane, id, topic, "
                                    "payload) VALUES (1, gen_random_uuid(), 't', 'x'); DELETE FROM %smessages; COMMIT; END LOOP; "
                                    "END $$", fx->prefix, fx->prefix), 0);
         heard = notifications(fx);
-        CHECK(heard >= 50 && heard < 1500, "%lld of 3000 commits notified", (long long)heard);
+        CHECK(heard >= 50 && heard < 5000, "%lld of 10000 commits notified", (long long)heard);
         CHECK(station_stats(&s).wakeups - before <= (uint64_t)heard + 50, "more wake-ups than notifications");
         watched(fx, 1);
         station_prompt(&s);
@@ -292,7 +310,7 @@ static void test_all_workers(struct fixture *fx)
         CHECK(there, "%d of 4 workers came", station_inside(&s));
         station_gate(&s, 1);
         station_has(&s, 8);
-        station_rests(&s);
+        CHECK(watched(fx, 1) && station_rests(&s), "no rest");
         stats = station_stats(&s);
         CHECK_INT(db_exec(&fx->db, "INSERT INTO %smessages " ROW, fx->prefix, 1), 0);
         station_has(&s, 9);
@@ -399,7 +417,8 @@ static void test_two_relays(struct fixture *fx)
 static void test_killed_relay(struct fixture *fx)
 {
     struct station s = {0};
-    int there, status;
+    int there, status, same = 0;
+    int64_t pid = 0, seen;
     pid_t child;
 
     fixture_disconnect(fx);
@@ -410,13 +429,14 @@ static void test_killed_relay(struct fixture *fx)
         _exit(1);
     }
     REQUIRE(child > 0 && db_open(&fx->db, fx->dsn, 1) == 0, "no child");
-    watched(fx, 1);
+    /* It may be busy for moments after its start, in which the watch would become the other's. */
+    WAIT_FOR((seen = watch_pid(fx), same = seen > 0 && seen == pid ? same + 1 : 0, pid = seen, same == 60), there);
+    CHECK(there, "it is not on watch");
     fixture_set(fx, "relay.poll_interval", "1h");
     REQUIRE((fx->conn = fixture_connect(fx)) != NULL, "no connection");
     if (station_start(&s, fx) && station_state(&s, OUTBOX_WAKE_UP)) {
-        int64_t pid;
-
-        WAIT_FOR((pid = watch_pid(fx)) > 0, there);
+        WAIT_FOR(watch_pid(fx) == pid, there);
+        CHECK(there, "the watch changed hands");
         kill(child, SIGKILL);
         waitpid(child, &status, 0);
         WAIT_FOR(watches(fx) == 1 && watch_pid(fx) != pid, there);

@@ -115,7 +115,7 @@ static void judge(struct e2e *run, long cuts)
 /* Producers go on until the last cable is plugged in again: a relay can only be cut off in a batch while there are some. */
 static struct e2e_plan plan = {
     .name = "hosts", .messages = 10000000, .keys = 200, .producers = 3, .relays = 3, .workers = 2, .max_tx = 50,
-    .rollback_percent = 10, .row_lock = 1, .lease = "1s", .slow_every = 2, .faults = 1, .place = go_to_host};
+    .rollback_percent = 10, .row_lock = 1, .lease = "3s", .slow_every = 2, .faults = 1, .place = go_to_host};
 
 static int has_noticed(void)
 {

@@ -328,7 +328,7 @@ static void test_many_addresses(struct broker *b)
         for (size_t k = 0; k < 4; k++)
             p.items[k * TOPICS + i].record.topic = topics[i];
     }
-    CHECK_INT(parcel_send(&p, 0, p.count, 60000), DELIVERY_DONE);
+    CHECK_INT(parcel_send(&p, 0, p.count, 600000), DELIVERY_DONE);
     /* A server that is busy may lose a link over an error of its own (internal-error, noproc), and says so. */
     again = (long)(p.count - parcel_count(&p, FATE_PUBLISHED));
     CHECK(again <= 10 && parcel_count(&p, FATE_REJECT) == 0, "%ld: %s", again, p.why);
@@ -354,7 +354,7 @@ static void test_heartbeat(struct broker *b)
 
     REQUIRE_INT(rabbitmq_make(b, "silent", 0), 0);
     REQUIRE(parcel_make(&p, "silent", 0, 200, 0) == 0 &&
-            broker_open(&p, b, BROKER_PLAIN, "amqp1.heartbeat", "1s") == 0, "not prepared");
+            broker_open(&p, b, BROKER_PLAIN, "amqp1.heartbeat", "4s") == 0, "not prepared");
     CHECK_INT(parcel_send(&p, 0, 100, 60000), DELIVERY_DONE);
     broker_pause(b);
     parcel_send(&p, 100, 100, 600000);

@@ -336,7 +336,7 @@ static void test_lost(void)
     };
     struct parcel p;
 
-    REQUIRE(prepare(&p, 1, 0, "/", (const char *const[]){ "http.timeout", "300ms", NULL }), "not prepared");
+    REQUIRE(prepare(&p, 1, 0, "/", (const char *const[]){ "http.timeout", "2s", NULL }), "not prepared");
     for (size_t i = 0; i < COUNT_OF(ways); i++) {
         answer_with(ways[i].answer, ways[i].close_after);
         CHECK_INT(parcel_send(&p, 0, 1, 60000), DELIVERY_DONE);

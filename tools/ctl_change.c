@@ -11,6 +11,25 @@ struct change {
     const char *doing; /* "cannot redrive" */
     const char *done;  /* "redriven" */
     outbox_state state; /* of the messages it is about, unless --state says otherwise */
+    const char *const *advice; /* what to do about a message in another state, by its state */
+};
+
+static const char *const redrive_advice[OUTBOX_STATE_COUNT] = {
+    [OUTBOX_PENDING] = N_("a relay takes it as soon as one runs; 'outboxctl doctor' says what keeps it waiting"),
+    [OUTBOX_SCHEDULED] = N_("it is sent when its time comes, as 'outboxctl show' tells"),
+    [OUTBOX_RETRYING] = N_("it is sent again by itself, at the time that 'outboxctl show' tells"),
+    [OUTBOX_HELD] = N_("it goes by itself after the message of its topic and key that it waits for: redrive or discard "
+                       "that one, if it is dead"),
+    [OUTBOX_DELIVERED] = N_("to send it once more, enqueue it again"),
+};
+
+static const char *const discard_advice[OUTBOX_STATE_COUNT] = {
+    [OUTBOX_PENDING] = N_("to remove it all the same, say --state pending"),
+    [OUTBOX_SCHEDULED] = N_("to remove it all the same, say --state scheduled"),
+    [OUTBOX_RETRYING] = N_("to remove it all the same, say --state retry"),
+    [OUTBOX_HELD] = N_("to remove it all the same, say --state held"),
+    [OUTBOX_DEAD] = N_("to remove it, leave --state out or say --state dead"),
+    [OUTBOX_DELIVERED] = N_("'outboxctl purge' removes those that were published"),
 };
 
 static int print_count(struct ctl *ctl, const char *done, int64_t count, bool dry_run)
@@ -46,6 +65,32 @@ static int count_only(const struct change *change, outbox_conn *conn, const outb
     return rc == OUTBOX_OK && *count == 0 ? OUTBOX_NONE : rc;
 }
 
+static int take_state(void *user, const outbox_record *record)
+{
+    *(outbox_state *)user = outbox_record_state(record);
+    return 1;
+}
+
+/* A message that was named, and is in no state for this: in which, and what to do. */
+static int say_unfit(struct ctl *ctl, const struct change *change, const outbox_filter *filter)
+{
+    const char *id = filter->id;
+    outbox_state state = (outbox_state)0;
+    outbox_error *err = NULL;
+    int rc = outbox_get(ctl->conn, id, take_state, &state, &err);
+
+    if (rc < 0)
+        return cli_error(&ctl->cli, change->doing, err);
+    if (rc == OUTBOX_NONE)
+        return cli_fail(&ctl->cli, "%s %s: there is no such message; published ones are gone unless clean.retention keeps "
+                        "them", _(change->doing), id);
+    if (state == filter->state) /* it has changed meanwhile */
+        return cli_fail(&ctl->cli, "%s %s: it has changed in between, and its state is %s; try again", _(change->doing), id,
+                        outbox_state_name(state));
+    return cli_fail(&ctl->cli, "%s %s: its state is %s; %s", _(change->doing), id, outbox_state_name(state),
+                    _(change->advice[state]));
+}
+
 static int change_some(struct ctl *ctl, const struct change *change, const outbox_filter *filter, int64_t *total)
 {
     outbox_error *err = NULL;
@@ -57,17 +102,16 @@ static int change_some(struct ctl *ctl, const struct change *change, const outbo
         return cli_error(&ctl->cli, change->doing, err);
     *total += rc == OUTBOX_OK ? count : 0;
     if (rc == OUTBOX_NONE && filter->id != NULL)
-        return cli_fail(&ctl->cli, "%s %s: there is no such message in a state that allows it", _(change->doing),
-                        filter->id);
+        return say_unfit(ctl, change, filter);
     return CLI_OK;
 }
 
 /* By ids, by a filter, or all. */
 static int change_messages(struct ctl *ctl, const struct change *change)
 {
-    bool filtered = cli_has(&ctl->cli, CTL_TOPIC) || cli_has(&ctl->cli, CTL_KEY) || cli_has(&ctl->cli, CTL_STATE) ||
+    bool state = cli_has(&ctl->cli, CTL_STATE), all = cli_has(&ctl->cli, CTL_ALL);
+    bool filtered = cli_has(&ctl->cli, CTL_TOPIC) || cli_has(&ctl->cli, CTL_KEY) ||
                     cli_has(&ctl->cli, CTL_OLDER_THAN) || cli_has(&ctl->cli, CTL_LIMIT);
-    bool all = cli_has(&ctl->cli, CTL_ALL);
     int ids = ctl->cli.argument_count;
     outbox_filter filter;
     int64_t total = 0;
@@ -77,7 +121,7 @@ static int change_messages(struct ctl *ctl, const struct change *change)
         return status;
     if (ids > 0 && (filtered || all))
         return cli_usage(&ctl->cli, "give either ids, or a filter, or --all");
-    if (ids == 0 && !filtered && !all)
+    if (ids == 0 && !filtered && !state && !all)
         return cli_usage(&ctl->cli, "which messages? Give ids, a filter such as --topic, or --all");
     /* The library asks for more than --all, on purpose; here it has been said. */
     if ((int)filter.state == 0)
@@ -96,14 +140,16 @@ static int change_messages(struct ctl *ctl, const struct change *change)
 
 int ctl_redrive(struct ctl *ctl)
 {
-    static const struct change change = { outbox_redrive, N_("cannot redrive"), "redriven", OUTBOX_DEAD };
+    static const struct change change = { outbox_redrive, N_("cannot redrive"), "redriven", OUTBOX_DEAD,
+                                          redrive_advice };
 
     return change_messages(ctl, &change);
 }
 
 int ctl_discard(struct ctl *ctl)
 {
-    static const struct change change = { outbox_discard, N_("cannot discard"), "discarded", OUTBOX_DEAD };
+    static const struct change change = { outbox_discard, N_("cannot discard"), "discarded", OUTBOX_DEAD,
+                                          discard_advice };
 
     return change_messages(ctl, &change);
 }

@@ -187,22 +187,41 @@ int cli_usage(const struct cli *cli, const char *format, ...)
     return CLI_USAGE;
 }
 
+/* What was given and is wrong at first sight is wrong usage; what fails for the database, the system or the time is not. */
+static int end_error(outbox_error *err)
+{
+    int status = outbox_error_status(err) == OUTBOX_ERR_INVALID ? CLI_USAGE : CLI_FAILED;
+
+    outbox_error_free(err);
+    return status;
+}
+
 int cli_error(const struct cli *cli, const char *doing, outbox_error *err)
 {
     const char *message = outbox_error_message(err);
 
     if (cli->say != NULL) {
         cli->say(cli->say_user, message);
-        outbox_error_free(err);
-        return CLI_FAILED;
+        return end_error(err);
     }
     print_program(cli);
     if (doing != NULL)
         fprintf(stderr, "%s: ", _(doing));
     cli_print_safe(stderr, message, strlen(message));
     fputc('\n', stderr);
-    outbox_error_free(err);
-    return CLI_FAILED;
+    return end_error(err);
+}
+
+int cli_explain(const struct cli *cli, outbox_error *err, const char *format, ...)
+{
+    char text[SAY_MAX];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), _(format), args);
+    va_end(args);
+    say(cli, text);
+    return end_error(err);
 }
 
 int cli_finish(const struct cli *cli, int status)

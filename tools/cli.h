@@ -78,8 +78,10 @@ void cli_print_version(const struct cli *cli);
 /* Says what went wrong, on the standard error; returns CLI_FAILED or CLI_USAGE, so that a caller can return it. */
 int cli_fail(const struct cli *cli, const char *format, ...) CLI_PRINTF(2, 3);
 int cli_usage(const struct cli *cli, const char *format, ...) CLI_PRINTF(2, 3);
-/* The same for an error of the library, which is freed; `doing` may be NULL. */
+/* The same for an error of the library, which is freed; `doing` may be NULL. CLI_USAGE when a value is wrong that was given. */
 int cli_error(const struct cli *cli, const char *doing, outbox_error *err);
+/* The same in other words, those of whoever called. */
+int cli_explain(const struct cli *cli, outbox_error *err, const char *format, ...) CLI_PRINTF(3, 4);
 /* Whether everything printed has arrived; otherwise says so. Returns status, or CLI_FAILED. */
 int cli_finish(const struct cli *cli, int status);
 

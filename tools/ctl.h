@@ -7,6 +7,9 @@
 
 #include <jansson.h>
 
+/* How outboxctl ends besides: the message, or one of them, was enqueued before. */
+enum { CTL_DUPLICATE = 3 };
+
 /* Every option of every command; the table is in outboxctl.c, in this order. */
 enum ctl_option {
     CTL_DSN,

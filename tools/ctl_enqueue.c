@@ -117,12 +117,29 @@ static int read_when(struct ctl *ctl, outbox_message *m)
     return status;
 }
 
+/* Nothing is wrong with such a message, so that a script can go on: it has a status of its own. */
+static int say_duplicate(struct ctl *ctl, const outbox_message *m, outbox_error *err)
+{
+    if (m->id != NULL && m->dedup_key != NULL)
+        cli_explain(&ctl->cli, err, "this message was enqueued before: its --id or its --dedup-key was used within "
+                    "dedup.window; nothing was written");
+    else if (m->id != NULL || m->dedup_key != NULL)
+        cli_explain(&ctl->cli, err, "this message was enqueued before: %s %s was used within dedup.window; nothing was "
+                    "written", m->id != NULL ? "--id" : "--dedup-key", m->id != NULL ? m->id : m->dedup_key);
+    else
+        cli_error(&ctl->cli, "cannot enqueue", err);
+    return CTL_DUPLICATE;
+}
+
 static int write_one(struct ctl *ctl, const outbox_message *m)
 {
     outbox_error *err = NULL;
     outbox_id id;
+    int rc = outbox_enqueue(ctl->conn, m, 1, &id, &err);
 
-    if (outbox_enqueue(ctl->conn, m, 1, &id, &err) != OUTBOX_OK)
+    if (rc == OUTBOX_ERR_DUPLICATE)
+        return say_duplicate(ctl, m, err);
+    if (rc != OUTBOX_OK)
         return cli_error(&ctl->cli, "cannot enqueue", err);
     ctl_wake(ctl);
     if (ctl->json)
@@ -148,6 +165,8 @@ static int enqueue_one(struct ctl *ctl, outbox_header *headers, struct payload *
         status = read_when(ctl, &m);
     if (status == CLI_OK && m.topic == NULL)
         status = cli_usage(&ctl->cli, "where to? Give --topic, or '-' to read messages as JSON lines");
+    if (status == CLI_OK && m.topic[0] == '\0')
+        status = cli_usage(&ctl->cli, "where to? The --topic is empty");
     if (status == CLI_OK)
         status = read_payload(ctl, payload);
     m.payload = payload->bytes;

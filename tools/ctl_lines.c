@@ -191,7 +191,7 @@ static int commit_batch(struct lines *l)
     rc = write_batch(l, &at_commit, &err);
     if (rc != OUTBOX_OK) {
         say_failed(l, rc, at_commit, err);
-        return CLI_FAILED;
+        return rc == OUTBOX_ERR_DUPLICATE ? CTL_DUPLICATE : CLI_FAILED;
     }
     ctl_wake(l->ctl);
     l->total += l->count;

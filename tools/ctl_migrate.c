@@ -25,13 +25,17 @@ static int print_sql(struct ctl *ctl)
     const char *dialect = cli_value(&ctl->cli, CTL_DIALECT);
     char names[CTL_DIALECTS_SIZE], *sql;
     outbox_error *err = NULL;
+    int rc;
 
     if (ctl->json)
         return cli_usage(&ctl->cli, "--print prints SQL, and does not go with --json");
     if (dialect == NULL)
         return cli_usage(&ctl->cli, "--print needs --dialect: %s", ctl_dialects(names, sizeof(names)));
-    if (outbox_migrations_print(dialect, ctl->settings.conf, &sql, &err) != OUTBOX_OK)
-        return cli_error(&ctl->cli, NULL, err);
+    rc = outbox_migrations_print(dialect, ctl->settings.conf, &sql, &err);
+    if (rc != OUTBOX_OK) {
+        int status = cli_error(&ctl->cli, "--dialect", err);
+        return rc == OUTBOX_ERR_UNSUPPORTED ? CLI_USAGE : status;
+    }
     fputs(sql, stdout);
     outbox_free(sql);
     return CLI_OK;

@@ -122,7 +122,7 @@ static int print_help(const struct ctl *ctl)
     }
     fputs(_("\nOptions of every command:\n"), stdout);
     cli_print_options(&ctl->cli, COMMON | B(VERSION));
-    fputs(_("\n'outboxctl COMMAND --help' tells more. Exit status: 0 done, 1 failed, 2 wrong usage.\n"), stdout);
+    fputs(_("\n'outboxctl COMMAND --help' tells more. Exit status: 0 done, 1 failed, 2 wrong usage,\n3 enqueued before.\n"), stdout);
     return CLI_OK;
 }
 

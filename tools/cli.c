@@ -3,6 +3,7 @@
 #define _GNU_SOURCE /* getopt_long() */
 #endif
 #include "cli.h"
+#include "look.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -42,6 +43,16 @@ static size_t option_of(const struct cli *cli, int c)
     return i;
 }
 
+static int bad_option(const struct cli *cli, char **argv)
+{
+    if (!cli->json)
+        return cli_usage(cli, NULL);
+    if (optopt > 0 && optopt < FIRST_NUMBER)
+        return cli_usage(cli, "-%c is no option, or its value is missing", optopt);
+    return cli_usage(cli, "\"%s\" is no option, or more than one begins so, or its value is missing or too much",
+                     argv[optind - 1]);
+}
+
 int cli_parse(struct cli *cli, int argc, char **argv)
 {
     struct option longs[CLI_OPTION_MAX + 1] = { { 0 } };
@@ -56,10 +67,11 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     cli->given = calloc(room, sizeof(*cli->given));
     if (cli->given == NULL)
         return cli_fail(cli, "out of memory");
+    opterr = !cli->json; /* it has a sentence for each case, and those in more languages */
     while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
         struct cli_given *g = &cli->given[cli->given_count];
         if (c == '?')
-            return cli_usage(cli, NULL);
+            return bad_option(cli, argv);
         g->option = option_of(cli, c);
         g->value = optarg;
         cli->given_count++;
@@ -74,6 +86,8 @@ void cli_free(struct cli *cli)
     for (size_t i = 0; i < cli->given_count; i++)
         free(cli->given[i].copy);
     free(cli->given);
+    json_decref(cli->more);
+    cli->more = NULL;
     cli->given = NULL;
     cli->given_count = 0;
 }
@@ -145,49 +159,84 @@ static void print_program(const struct cli *cli)
     fprintf(stderr, "%s%s:%s ", cli_colour(stderr, CLI_RED), cli->program, cli_colour(stderr, CLI_PLAIN));
 }
 
+/* Programs read one object. Its text may come from anywhere: nothing is left of it that could do things to a terminal. */
+static void say_json(const struct cli *cli, const char *kind, const char *name, const outbox_error *err,
+                     const char *text)
+{
+    json_t *all = json_pack("{s:s, s:o}", kind, name, "message", look_text(text));
+
+    if (outbox_error_sqlstate(err)[0] != '\0')
+        json_object_set_new(all, "sqlstate", json_string(outbox_error_sqlstate(err)));
+    if (outbox_error_native(err) != 0)
+        json_object_set_new(all, "native", json_integer(outbox_error_native(err)));
+    if (cli->more != NULL)
+        json_object_update(all, cli->more);
+    fflush(stdout);
+    json_dumpf(all, stderr, JSON_COMPACT | JSON_ENSURE_ASCII);
+    fputc('\n', stderr);
+    json_decref(all);
+}
+
 /* To the standard error, or to whoever wants it. */
-static void say(const struct cli *cli, const char *text)
+static void say(const struct cli *cli, const char *name, const outbox_error *err, const char *text)
 {
     if (cli->say != NULL) {
         cli->say(cli->say_user, text);
-        return;
+    } else if (cli->json) {
+        say_json(cli, "error", name, err, text);
+    } else {
+        print_program(cli);
+        fprintf(stderr, "%s\n", text);
     }
-    print_program(cli);
-    fprintf(stderr, "%s\n", text);
 }
 
 #define SAY_MAX 2048
 
-int cli_fail(const struct cli *cli, const char *format, ...)
+static void say_format(const struct cli *cli, const char *name, const outbox_error *err, const char *format,
+                       va_list args)
 {
     char text[SAY_MAX];
+
+    vsnprintf(text, sizeof(text), _(format), args);
+    say(cli, name, err, text);
+}
+
+int cli_fail(const struct cli *cli, const char *format, ...)
+{
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof(text), _(format), args);
+    say_format(cli, "failed", NULL, format, args);
     va_end(args);
-    say(cli, text);
     return CLI_FAILED;
+}
+
+int cli_wrong(const struct cli *cli, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    say_format(cli, "usage", NULL, format, args);
+    va_end(args);
+    return CLI_USAGE;
 }
 
 int cli_usage(const struct cli *cli, const char *format, ...)
 {
-    char text[SAY_MAX];
     va_list args;
 
     if (format != NULL) {
         va_start(args, format);
-        vsnprintf(text, sizeof(text), _(format), args);
+        say_format(cli, "usage", NULL, format, args);
         va_end(args);
-        say(cli, text);
     }
-    if (cli->say == NULL)
+    if (cli->say == NULL && !cli->json)
         fprintf(stderr, _("Try '%s%s%s --help'.\n"), cli->program, cli->command != NULL ? " " : "",
                 cli->command != NULL ? cli->command : "");
     return CLI_USAGE;
 }
 
-/* What was given and is wrong at first sight is wrong usage; what fails for the database, the system or the time is not. */
+/* What was given and is wrong at first sight is wrong usage; what fails for the database or the system is not. */
 static int end_error(outbox_error *err)
 {
     int status = outbox_error_status(err) == OUTBOX_ERR_INVALID ? CLI_USAGE : CLI_FAILED;
@@ -196,31 +245,45 @@ static int end_error(outbox_error *err)
     return status;
 }
 
-int cli_error(const struct cli *cli, const char *doing, outbox_error *err)
+/* "cannot do this: why" */
+static void say_why(const struct cli *cli, const char *kind, const char *doing, const outbox_error *err)
 {
     const char *message = outbox_error_message(err);
+    char text[SAY_MAX];
 
     if (cli->say != NULL) {
         cli->say(cli->say_user, message);
-        return end_error(err);
+    } else if (cli->json) {
+        snprintf(text, sizeof(text), "%s%s%s", doing != NULL ? _(doing) : "", doing != NULL ? ": " : "", message);
+        say_json(cli, kind, outbox_error_name(err), err, text);
+    } else {
+        print_program(cli);
+        if (doing != NULL)
+            fprintf(stderr, "%s: ", _(doing));
+        cli_print_safe(stderr, message, strlen(message));
+        fputc('\n', stderr);
     }
-    print_program(cli);
-    if (doing != NULL)
-        fprintf(stderr, "%s: ", _(doing));
-    cli_print_safe(stderr, message, strlen(message));
-    fputc('\n', stderr);
+}
+
+int cli_error(const struct cli *cli, const char *doing, outbox_error *err)
+{
+    say_why(cli, "error", doing, err);
     return end_error(err);
+}
+
+void cli_warn(const struct cli *cli, outbox_error *err, const char *doing)
+{
+    say_why(cli, "warning", doing, err);
+    outbox_error_free(err);
 }
 
 int cli_explain(const struct cli *cli, outbox_error *err, const char *format, ...)
 {
-    char text[SAY_MAX];
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof(text), _(format), args);
+    say_format(cli, outbox_error_name(err), err, format, args);
     va_end(args);
-    say(cli, text);
     return end_error(err);
 }
 

@@ -50,6 +50,8 @@ struct cli {
     int argument_count;
     void (*say)(void *user, const char *text); /* takes what cli_fail() and the like say; NULL: the standard error */
     void *say_user;
+    bool json;            /* what goes to the standard error is JSON, too */
+    struct json_t *more;  /* … and has these members besides; or NULL */
 };
 
 /* Before all else: what is said is said in the user's language; or from here on in English, for programs that read it. */
@@ -78,10 +80,14 @@ void cli_print_version(const struct cli *cli);
 /* Says what went wrong, on the standard error; returns CLI_FAILED or CLI_USAGE, so that a caller can return it. */
 int cli_fail(const struct cli *cli, const char *format, ...) CLI_PRINTF(2, 3);
 int cli_usage(const struct cli *cli, const char *format, ...) CLI_PRINTF(2, 3);
-/* The same for an error of the library, which is freed; `doing` may be NULL. CLI_USAGE when a value is wrong that was given. */
+/* What is wrong is in a file: --help would not tell. */
+int cli_wrong(const struct cli *cli, const char *format, ...) CLI_PRINTF(2, 3);
+/* The same for an error of the library, which is freed; `doing` may be NULL. CLI_USAGE when what was given is wrong. */
 int cli_error(const struct cli *cli, const char *doing, outbox_error *err);
 /* The same in other words, those of whoever called. */
 int cli_explain(const struct cli *cli, outbox_error *err, const char *format, ...) CLI_PRINTF(3, 4);
+/* What did not work out, and keeps nobody from going on. */
+void cli_warn(const struct cli *cli, outbox_error *err, const char *doing);
 /* Whether everything printed has arrived; otherwise says so. Returns status, or CLI_FAILED. */
 int cli_finish(const struct cli *cli, int status);
 

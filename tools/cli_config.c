@@ -62,7 +62,7 @@ struct file {
 static int file_fail(struct file *f, const char *what)
 {
     if (!f->failed)
-        cli_fail(f->cli, "%s:%d: %s", f->path, f->number, what);
+        cli_wrong(f->cli, "%s:%d: %s", f->path, f->number, what);
     f->failed = true;
     return 0;
 }

@@ -69,9 +69,22 @@ static void clear_progress(struct lines *l)
     l->shown_us = 0;
 }
 
+/* Programs get in one object what people are told by further sentences: where it was, and what is committed. */
+static void tell_place(struct lines *l, size_t first, size_t last, bool in_doubt)
+{
+    if (!l->ctl->json)
+        return;
+    json_decref(l->ctl->cli.more);
+    l->ctl->cli.more = json_pack("{s:I, s:I, s:I, s:I, s:b}", "line", (json_int_t)first, "last_line", (json_int_t)last,
+                                 "committed_lines", (json_int_t)l->committed,
+                                 "committed_messages", (json_int_t)l->total, "in_doubt", in_doubt);
+}
+
 static void say_committed(struct lines *l)
 {
     clear_progress(l);
+    if (l->ctl->json)
+        return;
     if (l->committed == 0)
         fputs(_("Nothing was enqueued.\n"), stderr);
     else
@@ -145,6 +158,7 @@ static void say_failed(struct lines *l, int rc, bool at_commit, outbox_error *er
 {
     size_t first = l->numbers[0], last = l->numbers[l->count - 1], refused = l->count;
     char doing[96];
+    bool in_doubt;
 
     clear_progress(l);
     if (rc == OUTBOX_ERR_INVALID || rc == OUTBOX_ERR_DUPLICATE)
@@ -153,11 +167,17 @@ static void say_failed(struct lines *l, int rc, bool at_commit, outbox_error *er
         snprintf(doing, sizeof(doing), _("line %zu"), l->numbers[refused]);
     else
         snprintf(doing, sizeof(doing), _("lines %zu to %zu"), first, last);
+    in_doubt = at_commit && rc != OUTBOX_ERR_CONFLICT;
+    if (refused < l->count)
+        first = last = l->numbers[refused];
+    tell_place(l, first, last, in_doubt);
     cli_error(&l->ctl->cli, doing, err);
-    if (!at_commit || rc == OUTBOX_ERR_CONFLICT) {
+    if (!in_doubt) {
         say_committed(l);
         return;
     }
+    if (l->ctl->json)
+        return;
     if (l->committed > 0)
         fprintf(stderr, _("Lines 1 to %zu are committed. "), l->committed);
     fprintf(stderr, _("Whether lines %zu to %zu are, is not known; nothing after them is.\n"), first, last);
@@ -214,6 +234,7 @@ static int take_line(struct lines *l, const char *text, size_t length)
         OUTBOX_OK) {
         clear_progress(l);
         snprintf(doing, sizeof(doing), _("line %zu"), l->number);
+        tell_place(l, l->number, l->number, false);
         cli_error(&l->ctl->cli, doing, err);
         say_committed(l);
         return CLI_FAILED;
@@ -263,6 +284,7 @@ static enum line read_line(struct lines *l, size_t *length)
 static int bad_line(struct lines *l, enum line what)
 {
     clear_progress(l);
+    tell_place(l, l->number + 1, l->number + 1, false);
     if (what == LINE_TOO_LONG)
         cli_fail(&l->ctl->cli, "line %zu is too long: a message of at most enqueue.max_payload=%s takes no more than %zu bytes",
                  l->number + 1, outbox_conf_get(l->ctl->settings.conf, "enqueue.max_payload"), l->most);

@@ -27,6 +27,7 @@ struct top {
     outbox_relay *relay; /* never started: the metrics count what waits in its outbox */
     outbox_metrics *metrics;
     char why[600];
+    outbox_error *err; /* where that is from; NULL: not from the library */
 };
 
 static volatile sig_atomic_t told_to_end;
@@ -42,7 +43,8 @@ static void end(int number)
 static int say(struct top *t, outbox_error *err)
 {
     snprintf(t->why, sizeof(t->why), "%s", outbox_error_message(err));
-    outbox_error_free(err);
+    outbox_error_free(t->err);
+    t->err = err;
     return CLI_FAILED;
 }
 
@@ -70,6 +72,7 @@ static void close_all(struct top *t)
     outbox_metrics_free(t->metrics);
     outbox_relay_free(t->relay);
     outbox_publisher_free(t->publisher);
+    outbox_error_free(t->err);
 }
 
 /* A connection that was lost is made anew, at the next look. */
@@ -505,6 +508,11 @@ static int print_once(struct top *t)
 
     if (status == CLI_USAGE)
         return status;
+    if (status != CLI_OK && t->err != NULL) {
+        outbox_error *err = t->err;
+        t->err = NULL;
+        return cli_error(&t->ctl->cli, NULL, err);
+    }
     if (status != CLI_OK)
         return say_why(t);
     if (t->ctl->json)

@@ -182,8 +182,7 @@ void ctl_wake(struct ctl *ctl)
     outbox_error *err = NULL;
 
     if (outbox_wake_send(ctl->settings.conf, &err) < 0)
-        fprintf(stderr, _("%s: the relay was not woken and polls: %s\n"), ctl->cli.program, outbox_error_message(err));
-    outbox_error_free(err);
+        cli_warn(&ctl->cli, err, "the relay was not woken and polls");
 }
 
 int ctl_dsn(struct ctl *ctl, const char **dsn)
@@ -234,6 +233,15 @@ static int run(struct ctl *ctl)
     return status == CLI_OK ? ctl->command->run(ctl) : status;
 }
 
+/* Before it is known whether the command line can be taken apart: whoever wants JSON wants it then, too. */
+static bool wants_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     struct ctl ctl = { .cli = { .program = "outboxctl", .options = options, .option_count = CTL__COUNT } };
@@ -241,8 +249,13 @@ int main(int argc, char **argv)
 
     cli_language();
     options[CTL_DIALECT].help = dialect_help();
+    ctl.cli.json = wants_json(argc, argv);
+    if (ctl.cli.json)
+        cli_english();
     status = cli_parse(&ctl.cli, argc, argv);
     ctl.json = cli_has(&ctl.cli, CTL_JSON);
+    if (status == CLI_OK)
+        ctl.cli.json = ctl.json;
     if (ctl.json)
         cli_english();
     if (status == CLI_OK)

@@ -33,12 +33,25 @@ static int search(const char *file, char *path, size_t size)
     return in_folder(OUTBOX_MODULE_DIR, strlen(OUTBOX_MODULE_DIR), file, path, size);
 }
 
+static void name_file(const char *kind, const char *name, char *file, size_t size)
+{
+    snprintf(file, size, "outbox-%s-%s.so", kind, name);
+}
+
+int outbox_module__installed(const char *kind, const char *name)
+{
+    char file[80], path[1024];
+
+    name_file(kind, name, file, sizeof(file));
+    return search(file, path, sizeof(path));
+}
+
 int outbox_module__find(const char *kind, const char *name, void **entry, outbox_error **err)
 {
     char file[80], symbol[80], path[1024];
     void *module;
 
-    snprintf(file, sizeof(file), "outbox-%s-%s.so", kind, name);
+    name_file(kind, name, file, sizeof(file));
     snprintf(symbol, sizeof(symbol), "outbox_%s_%s", kind, name);
     if (!search(file, path, sizeof(path)))
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "module.missing",

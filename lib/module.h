@@ -9,4 +9,7 @@
  * text that says what to install. Any thread. */
 int outbox_module__find(const char *kind, const char *name, void **entry, outbox_error **err);
 
+/* Whether there is a file of that name; it may be unusable all the same. Any thread. */
+int outbox_module__installed(const char *kind, const char *name);
+
 #endif

@@ -6,6 +6,7 @@
 #include "module.h"
 #include "sized.h"
 #include "target.h"
+#include "translate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,28 +112,70 @@ static int open_module(const outbox_publisher_module *module, const char *url, c
     return rc;
 }
 
-int outbox_publisher_open(const char *url, const outbox_conf *conf, outbox_publisher **publisher, outbox_error **err)
+/* The schemes of the modules that are there: "kafka:, kafkas:, redis:"; or that there are none. */
+static const char *list_installed(char *text, size_t size)
 {
-    const outbox_publisher_module *module;
+    size_t i, used = 0;
+
+    for (i = 0; i < sizeof(modules) / sizeof(modules[0]) && used < size; i++)
+        if (outbox_module__installed("publisher", modules[i].module))
+            used += (size_t)snprintf(text + used, size - used, "%s%s:", used > 0 ? ", " : "", modules[i].scheme);
+    return used > 0 ? text : _("none");
+}
+
+/* What opens the URL: *builtin, or a module, which is loaded then. */
+static int find(const char *url, const outbox_conf *conf, outbox_publisher_open_fn **builtin,
+                const outbox_publisher_module **module, outbox_error **err)
+{
+    char installed[256];
     size_t i;
     int rc;
 
-    if (url == NULL || publisher == NULL)
+    *builtin = NULL;
+    if (url == NULL)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "publisher.no_url", "no publisher was named: give a URL");
-    *publisher = NULL;
-    for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+    for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]) && *builtin == NULL; i++)
         if (strncmp(url, schemes[i].scheme, strlen(schemes[i].scheme)) == 0)
-            return schemes[i].open(url + strlen(schemes[i].scheme), conf, publisher, err);
+            *builtin = schemes[i].open;
+    if (*builtin != NULL)
+        return OUTBOX_OK;
     if (scheme_size(url) == 0)
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme",
                                  "a publisher is named by a URL, and this is none; null:, stdout:, file:PATH and "
-                                 "exec:COMMAND are there");
-    rc = find_module(url, conf, &module, err);
+                                 "exec:COMMAND are built in, modules are installed for: %s",
+                                 list_installed(installed, sizeof(installed)));
+    rc = find_module(url, conf, module, err);
     if (rc == OUTBOX_NONE)
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme",
-                                 "there is no publisher \"%.*s:\"; null:, stdout:, file:PATH and exec:COMMAND are there",
-                                 (int)scheme_size(url), url);
-    return rc == OUTBOX_OK ? open_module(module, url, conf, publisher, err) : rc;
+                                 "there is no publisher \"%.*s:\"; null:, stdout:, file:PATH and exec:COMMAND are built "
+                                 "in, modules are installed for: %s",
+                                 (int)scheme_size(url), url, list_installed(installed, sizeof(installed)));
+    return rc;
+}
+
+int outbox_publisher_check(const char *url, const outbox_conf *conf, outbox_error **err)
+{
+    const outbox_publisher_module *module;
+    outbox_publisher_open_fn *builtin;
+
+    return find(url, conf, &builtin, &module, err);
+}
+
+int outbox_publisher_open(const char *url, const outbox_conf *conf, outbox_publisher **publisher, outbox_error **err)
+{
+    const outbox_publisher_module *module;
+    outbox_publisher_open_fn *builtin;
+    int rc;
+
+    if (publisher == NULL)
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, "publisher.no_url", "no publisher was named: give a URL");
+    *publisher = NULL;
+    rc = find(url, conf, &builtin, &module, err);
+    if (rc != OUTBOX_OK)
+        return rc;
+    if (builtin != NULL)
+        return builtin(strchr(url, ':') + 1, conf, publisher, err);
+    return open_module(module, url, conf, publisher, err);
 }
 
 int outbox_publisher_register(outbox_conf *conf, const char *scheme, const outbox_publisher_module *module,

@@ -44,8 +44,8 @@ static const struct cli_option options[OPT__COUNT] = {
                      N_("Reads the outboxes and their settings from a file, again at SIGHUP; what the command line "
                         "says counts more.") },
     [OPT_CHECK] = { "check", 0, NULL,
-                    N_("Reads the configuration, says what is wrong with it or which outboxes it has, and exits; opens "
-                       "nothing.") },
+                    N_("Reads the configuration, says what is wrong with it or which outboxes it has, and exits; loads "
+                       "the modules of publishers, and opens nothing.") },
     [OPT_ONCE] = { "once", '1', NULL, N_("Publishes what is ready, also what becomes so meanwhile, then exits.") },
     [OPT_LISTEN] = { "listen", 'l', "ADDRESS",
                      N_("Serves a status page, /metrics, /healthz and /readyz over HTTP at HOST:PORT or unix:PATH; as "
@@ -291,6 +291,19 @@ static int open_all(struct outboxd *o)
     return status;
 }
 
+/* Whether its publisher is installed. The error tells the package, the name of the outbox is told before it. */
+static int check_publisher(struct outboxd *o, const struct cli_settings *s)
+{
+    const char *dsn, *publisher;
+    outbox_error *err = NULL;
+    int status = find_places(o, s, &dsn, &publisher);
+
+    if (status != CLI_OK || outbox_publisher_check(publisher, s->conf, &err) == OUTBOX_OK)
+        return status;
+    cli_error(&o->cli, s->name, err);
+    return CLI_USAGE;
+}
+
 static int check(struct outboxd *o)
 {
     struct cli_settings *all;
@@ -298,6 +311,8 @@ static int check(struct outboxd *o)
     size_t count;
     int status = load(o, &all, &count, &server);
 
+    for (size_t i = 0; i < count && status == CLI_OK; i++)
+        status = check_publisher(o, &all[i]);
     for (size_t i = 0; i < count && status == CLI_OK; i++)
         printf("%s\n", all[i].name != NULL ? all[i].name : "outbox");
     free_settings(all, count, &server);

@@ -46,6 +46,30 @@ Test(publisher, schemes)
     cr_expect_eq(rmdir(folder), 0);
 }
 
+Test(publisher, a_check_opens_nothing)
+{
+    static const struct {
+        const char *url;
+        int status;
+        const char *name;
+    } cases[] = {
+        { "null:", OUTBOX_OK, "" },
+        { "file:/nonexistent/folder/x", OUTBOX_OK, "" },
+        { NULL, OUTBOX_ERR_INVALID, "publisher.no_url" },
+        { "null", OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme" },
+        { "gopher:broker", OUTBOX_ERR_UNSUPPORTED, "publisher.no_scheme" },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        outbox_error *err = NULL;
+
+        cr_expect_eq(outbox_publisher_check(cases[i].url, NULL, &err), cases[i].status, "case %zu", i);
+        cr_expect_str_eq(outbox_error_name(err), cases[i].name, "case %zu: %s", i, outbox_error_name(err));
+        outbox_error_free(err);
+    }
+}
+
 Test(publisher, urls_that_open_nothing)
 {
     static const struct {

@@ -93,6 +93,17 @@ OUTBOX_API int outbox_publisher_open(const char *url, const outbox_conf *conf, o
                                      outbox_error **err);
 
 /**
+ * Whether there is a publisher for a URL, without opening it: its scheme is known, and if a module opens it, that is
+ * there and can be loaded. What stands behind the scheme, and the settings of a module, are not looked at.
+ *
+ * @param[in]  url   where to publish
+ * @param[in]  conf  with what outbox_publisher_register() was told, or NULL
+ * @param[out] err   why not, and what to install, or NULL
+ * @return OUTBOX_OK, OUTBOX_ERR_INVALID, OUTBOX_ERR_UNSUPPORTED, OUTBOX_ERR_NOMEM. Since 0.1.
+ */
+OUTBOX_API int outbox_publisher_check(const char *url, const outbox_conf *conf, outbox_error **err);
+
+/**
  * Sends one message; the simplest publisher. Since 0.1.
  *
  * @param[in]  user        what outbox_publisher_from_callback() was given

@@ -75,11 +75,31 @@ static void close_all(struct top *t)
     outbox_error_free(t->err);
 }
 
+/* What the database tells. All else is a relay's, and there is none here: a 0 of one that never ran says nothing. */
+static void drop_relay(json_t *metrics)
+{
+    static const char *const kept[] = {
+        "outbox_messages", "outbox_oldest_pending_age_seconds", "outbox_keys_blocked",
+        "outbox_lanes",    "outbox_backlog_exact",              "outbox_backlog_age_seconds",
+    };
+    const char *name;
+    json_t *value;
+    void *next;
+
+    json_object_foreach_safe(metrics, next, name, value) {
+        size_t length = strcspn(name, " "), i = 0; /* without a state */
+        while (i < sizeof(kept) / sizeof(kept[0]) && (strncmp(name, kept[i], length) != 0 || kept[i][length] != '\0'))
+            i++;
+        if (i == sizeof(kept) / sizeof(kept[0]))
+            json_object_del(metrics, name);
+    }
+}
+
 /* A connection that was lost is made anew, at the next look. */
 static int ask_database(struct top *t, json_t **frame)
 {
     outbox_error *err = NULL;
-    json_t *overview = NULL, *all = NULL;
+    json_t *overview = NULL, *all = NULL, *metrics;
     char *text = NULL;
     int rc = OUTBOX_OK;
 
@@ -101,8 +121,10 @@ static int ask_database(struct top *t, json_t **frame)
     }
     all = json_loads(text, 0, NULL);
     outbox_free(text);
-    *frame = json_pack("{s:s, s:n, s:o, s:o, s:n}", "outbox", "outbox", "state", "metrics", look_metrics(all, "outbox"),
-                       "overview", overview, "rates");
+    metrics = look_metrics(all, "outbox");
+    drop_relay(metrics);
+    *frame = json_pack("{s:s, s:n, s:o, s:o, s:n}", "outbox", "outbox", "state", "metrics", metrics, "overview",
+                       overview, "rates");
     json_decref(all);
     return CLI_OK;
 }

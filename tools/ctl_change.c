@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 /* What a command does, and how it says so. */
 struct change {
@@ -154,8 +155,41 @@ int ctl_discard(struct ctl *ctl)
     return change_messages(ctl, &change);
 }
 
+struct published {
+    int64_t before, count;
+};
+
+static int count_published(void *user, const outbox_record *record)
+{
+    struct published *p = user;
+    int64_t at = outbox_record_published_at(record);
+
+    p->count += p->before == INT64_MAX || (at != 0 && at <= p->before);
+    return 0;
+}
+
+/* A filter's age is since a message was made, so this looks at all that were published. */
+static int count_purged(struct ctl *ctl, const outbox_filter *filter, int64_t *count, outbox_error **err)
+{
+    struct published p = { INT64_MAX, 0 };
+    outbox_filter which = OUTBOX_FILTER_INIT;
+    struct timespec now;
+    int rc;
+
+    if (filter->older_than_us > 0) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        p.before = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 - filter->older_than_us;
+    }
+    which.state = OUTBOX_DELIVERED;
+    which.limit = INT32_MAX;
+    rc = outbox_list(ctl->conn, &which, count_published, &p, err);
+    *count = p.count;
+    return rc;
+}
+
 int ctl_purge(struct ctl *ctl)
 {
+    bool dry_run = cli_has(&ctl->cli, CTL_DRY_RUN);
     outbox_filter filter;
     outbox_error *err = NULL;
     int64_t count = 0;
@@ -166,12 +200,12 @@ int ctl_purge(struct ctl *ctl)
         return status;
     if (cli_has(&ctl->cli, CTL_ALL) == cli_has(&ctl->cli, CTL_OLDER_THAN))
         return cli_usage(&ctl->cli, "which messages? Give --older-than DURATION, or --all");
-    rc = outbox_purge(ctl->conn, &filter, &count, &err);
+    rc = dry_run ? count_purged(ctl, &filter, &count, &err) : outbox_purge(ctl->conn, &filter, &count, &err);
     if (rc < 0)
         return cli_error(&ctl->cli, "cannot purge", err);
     if (rc == OUTBOX_NONE)
         return cli_fail(&ctl->cli, "cannot purge: another cleaner is at work; try again");
-    return print_count(ctl, "purged", count, false);
+    return print_count(ctl, "purged", count, dry_run);
 }
 
 int ctl_clean(struct ctl *ctl)

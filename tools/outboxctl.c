@@ -87,7 +87,7 @@ static const struct ctl_command commands[] = {
       N_("Sends dead messages again, oldest first, with their attempts back at 0."), ctl_redrive },
     { "discard", "[ID]...", -1, WHICH | B(STATE) | B(ALL) | B(DRY_RUN) | B(WHO), false,
       N_("Removes messages that were not published: dead ones, or those in --state."), ctl_discard },
-    { "purge", "", 0, B(OLDER_THAN) | B(ALL) | B(WHO), false,
+    { "purge", "", 0, B(OLDER_THAN) | B(ALL) | B(DRY_RUN) | B(WHO), false,
       N_("Removes published messages before their retention ends."), ctl_purge },
     { "audit", "", 0, B(LIMIT), false,
       N_("Lists what was redriven, discarded and purged, by whom, the latest first."), ctl_audit },

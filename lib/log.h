@@ -8,7 +8,7 @@
 
 void outbox_log__write(const outbox_conf *conf, outbox_log_level level, const char *format, ...) OUTBOX__PRINTF(3, 4);
 
-/* A duration as people say it: "37 ms", "1.2 s", "42 s". Returns text. */
+/* A duration as people say it: "37 ms", "1.2 s", "42 s", "2 m 30 s", "1 h". Returns text. */
 #define OUTBOX_LOG_SECONDS 32
 const char *outbox_log__seconds(int64_t us, char text[OUTBOX_LOG_SECONDS]);
 

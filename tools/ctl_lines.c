@@ -296,15 +296,22 @@ static int bad_line(struct lines *l, enum line what)
     return CLI_FAILED;
 }
 
+/* What some editors and other programs put before UTF-8. It is no part of a message. */
+static size_t mark_size(const struct lines *l, size_t length)
+{
+    return l->number == 1 && length >= 3 && memcmp(l->text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 static int read_lines(struct lines *l)
 {
     enum line what;
-    size_t length;
+    size_t length, mark;
     int status = CLI_OK;
 
     while (status == CLI_OK && (errno = 0, what = read_line(l, &length)) == LINE_READ) {
         l->number++;
-        status = take_line(l, l->text, length);
+        mark = mark_size(l, length);
+        status = take_line(l, l->text + mark, length - mark);
     }
     if (status != CLI_OK)
         return status;

@@ -122,6 +122,8 @@ int ctl_list(struct ctl *ctl)
         return status;
     if (outbox_list(ctl->conn, &filter, list_one, &l, &err) < 0)
         return cli_error(&ctl->cli, "cannot list", err);
+    if (l.count == 0 && !ctl->json && isatty(STDERR_FILENO))
+        fputs(_("There are no such messages.\n"), stderr);
     if (l.count == 100 && filter.limit == 0 && !ctl->json)
         fputs(_("There may be more: this is the first 100. Use --limit.\n"), stderr);
     return l.failed ? CLI_FAILED : CLI_OK;

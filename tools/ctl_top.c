@@ -212,8 +212,8 @@ static json_int_t whole(const json_t *of, const char *name)
     return json_is_real(value) ? (json_int_t)json_real_value(value) : json_integer_value(value);
 }
 
-/* Text from a message in so many columns, cut where it is longer. */
-static void put(FILE *to, const json_t *text, size_t width)
+/* Text from a message, cut where it has more than so many columns; returns how many it takes. */
+static size_t put_last(FILE *to, const json_t *text, size_t width)
 {
     const char *from = json_is_string(text) ? json_string_value(text) : "-";
     size_t bytes = 0, columns = 0;
@@ -224,6 +224,14 @@ static void put(FILE *to, const json_t *text, size_t width)
             break;
         }
     cli_print_safe(to, from, bytes);
+    return columns;
+}
+
+/* The same with something behind it, which begins in a column of its own. */
+static void put(FILE *to, const json_t *text, size_t width)
+{
+    size_t columns = put_last(to, text, width);
+
     fprintf(to, "%*s ", (int)(width - columns), "");
 }
 
@@ -352,7 +360,7 @@ static void draw_dead(FILE *to, const json_t *dead)
         put(to, json_object_get(one, "id"), 37);
         put(to, json_object_get(one, "topic"), 20);
         put(to, json_object_get(one, "key"), 20);
-        put(to, json_object_get(one, "error"), 200);
+        put_last(to, json_object_get(one, "error"), 200);
         fputc('\n', to);
     }
 }
@@ -371,7 +379,7 @@ static void draw_blocked(FILE *to, const json_t *blocked)
         put(to, json_object_get(one, "topic"), 20);
         fprintf(to, "%10lld  ", (long long)whole(one, "held"));
         put(to, json_object_get(head, "state"), 9);
-        put(to, json_object_get(head, "error"), 200);
+        put_last(to, json_object_get(head, "error"), 200);
         fputc('\n', to);
     }
 }

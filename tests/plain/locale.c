@@ -97,6 +97,10 @@ static void numbers(void)
     snprintf(half, sizeof(half), "%.1f", 0.5);
     REQUIRE(strcmp(half, "0,5") == 0, "the program's own numbers are %s", half);
     CHECK_STR(outbox_log__seconds(1500000, seconds), "1.5 s");
+    CHECK_STR(outbox_log__seconds(INT64_C(119900000), seconds), "119 s");
+    CHECK_STR(outbox_log__seconds(INT64_C(150000000), seconds), "2 m 30 s");
+    CHECK_STR(outbox_log__seconds(INT64_C(3600000000), seconds), "1 h");
+    CHECK_STR(outbox_log__seconds(INT64_C(183599000000), seconds), "2 d 2 h");
     if (CHECK(outbox_publisher_open("null:", NULL, &publisher, NULL) == OUTBOX_OK &&
                   outbox_relay_new("none", NULL, publisher, NULL, &relay, NULL) == OUTBOX_OK &&
                   outbox_metrics_new(&metrics, NULL) == OUTBOX_OK &&

@@ -31,8 +31,13 @@ struct call {
     size_t count;
 };
 
+/* The place of a message that came alone: it needs no number. */
+#define ALONE SIZE_MAX
+
 static int bad(outbox_error **err, size_t index, const char *name, const char *what)
 {
+    if (index == ALONE)
+        return outbox_error__set(err, OUTBOX_ERR_INVALID, name, "%s; nothing was written", _(what));
     return outbox_error__set(err, OUTBOX_ERR_INVALID, name, "message %zu: %s; nothing was written", index, _(what));
 }
 
@@ -375,7 +380,7 @@ static int check_packets(const outbox_conn *conn, const struct call *call, outbo
             snprintf(what, sizeof(what), _("payload and headers have %zu bytes, but the server takes no statement above "
                                           "%lld (max_allowed_packet)"),
                      outbox_row__bytes(&call->rows[i]), (long long)conn->packet);
-            return bad(err, i, "enqueue.payload_too_large", what);
+            return bad(err, call->count == 1 ? ALONE : i, "enqueue.payload_too_large", what);
         }
     return OUTBOX_OK;
 }
@@ -456,10 +461,11 @@ static int check_all(const outbox_conn *conn, const outbox_message *messages, si
     int rc = OUTBOX_OK;
 
     if (messages[0].size < MESSAGE_LEAST)
-        return bad(err, 0, "enqueue.bad_size", N_("size is not set: start from OUTBOX_MESSAGE_INIT"));
+        return bad(err, count == 1 ? ALONE : 0, "enqueue.bad_size",
+                   N_("size is not set: start from OUTBOX_MESSAGE_INIT"));
     for (i = 0; i < count && rc == OUTBOX_OK; i++) {
         take_message(messages, i, &m);
-        rc = check(conn, &m, i, err);
+        rc = check(conn, &m, count == 1 ? ALONE : i, err);
     }
     return rc;
 }

@@ -68,7 +68,7 @@ static int read_headers(struct ctl *ctl, outbox_header *headers, size_t *count)
         if (ctl->cli.given[i].option != CTL_HEADER)
             continue;
         equals = strchr(text, '=');
-        if (equals == NULL)
+        if (equals == NULL || equals == text)
             return cli_usage(&ctl->cli, "--header takes NAME=VALUE, and not \"%s\"", text);
         headers[*count].name = strndup(text, (size_t)(equals - text));
         headers[*count].value = equals + 1;
@@ -117,6 +117,30 @@ static int read_when(struct ctl *ctl, outbox_message *m)
     return status;
 }
 
+/* The library names a field of the message first, whatever the language; here it was an option. */
+static int say_refused(struct ctl *ctl, outbox_error *err)
+{
+    static const struct {
+        const char *field;
+        enum ctl_option option;
+    } fields[] = {
+        { "topic", CTL_TOPIC },
+        { "partition_key", CTL_KEY },
+        { "content_type", CTL_CONTENT_TYPE },
+        { "message_type", CTL_MESSAGE_TYPE },
+        { "dedup_key", CTL_DEDUP_KEY },
+        { "id", CTL_ID },
+    };
+    const char *message = outbox_error_message(err);
+    size_t length = strcspn(message, " ");
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        if (strlen(fields[i].field) == length && strncmp(fields[i].field, message, length) == 0)
+            return cli_explain(&ctl->cli, err, "%s: --%s%s", _("cannot enqueue"),
+                               ctl->cli.options[fields[i].option].name, message + length);
+    return cli_error(&ctl->cli, "cannot enqueue", err);
+}
+
 /* Nothing is wrong with such a message, so that a script can go on: it has a status of its own. */
 static int say_duplicate(struct ctl *ctl, const outbox_message *m, outbox_error *err)
 {
@@ -140,7 +164,7 @@ static int write_one(struct ctl *ctl, const outbox_message *m)
     if (rc == OUTBOX_ERR_DUPLICATE)
         return say_duplicate(ctl, m, err);
     if (rc != OUTBOX_OK)
-        return cli_error(&ctl->cli, "cannot enqueue", err);
+        return say_refused(ctl, err);
     ctl_wake(ctl);
     if (ctl->json)
         return ctl_print_json(ctl, json_pack("{s:s}", "id", id.text));

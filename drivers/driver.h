@@ -108,7 +108,7 @@ enum outbox_query {
     Q_PICK_DEFERRED,
     Q_DISCARD_PENDING,  /* messages by seq, those that are still in a state */
     Q_DISCARD_PENDING_POSITION,
-    Q_REDRIVE,          /* dead ones by seq */
+    Q_REDRIVE,          /* dead ones by seq; or those in retry, which keep their attempts */
     Q_META_SET,
     Q_FUTURE,           /* 1 when xids that matter lie in this cluster's future: i; NULL: not asked */
     Q_SEQUENCE,         /* 1 when the numbers to come lie behind a position, the last one or -1, which sequence, in which

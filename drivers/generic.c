@@ -241,8 +241,9 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_DISCARD_PENDING_POSITION] = "DELETE FROM {messages} WHERE lane = :lane AND " PENDING("") " = :state AND seq > "
                                        "(SELECT l.pos FROM {lanes} l WHERE l.lane = :lane) AND seq IN ([[:seq]])",
         [Q_PICK_DEFERRED] = "SELECT m.lane, m.seq, m.key_hash FROM {deferred} m WHERE 1 = 1",
-        [Q_REDRIVE] = "UPDATE {deferred} SET state = 3, attempts = 0, available_at = {now} + :delay "
-                      "WHERE lane = :lane AND state = 5 AND seq IN ([[:seq]])",
+        /* attempts first: MariaDB would see the new state there. */
+        [Q_REDRIVE] = "UPDATE {deferred} SET attempts = CASE WHEN state = 5 THEN 0 ELSE attempts END, state = 3, "
+                      "available_at = {now} + :delay WHERE lane = :lane AND state = :state AND seq IN ([[:seq]])",
         [Q_AUDIT] = "INSERT INTO {audit} (id, who, what, which, messages) VALUES (:id, :owner, :name, :value, 0)",
         [Q_AUDIT_ADD] = "UPDATE {audit} SET messages = messages + :count WHERE id = :id",
         [Q_AUDIT_LIST] = "SELECT m.id, m.done_at, m.who, m.what, m.which, m.messages FROM {audit} m "

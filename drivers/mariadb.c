@@ -173,7 +173,8 @@ const struct outbox_driver outbox_driver__mariadb = {
         /* A row that stays as it is does not count as changed: in a cluster (Galera) the lock would be this node's only.
          * Nothing else uses the column where rows are deleted. */
         [Q_LOCK_LANE] = "UPDATE {lanes} SET cleaned = cleaned + 1 WHERE lane = :lane",
-        [Q_REDRIVE] = "UPDATE {deferred} FORCE INDEX (PRIMARY) SET state = 3, attempts = 0, "
-                      "available_at = {now} + :delay WHERE lane = :lane AND state = 5 AND seq IN ([[:seq]])",
+        [Q_REDRIVE] = "UPDATE {deferred} FORCE INDEX (PRIMARY) SET "
+                      "attempts = CASE WHEN state = 5 THEN 0 ELSE attempts END, state = 3, "
+                      "available_at = {now} + :delay WHERE lane = :lane AND state = :state AND seq IN ([[:seq]])",
     },
 };

@@ -331,6 +331,30 @@ static void test_redrive_filters(struct fixture *fx)
     seen_clear(&seen);
 }
 
+/* Those that wait for their next attempt are due now, and keep their attempts. They are not meant unless it is said. */
+static void test_redrive_retry(struct fixture *fx)
+{
+    outbox_consumer *consumer = fixture_consumer(fx, NULL);
+    outbox_filter f = OUTBOX_FILTER_INIT;
+    struct seen seen = {0};
+    int64_t count = 0;
+
+    send_words(fx, "t", "a", "one two");
+    send_words(fx, "t", "b", "three");
+    CHECK_INT(settle_one(fx, consumer, OUTBOX_RETRY, NULL) + settle_one(fx, consumer, OUTBOX_RETRY, NULL), 2);
+    db_exec(&fx->db, "UPDATE %sdeferred SET available_at = available_at + 3600000000 WHERE state = 3", fx->prefix);
+    EXPECT(outbox_redrive(fx->conn, NULL, &count, &fx->err), OUTBOX_NONE);
+    CHECK_INT(drain(fx, consumer, &seen), 0);
+    f.state = OUTBOX_RETRYING;
+    f.partition_key = "a";
+    OK(outbox_redrive(fx->conn, &f, &count, &fx->err));
+    CHECK_INT(count, 1);
+    CHECK_INT(db_int(&fx->db, "SELECT COUNT(*) FROM %sdeferred WHERE state = 3 AND attempts = 1", fx->prefix), 2);
+    drain(fx, consumer, &seen);
+    CHECK_STR(seen_words(&seen), "one two");
+    seen_clear(&seen);
+}
+
 /* Dead ones of one key, and those that wait behind it, go again in their order, at the rate that was asked for. */
 static void test_redrive_rate(struct fixture *fx)
 {
@@ -585,6 +609,7 @@ void suite_admin(const struct target *target, const char *only)
         {"admin: discard scheduled ones", test_discard_scheduled, 0},
         {"admin: discard what is published meanwhile", test_discard_published, 0},
         {"admin: redrive by id, key, age", test_redrive_filters, 0},
+        {"admin: redrive of what waits for its next attempt", test_redrive_retry, 0},
         {"admin: redrive keeps order, limit and rate", test_redrive_rate, 0},
         {"admin: audit", test_audit, 0},
         {"admin: redrive while the lane is held", test_redrive_while_held, 0},

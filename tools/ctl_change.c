@@ -18,9 +18,11 @@ struct change {
 static const char *const redrive_advice[OUTBOX_STATE_COUNT] = {
     [OUTBOX_PENDING] = N_("a relay takes it as soon as one runs; 'outboxctl doctor' says what keeps it waiting"),
     [OUTBOX_SCHEDULED] = N_("it is sent when its time comes, as 'outboxctl show' tells"),
-    [OUTBOX_RETRYING] = N_("it is sent again by itself, at the time that 'outboxctl show' tells"),
+    [OUTBOX_RETRYING] = N_("it is sent again by itself, at the time that 'outboxctl show' tells; to send it now, say "
+                           "--state retry"),
     [OUTBOX_HELD] = N_("it goes by itself after the message of its topic and key that it waits for: redrive or discard "
                        "that one, if it is dead"),
+    [OUTBOX_DEAD] = N_("to send it again, leave --state out or say --state dead"),
     [OUTBOX_DELIVERED] = N_("to send it once more, enqueue it again"),
 };
 
@@ -83,11 +85,11 @@ static int say_unfit(struct ctl *ctl, const struct change *change, const outbox_
     if (rc < 0)
         return cli_error(&ctl->cli, change->doing, err);
     if (rc == OUTBOX_NONE)
-        return cli_fail(&ctl->cli, "%s %s: there is no such message; published ones are gone unless clean.retention keeps "
-                        "them", _(change->doing), id);
+        return cli_fail(&ctl->cli, "%s %s: there is no such message; published ones are gone unless clean.retention "
+                        "keeps them", _(change->doing), id);
     if (state == filter->state) /* it has changed meanwhile */
-        return cli_fail(&ctl->cli, "%s %s: it has changed in between, and its state is %s; try again", _(change->doing), id,
-                        outbox_state_name(state));
+        return cli_fail(&ctl->cli, "%s %s: it has changed in between, and its state is %s; try again", _(change->doing),
+                        id, outbox_state_name(state));
     return cli_fail(&ctl->cli, "%s %s: its state is %s; %s", _(change->doing), id, outbox_state_name(state),
                     _(change->advice[state]));
 }
@@ -143,8 +145,16 @@ int ctl_redrive(struct ctl *ctl)
 {
     static const struct change change = { outbox_redrive, N_("cannot redrive"), "redriven", OUTBOX_DEAD,
                                           redrive_advice };
+    const char *state = cli_value(&ctl->cli, CTL_STATE);
+    int status;
 
-    return change_messages(ctl, &change);
+    if (state != NULL && strcmp(state, outbox_state_name(OUTBOX_DEAD)) != 0 &&
+        strcmp(state, outbox_state_name(OUTBOX_RETRYING)) != 0)
+        return cli_usage(&ctl->cli, "--state is \"%s\"; only messages that are dead or in retry are redriven", state);
+    status = change_messages(ctl, &change);
+    if (!cli_has(&ctl->cli, CTL_DRY_RUN))
+        ctl_wake(ctl);
+    return status;
 }
 
 int ctl_discard(struct ctl *ctl)

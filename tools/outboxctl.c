@@ -83,8 +83,9 @@ static const struct ctl_command commands[] = {
     { "stats", "", 0, 0, false, N_("Counts the messages by state, and the lanes."), ctl_stats },
     { "list", "", 0, WHICH | B(STATE), false, N_("Lists messages, oldest first within each state."), ctl_list },
     { "show", "ID", 1, 0, false, N_("Shows one message with its headers and payload."), ctl_show },
-    { "redrive", "[ID]...", -1, WHICH | B(ALL) | B(DRY_RUN) | B(RATE) | B(WHO), false,
-      N_("Sends dead messages again, oldest first, with their attempts back at 0."), ctl_redrive },
+    { "redrive", "[ID]...", -1, WHICH | B(STATE) | B(ALL) | B(DRY_RUN) | B(RATE) | B(WHO), false,
+      N_("Sends dead messages again, oldest first, with their attempts back at 0; or those in --state retry now."),
+      ctl_redrive },
     { "discard", "[ID]...", -1, WHICH | B(STATE) | B(ALL) | B(DRY_RUN) | B(WHO), false,
       N_("Removes messages that were not published: dead ones, or those in --state."), ctl_discard },
     { "purge", "", 0, B(OLDER_THAN) | B(ALL) | B(DRY_RUN) | B(WHO), false,
@@ -122,7 +123,8 @@ static int print_help(const struct ctl *ctl)
     }
     fputs(_("\nOptions of every command:\n"), stdout);
     cli_print_options(&ctl->cli, COMMON | B(VERSION));
-    fputs(_("\n'outboxctl COMMAND --help' tells more. Exit status: 0 done, 1 failed, 2 wrong usage,\n3 enqueued before.\n"), stdout);
+    fputs(_("\n'outboxctl COMMAND --help' tells more. Exit status: 0 done, 1 failed, 2 wrong usage,\n"
+            "3 enqueued before.\n"), stdout);
     return CLI_OK;
 }
 

@@ -191,9 +191,11 @@ OUTBOX_API int outbox_lanes(outbox_conn *conn, outbox_lane_fn fn, void *user, ou
 /**
  * Sends dead letters again: oldest first, attempts back at 0. Order within a key is kept. With a rate they come due
  * one after the other, which needs nobody to wait for it. Redrive, discard and purge are noted in the audit.
+ * With the filter's state OUTBOX_RETRYING it is about messages that wait for their next attempt, and not about dead
+ * ones: they are due now, and keep their attempts.
  *
  * @param[in]  conn    from outbox_conn_open(), or borrowed with no transaction open and autocommit on
- * @param[in]  filter  which of the dead, or NULL for all; its state is ignored
+ * @param[in]  filter  which of the dead, or NULL for all; any state but OUTBOX_RETRYING is ignored
  * @param[out] count   how many, or NULL
  * @param[out] err     why not, or NULL
  * @return OUTBOX_OK, OUTBOX_NONE (none matched), OUTBOX_ERR_INVALID, and the database's errors. Since 0.1.

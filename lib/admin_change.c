@@ -217,7 +217,6 @@ int outbox_discard(outbox_conn *conn, const outbox_filter *given, int64_t *count
         rc = outbox_error__set(err, OUTBOX_ERR_INVALID, "discard.published",
                                "published messages are not discarded: purge removes them");
     if (rc == OUTBOX_OK && filter.state == 0)
-        if (filter.state != OUTBOX_RETRYING)
         filter.state = OUTBOX_DEAD;
     return rc == OUTBOX_OK ? change(conn, &filter, 0, count, err) : rc;
 }

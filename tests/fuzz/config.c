@@ -30,7 +30,20 @@ int cli_fail(const struct cli *cli, const char *format, ...)
     return CLI_FAILED;
 }
 
-/* Likewise: it is a complaint, too. */
+/* Likewise. */
+int cli_wrong(const struct cli *cli, const char *format, ...)
+{
+    char text[2048];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    cli_fail(cli, "%s", text);
+    return CLI_USAGE;
+}
+
+/* It is a complaint, too. */
 int cli_usage(const struct cli *cli, const char *format, ...)
 {
     (void)format;

@@ -339,10 +339,13 @@ static void test_redrive_retry(struct fixture *fx)
     struct seen seen = {0};
     int64_t count = 0;
 
-    send_words(fx, "t", "a", "one two");
-    send_words(fx, "t", "b", "three");
-    CHECK_INT(settle_one(fx, consumer, OUTBOX_RETRY, NULL) + settle_one(fx, consumer, OUTBOX_RETRY, NULL), 2);
-    db_exec(&fx->db, "UPDATE %sdeferred SET available_at = available_at + 3600000000 WHERE state = 3", fx->prefix);
+    /* Nothing claims before they are far off, however long that takes here. */
+    for (int i = 0; i < 2; i++) {
+        send_words(fx, "t", i == 0 ? "a" : "b", i == 0 ? "one" : "three");
+        CHECK_INT(settle_one(fx, consumer, OUTBOX_RETRY, NULL), 1);
+        db_exec(&fx->db, "UPDATE %sdeferred SET available_at = available_at + 3600000000 WHERE state = 3", fx->prefix);
+    }
+    send_words(fx, "t", "a", "two");
     EXPECT(outbox_redrive(fx->conn, NULL, &count, &fx->err), OUTBOX_NONE);
     CHECK_INT(drain(fx, consumer, &seen), 0);
     f.state = OUTBOX_RETRYING;

@@ -8,6 +8,17 @@ bench_programs = \
 EXTRA_PROGRAMS += $(bench_programs) %D%/load %D%/native %D%/speed %D%/wake
 CLEANFILES += $(bench_programs) %D%/load %D%/native %D%/speed %D%/more.json %D%/speed.json %D%/speed.svg %D%/wake
 EXTRA_DIST += %D%/run
+# bench/peers/run has the library beside other projects.
+EXTRA_PROGRAMS += %D%/peers/liboutbox %D%/peers/pgq
+CLEANFILES += %D%/peers/liboutbox %D%/peers/pgq %D%/peers.json %D%/peers.tsv
+EXTRA_DIST += \
+	%D%/peers/graphile-worker.js \
+	%D%/peers/package.json \
+	%D%/peers/peer.js \
+	%D%/peers/pg-boss.js \
+	%D%/peers/pg-transactional-outbox.js \
+	%D%/peers/run \
+	%D%/peers/table.awk
 
 # Its writers use libpq.
 if WITH_LIBPQ
@@ -26,6 +37,11 @@ endif
 %C%_native_SOURCES = %D%/bench.c %D%/bench.h %D%/native.c
 %C%_native_CPPFLAGS = $(AM_CPPFLAGS) `$(PKG_CONFIG) --cflags libmariadb sqlite3`
 %C%_native_LDADD = $(LDADD) -lmariadb -lsqlite3
+%C%_peers_liboutbox_SOURCES = %D%/peers/liboutbox.c %D%/peers/peer.c %D%/peers/peer.h
+%C%_peers_liboutbox_LDADD = lib/liboutbox.la
+%C%_peers_pgq_SOURCES = %D%/peers/peer.c %D%/peers/peer.h %D%/peers/pgq.c
+%C%_peers_pgq_CPPFLAGS = $(AM_CPPFLAGS) $(LIBPQ_CFLAGS)
+%C%_peers_pgq_LDADD = $(LIBPQ_LIBS)
 %C%_start_SOURCES = %D%/bench.c %D%/bench.h %D%/start.c
 %C%_speed_SOURCES = \
 	%D%/bench.c %D%/bench.h \

@@ -42,7 +42,7 @@ async function transactions(client, peer, size, count) {
     }
 }
 
-// peer: `most` messages are in each workload at most. setup(client) makes its tables. enqueue(client, messages) is into the
+// peer: `most` messages are in a workload at most. setup(client) makes tables. enqueue(client, messages) is into the
 // connection's open transaction. drain(client, count) starts the consumer, connections included, and resolves when so
 // many were taken and noted as such.
 async function run(peer) {

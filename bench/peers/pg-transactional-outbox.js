@@ -21,7 +21,6 @@ const settings = {
     dbReplicationSlot: 'outbox_slot',
     nextMessagesFunctionName: 'next_outbox_messages',
     nextMessagesBatchSize: BATCH,
-    nextMessagesLockInMs: 60000,
     nextMessagesPollingIntervalInMs: 1,
 };
 const dbListenerConfig = { max: AT_ONCE };
@@ -34,12 +33,12 @@ function listen(handler) {
             concurrencyStrategy: outbox.createReplicationSemaphoreConcurrencyController(AT_ONCE),
         });
     return outbox.initializePollingMessageListener(config, handler, logger, {
-        // A query goes through all that is pending: not one for each message that is done.
+        // A query goes through all that is pending, and locks the oldest, so that its handler fails when it is in hand.
         async batchSizeStrategy(inHand) {
-            if (inHand <= BATCH / 2)
+            if (inHand === 0)
                 return BATCH;
             await setTimeout(1);
-            return inHand;
+            return 0;
         },
     });
 }
@@ -69,9 +68,12 @@ peer.run({
     },
 
     async drain(client, count) {
-        let left = count, all;
-        const taken = new Promise((resolve) => { all = resolve; });
-        const [shutdown] = listen({ handle: async () => { if (--left === 0) all(); } });
+        let left = count, all, fail;
+        const taken = new Promise((resolve, reject) => { all = resolve; fail = reject; });
+        const [shutdown] = listen({
+            handle: async () => { if (--left === 0) all(); },
+            handleError: async (error, _message, _client, retry) => { if (!retry) fail(error); },
+        });
 
         await taken;
         await peer.none(client, 'SELECT 1 FROM outbox WHERE processed_at IS NULL LIMIT 1');

@@ -84,8 +84,10 @@ int amqp1_link_check_tls(const outbox_target *target, outbox_error **err)
 
 /* ---- Senders ---- */
 
-static void sender_free(struct amqp1_link *link, struct amqp1_sender *s)
+/* Ends the link; the session stays, and belongs to nobody. */
+static pn_session_t *sender_detach(struct amqp1_link *link, struct amqp1_sender *s)
 {
+    pn_session_t *session = s->session;
     struct amqp1_sender **at;
 
     for (at = &link->senders; *at != s; at = &(*at)->next)
@@ -93,41 +95,53 @@ static void sender_free(struct amqp1_link *link, struct amqp1_sender *s)
     *at = s->next;
     link->sender_count--;
     pn_link_set_context(s->link, NULL);
-    pn_session_set_context(s->session, NULL);
+    pn_session_set_context(session, NULL);
     pn_link_close(s->link);
-    pn_session_close(s->session);
     pn_link_free(s->link);
-    pn_session_free(s->session);
     free(s->address);
     free(s);
+    return session;
 }
 
-/* The one that was not used for longest, and has nothing on its way. */
-static int forget_one(struct amqp1_link *link)
+static void sender_free(struct amqp1_link *link, struct amqp1_sender *s)
+{
+    pn_session_t *session = sender_detach(link, s);
+
+    pn_session_close(session);
+    pn_session_free(session);
+}
+
+/* The session of the one that was not used for longest, and has nothing on its way. It is used again instead of being
+ * ended: the engine gives a channel to the next session as soon as it has said that this one ends, and what the peer
+ * still sends there, the end above all, would be taken for the new one's ("no such channel"). Within a session the
+ * peer answers in order. */
+static pn_session_t *take_oldest(struct amqp1_link *link)
 {
     struct amqp1_sender *s, *last = NULL;
 
     for (s = link->senders; s != NULL; s = s->next)
         if (s->in_flight == 0)
             last = s;
-    if (last != NULL)
-        sender_free(link, last);
-    return last != NULL;
+    return last != NULL ? sender_detach(link, last) : NULL;
 }
 
-static struct amqp1_sender *sender_new(struct amqp1_link *link, const char *address)
+/* session: one that is used again, or NULL. */
+static struct amqp1_sender *sender_new(struct amqp1_link *link, const char *address, pn_session_t *session)
 {
     struct amqp1_sender *s = calloc(1, sizeof(*s));
     char name[48];
 
     if (s == NULL || (s->address = strdup(address)) == NULL) {
+        if (session != NULL)
+            pn_session_close(session);
         free(s);
         return NULL;
     }
     snprintf(name, sizeof(name), "outbox-%llu", (unsigned long long)++link->names);
-    s->session = pn_session(link->driver.connection);
+    s->session = session != NULL ? session : pn_session(link->driver.connection);
     pn_session_set_context(s->session, s);
-    pn_session_open(s->session);
+    if (session == NULL)
+        pn_session_open(s->session);
     s->link = pn_sender(s->session, name);
     pn_link_set_context(s->link, s);
     pn_terminus_set_address(pn_link_target(s->link), address);
@@ -145,6 +159,7 @@ static struct amqp1_sender *sender_new(struct amqp1_link *link, const char *addr
 struct amqp1_sender *amqp1_link_sender(struct amqp1_link *link, const char *address)
 {
     struct amqp1_sender **at, *s;
+    pn_session_t *session = NULL;
 
     for (at = &link->senders; (s = *at) != NULL; at = &s->next) {
         if (strcmp(s->address, address) != 0)
@@ -153,9 +168,9 @@ struct amqp1_sender *amqp1_link_sender(struct amqp1_link *link, const char *addr
         s->next = link->senders;
         return link->senders = s;
     }
-    if (link->sender_count >= SENDERS_MAX && !forget_one(link))
+    if (link->sender_count >= SENDERS_MAX && (session = take_oldest(link)) == NULL)
         return NULL;
-    return sender_new(link, address);
+    return sender_new(link, address, session);
 }
 
 /* ---- What the peer says ---- */

@@ -22,6 +22,7 @@ struct peer {
     struct wire wire;
     pn_message_t *message;
     char bytes[8192];
+    int sessions; /* that were begun, on all connections */
 };
 
 static void condition(pn_condition_t *c, const char *name, const char *text)
@@ -117,6 +118,7 @@ static void take(void *user, pn_event_t *e)
 
     switch (pn_event_type(e)) {
     case PN_SESSION_REMOTE_OPEN:
+        p->sessions++;
         pn_session_open(pn_event_session(e));
         break;
     case PN_LINK_REMOTE_OPEN:
@@ -293,6 +295,29 @@ static void test_no_credit(struct broker *b)
     finish(&peer, &p);
 }
 
+#define PLACES 250
+
+/* A channel is not taken anew for another address: what the peer still says there would be taken for the new one's. */
+static void test_sessions(struct broker *b)
+{
+    static char topics[PLACES][16];
+    struct peer peer;
+    struct parcel p;
+
+    (void)b;
+    if (begin(&peer, &p, 4 * PLACES, "")) {
+        for (size_t i = 0; i < p.count; i++) {
+            snprintf(topics[i % PLACES], sizeof topics[0], "place.%zu", i % PLACES);
+            p.items[i].record.topic = topics[i % PLACES];
+            p.items[i].record.message_type = "accept";
+        }
+        CHECK_INT(parcel_send(&p, 0, p.count, 600000), DELIVERY_DONE);
+        CHECK_INT(parcel_count(&p, FATE_PUBLISHED), p.count);
+    }
+    finish(&peer, &p);
+    CHECK_INT(peer.sessions, 100); /* as many as a connection keeps */
+}
+
 static void test_settings(struct broker *b)
 {
     static const char *const wrong[][2] = {
@@ -348,6 +373,7 @@ const struct broker_test amqp1_peer_tests[] = {
     { "each outcome has its verdict", test_outcomes },
     { "who ended the link is found", test_blame },
     { "no credit", test_no_credit },
+    { "more addresses than sessions", test_sessions },
     { "settings", test_settings },
     { NULL, NULL },
 };

@@ -35,6 +35,9 @@ static const char *const setup[] = {
 #define PERMISSION                                                                                                      \
     "the user needs SELECT, INSERT, UPDATE and DELETE on the outbox's tables; to migrate, also CREATE TABLE, CREATE "  \
     "VIEW, CREATE PROCEDURE and a quota"
+#define ROUTINES                                                                                                        \
+    N_("a routine of the outbox does not compile: SELECT name, line, text FROM user_errors says why; mend that, then "  \
+       "migrate again")
 #define STARTING N_("the instance starts, stops or fails over: try again")
 
 /* By the server's numbers, ORA-n. */
@@ -61,6 +64,8 @@ static const struct outbox_errclass errors[] = {
     { "", 942, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 904, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
     { "", 4043, NULL, OUTBOX_ERR_SCHEMA, NULL, NULL },
+    { "", 6550, NULL, OUTBOX_ERR_SCHEMA, "schema.routines", ROUTINES },
+    { "", 6575, NULL, OUTBOX_ERR_SCHEMA, "schema.routines", ROUTINES },
     { "", 16000, NULL, OUTBOX_ERR_READONLY, NULL, N_("the database is open for reading only, a standby perhaps") },
     { "", 1456, NULL, OUTBOX_ERR_READONLY, NULL, NULL },
     { "", 372, NULL, OUTBOX_ERR_READONLY, NULL, NULL }, /* the file, the tablespace */

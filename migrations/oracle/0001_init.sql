@@ -196,6 +196,13 @@ BEGIN
             RAISE;
     END;
 END; /* of the procedure */;
+-- A routine with errors is made all the same, and the driver calls that a success: this, which does nothing, is refused then.
+-- statement
+BEGIN
+    IF {lane_fn}(NULL, 1) IS NOT NULL THEN
+        {enqueue_fn}(p_topic => NULL, p_payload => NULL);
+    END IF;
+END; /* of what needs both */;
 -- Every message and its state, under the conditions by which relays and lists find them. Times are microseconds since
 -- 1970, UTC.
 -- statement

@@ -1,4 +1,8 @@
 -- liboutbox: tables of one outbox.
+-- OPENJSON is a name like any other below level 130, and would be missed only when a message is enqueued.
+-- statement
+IF (SELECT compatibility_level FROM sys.databases WHERE database_id = DB_ID()) < 130
+    THROW 50000, N'this database behaves like a server before 2016: ALTER DATABASE ... SET COMPATIBILITY_LEVEL = 130 or more', 1;
 -- statement
 CREATE TABLE {messages} (
     seq           BIGINT   IDENTITY(1, 1) NOT NULL,
@@ -150,7 +154,7 @@ BEGIN
         WHERE DATALENGTH(h.name) = 0 OR h.kind <> 1 OR h.times > 1
               OR h.name COLLATE Latin1_General_100_BIN2 LIKE @control
               OR h.text COLLATE Latin1_General_100_BIN2 LIKE @control;
-    SET @wrong = N''cannot enqueue: '' + @wrong + N''; nothing was written'';
+    SET @wrong = N''cannot enqueue: '' + REPLACE(@wrong, N''%'', N''%%'') + N''; nothing was written''; /* as THROW reads it */
     IF @wrong IS NOT NULL
         THROW 50000, @wrong, 1;
     SET @message_id = LOWER(COALESCE(@id, CAST(NEWID() AS CHAR(36))));

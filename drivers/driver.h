@@ -38,8 +38,7 @@ enum outbox_query {
     Q_LANE,             /* what Q_CLAIM returns, of one lane */
     Q_READ,             /* a batch of a lane; then snapshot, any deferred message or NULL: ti */
     Q_READ_POSITION,
-    Q_READ_PACKED,      /* the same, but for messages with more than :bytes bytes, as packed.h says: snapshot, any deferred
-                         * message or NULL, bytes of the largest, messages: tiiT; or NULL */
+    Q_READ_PACKED,      /* the same, as packed.h says, and empty for messages with more than :bytes bytes: T; or NULL */
     Q_READ_PACKED_POSITION,
     Q_SIZES,            /* seq, bytes of a batch to come: ii; NULL: Q_READ bounds its bytes itself */
     Q_SUSPECTS,         /* messages of a lane that are not settled: i */
@@ -48,8 +47,8 @@ enum outbox_query {
     Q_RELEASE_ALL,      /* the same, let go */
     Q_SETTLE,           /* fence; keep or release */
     Q_SETTLE_POSITION,  /* the same, and move the position, unless numbers began again since :file was asked */
-    Q_SETTLE_READ,      /* both in one: Q_SETTLE_POSITION, then Q_READ_PACKED_POSITION from there; xbound, or NULL when nothing
-                         * was changed, and then as that: ttiiT; or NULL */
+    Q_SETTLE_READ,      /* both in one: Q_SETTLE_POSITION, then Q_READ_PACKED_POSITION from there, with the new xbound, which
+                         * is NULL when nothing was changed: T; or NULL */
     Q_DELETE,           /* messages by seq */
     Q_ARCHIVE,          /* copy messages by seq to the published ones */
     Q_ARCHIVE_DEFERRED,

@@ -79,13 +79,13 @@
     "octet_length(m.payload)::bigint + octet_length(m.topic) + coalesce(octet_length(m.partition_key), 0) + "                   \
     "coalesce(octet_length(m.headers), 0) + coalesce(octet_length(m.content_type), 0) + "                               \
     "coalesce(octet_length(m.message_type), 0)"
-#define PACKED(source)                                                                                                  \
-    ANY_DEFERRED ", CASE WHEN (SELECT current_setting('server_encoding') IN ('UTF8', 'SQL_ASCII')) THEN "               \
-    "coalesce(max(" ALL_BYTES "), 0) ELSE 2147483647 END, "                                                             \
-    "string_agg(concat(m.seq, ',', m.created_at, ',', octet_length(m.payload), ',', octet_length(m.topic), ',', "       \
-    "octet_length(m.partition_key), " OPTIONAL ", ';', m.id, m.topic, m.partition_key, m.headers, "               \
-    "m.content_type, m.message_type, encode(m.payload, 'hex')), '') FILTER (WHERE " ALL_BYTES " <= :bytes) "            \
+#define PACKED(xbound, snapshot, source)                                                                                \
+    "SELECT concat(" xbound "';', " snapshot "';', " ANY_DEFERRED ") UNION ALL SELECT CASE WHEN " ALL_BYTES " <= :bytes "  \
+    "AND (SELECT current_setting('server_encoding') IN ('UTF8', 'SQL_ASCII')) THEN concat(m.seq, ',', m.created_at, "   \
+    "',', octet_length(m.payload), ',', octet_length(m.topic), ',', octet_length(m.partition_key), " OPTIONAL ", ';', " \
+    "m.id, m.topic, m.partition_key, m.headers, m.content_type, m.message_type, encode(m.payload, 'hex')) ELSE '' END " \
     "FROM (" source ") m"
+#define SNAPSHOT "pg_current_snapshot(), "
 #define NEXT_ROWS "SELECT * FROM {messages} WHERE lane = :lane ORDER BY lane, seq LIMIT :limit"
 #define BY_POSITION(late)                                                                                               \
     "(SELECT m.* FROM (" late ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m WHERE m.lane = :lane AND "       \
@@ -247,8 +247,8 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_READ] = "SELECT " RAW ", NULL::text, " ANY_DEFERRED " " BOUNDED(NEXT_ROWS),
         /* The snapshot is that of this statement, the one with which it sees the rows; written out once, not for each. */
         [Q_READ_POSITION] = "SELECT " RAW ", (SELECT pg_current_snapshot()::text), " ANY_DEFERRED " " BOUNDED(BY_POSITION(LATE_ROWS)),
-        [Q_READ_PACKED] = "SELECT NULL::text, " PACKED(NEXT_ROWS),
-        [Q_READ_PACKED_POSITION] = "SELECT (SELECT pg_current_snapshot()::text), " PACKED(BY_POSITION(LATE_ROWS)),
+        [Q_READ_PACKED] = PACKED("", "", NEXT_ROWS),
+        [Q_READ_PACKED_POSITION] = PACKED("", SNAPSHOT, BY_POSITION(LATE_ROWS)),
         [Q_SUSPECTS] = "(" LATE_ROWS ") UNION ALL (SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos "
                        "ORDER BY m.lane, m.seq LIMIT :limit)",
         /* A lane that somebody has locked does not keep the others waiting: whoever settles it renews it, too. */
@@ -257,8 +257,8 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_SETTLE_POSITION] = MOVE,
         /* The lane is ours before and after, so one snapshot is enough; it is older than the xid that settles, which is
          * above all that it sees. */
-        [Q_SETTLE_READ] = "WITH s AS (" MOVE ") SELECT (SELECT s.xbound FROM s), (SELECT pg_current_snapshot()::text), "
-                          PACKED(BY_POSITION(LATE_ROWS_BELOW("pg_snapshot_xmax(pg_current_snapshot())"))),
+        [Q_SETTLE_READ] = "WITH s AS (" MOVE ") " PACKED("(SELECT s.xbound FROM s), ", SNAPSHOT,
+                          BY_POSITION(LATE_ROWS_BELOW("pg_snapshot_xmax(pg_current_snapshot())"))),
         [Q_DELETE] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, snap, published_at) SELECT lane, pos, low, snap, {now} "
                       "FROM {lanes} WHERE lane = :lane",

@@ -5,6 +5,7 @@
 
 #include "conn_internal.h"
 #include "lane.h"
+#include "packed.h"
 #include "record.h"
 #include "thread.h"
 
@@ -48,8 +49,17 @@ struct outbox_consumer {
     void (*leased)(void *ctx, int lane, int64_t token); /* is told what was leased; may be NULL */
     void *leased_ctx;
     struct outbox_key_memo memo[OUTBOX_KEY_MEMO];
-    int by_rows; /* so many reads to come are not tried as one text */
+    int by_rows; /* so many reads to come are not tried as texts */
     outbox_batch *spare; /* one that is done with, for its memory; or NULL */
+};
+
+/* A batch as it comes, a text for each message (packed.h). */
+struct outbox_packed_batch {
+    struct outbox_value head[OUTBOX_PACKED_HEAD];
+    struct outbox_value *texts;
+    size_t count, room;
+    int has_head;
+    int too_large; /* a message has more bytes than its share */
 };
 
 struct outbox_batch {
@@ -71,7 +81,7 @@ struct outbox_batch {
     outbox_arena lane_arena;
     struct {
         int there;
-        struct outbox_value row[4]; /* of Q_READ_PACKED */
+        struct outbox_packed_batch packed;
         outbox_arena arena;
     } ahead;                 /* the next batch, which came when the last one was settled and is not taken apart yet */
     struct outbox_item *items; /* those that are delivered, in order */
@@ -83,7 +93,7 @@ struct outbox_batch {
 /* Reads until there is at least one message to deliver. OUTBOX_NONE: there is none now. */
 int outbox_batch__read(outbox_batch *batch, outbox_error **err);
 
-/* The new messages of a read, at most `bytes` of them all together, as one text where the driver can do that: take gets each
+/* The new messages of a read, at most `bytes` of them all together, as a text each where the driver can do that: take gets each
  * as the columns of Q_READ. OUTBOX_NONE: nothing was taken, they have to be read by rows. args has the other values. */
 int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, size_t limit, int64_t bytes,
                               outbox_row_fn take, void *ctx, outbox_error **err);

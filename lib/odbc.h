@@ -84,9 +84,8 @@ int outbox_stmt__bind(outbox_stmt *stmt, size_t index, const struct outbox_value
 /* Executes; rows (may be NULL) is the number of rows written, 0 when the driver does not know. `doing` is for the error. */
 int outbox_stmt__execute(outbox_stmt *stmt, const char *doing, int64_t *rows, outbox_error **err);
 
-/* Fetches the next row into cells. Columns come as the types say: 'i' a number, 't' text, 'b' bytes, in that order; 'T' is
- * a text of many kilobytes, and stands at the end only.
- * Text and bytes land in the arena, with a NUL behind. OUTBOX_NONE after the last row. */
+/* Fetches the next row into cells. Columns come as the types say: 'i' a number, 't' text, 'T' text
+ * of some kilobytes, 'b' bytes, in that order. Text and bytes land in the arena, with a NUL behind. OUTBOX_NONE after the last row. */
 int outbox_stmt__fetch(outbox_stmt *stmt, const char *types, struct outbox_value *cells, outbox_arena *arena,
                        outbox_error **err);
 

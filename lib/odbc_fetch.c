@@ -10,6 +10,7 @@
 /* Of a value of a bound column; longer ones cost a call of their own. */
 #define ROOM_TEXT ((size_t)256)
 #define ROOM_BYTES ((size_t)2048)
+#define ROOM_MESSAGE ((size_t)4096)
 
 /* The rest of a value that did not fit into the scratch space. */
 static int fetch_long(outbox_stmt *stmt, SQLUSMALLINT column, SQLSMALLINT ctype, size_t have, SQLLEN total,
@@ -88,35 +89,6 @@ static int fetch_number(outbox_stmt *stmt, SQLUSMALLINT column, struct outbox_va
     return OUTBOX_OK;
 }
 
-/* One call, at most two: a driver converts a value from its beginning at each call, for a batch in one text three times if
- * it were bound. So there is room for as much as the last ones had, and somewhat more: the last batch of a lane is smaller
- * than the first one of the next. */
-static int fetch_large(outbox_stmt *stmt, SQLUSMALLINT column, struct outbox_value *cell, outbox_arena *arena,
-                       outbox_error **err)
-{
-    size_t room = stmt->large > OUTBOX_SCRATCH ? stmt->large : OUTBOX_SCRATCH;
-    SQLLEN size = 0;
-    SQLRETURN ret;
-    int rc = OUTBOX_OK;
-
-    *cell = (struct outbox_value){ OUTBOX_T_NULL_TEXT, 0, outbox_arena__alloc(arena, room + 1), 0 };
-    if (cell->data == NULL)
-        return outbox_error__nomem(err);
-    ret = SQLGetData(stmt->handle, column, SQL_C_CHAR, (SQLPOINTER)(uintptr_t)cell->data, (SQLLEN)room + 1, &size);
-    if (!SQL_SUCCEEDED(ret) && ret != SQL_NO_DATA)
-        return outbox_stmt__fail(stmt, "read a column", err);
-    if (size == SQL_NULL_DATA) {
-        cell->data = NULL;
-        return OUTBOX_OK;
-    }
-    cell->type = OUTBOX_T_TEXT;
-    cell->size = ret == SQL_NO_DATA ? 0 : (size_t)size;
-    if (size == SQL_NO_TOTAL || (size_t)size > room)
-        rc = fetch_long(stmt, column, SQL_C_CHAR, room, size, cell, arena, err);
-    stmt->large = cell->size + cell->size / 4 > stmt->large ? cell->size + cell->size / 4 : stmt->large - stmt->large / 4;
-    return rc;
-}
-
 /* ---- Bound columns ---- */
 
 /* Not where numbers come as text: they are few drivers, and none that was measured. */
@@ -134,12 +106,12 @@ static int can_bind(outbox_odbc *odbc)
 
 static size_t room_of(char type)
 {
-    return type == 'i' ? sizeof(SQLBIGINT) : type == 't' ? ROOM_TEXT : ROOM_BYTES;
+    return type == 'i' ? sizeof(SQLBIGINT) : type == 't' ? ROOM_TEXT : type == 'T' ? ROOM_MESSAGE : ROOM_BYTES;
 }
 
 static SQLSMALLINT ctype_of(char type)
 {
-    return type == 'i' ? SQL_C_SBIGINT : type == 't' ? SQL_C_CHAR : SQL_C_BINARY;
+    return type == 'i' ? SQL_C_SBIGINT : type == 'b' ? SQL_C_BINARY : SQL_C_CHAR;
 }
 
 /* Once a statement, as long as it is read in the same way. */
@@ -152,7 +124,6 @@ static int bind_columns(outbox_stmt *stmt, const char *types, outbox_error **err
     stmt->types[0] = '\0';
     free(stmt->columns);
     free(stmt->room);
-    count -= types[count - 1] == 'T';
     for (i = 0; i < count; i++)
         total += room_of(types[i]);
     stmt->columns = calloc(count, sizeof(*stmt->columns));
@@ -181,7 +152,7 @@ static int bind_columns(outbox_stmt *stmt, const char *types, outbox_error **err
 static int take_cell(outbox_stmt *stmt, size_t i, struct outbox_value *cell, outbox_arena *arena, outbox_error **err)
 {
     const struct column *column = &stmt->columns[i];
-    int text = stmt->types[i] == 't', null = column->size == SQL_NULL_DATA;
+    int text = ctype_of(stmt->types[i]) == SQL_C_CHAR, null = column->size == SQL_NULL_DATA;
     SQLBIGINT number;
 
     if (stmt->types[i] == 'i') {
@@ -209,9 +180,7 @@ static int get_cell(outbox_stmt *stmt, size_t i, char type, struct outbox_value 
 {
     SQLUSMALLINT column = (SQLUSMALLINT)(i + 1);
 
-    if (type == 'i')
-        return fetch_number(stmt, column, cell, err);
-    return type == 'T' ? fetch_large(stmt, column, cell, arena, err)
+    return type == 'i' ? fetch_number(stmt, column, cell, err)
                        : fetch_bytes(stmt, column, ctype_of(type), cell, arena, err);
 }
 
@@ -232,7 +201,6 @@ int outbox_stmt__fetch(outbox_stmt *stmt, const char *types, struct outbox_value
     if (!SQL_SUCCEEDED(ret))
         return outbox_stmt__fail(stmt, "read a row", err);
     for (i = 0; types[i] != '\0' && rc == OUTBOX_OK; i++)
-        rc = bound && types[i] != 'T' ? take_cell(stmt, i, &cells[i], arena, err)
-                                      : get_cell(stmt, i, types[i], &cells[i], arena, err);
+        rc = bound ? take_cell(stmt, i, &cells[i], arena, err) : get_cell(stmt, i, types[i], &cells[i], arena, err);
     return rc;
 }

@@ -35,7 +35,6 @@ struct outbox_stmt {
     char (*digits)[24]; /* the same, where they go as text */
     size_t params;
     unsigned char *scratch; /* for what is not bound; made when it is needed */
-    size_t large; /* room for the next value of 'T' */
     int empty; /* executed, and there is no result to fetch from */
     char types[OUTBOX_COLUMNS + 1]; /* of the columns that are bound; "" when none are */
     struct column *columns;

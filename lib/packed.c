@@ -121,11 +121,29 @@ static int take_hex(const char *from, size_t size, unsigned char *to)
     return 1;
 }
 
+int outbox_packed__head(char *text, char *end, struct outbox_value head[OUTBOX_PACKED_HEAD])
+{
+    int i;
+
+    for (i = 0; i < OUTBOX_PACKED_DEFERRED; i++) {
+        char *stop = memchr(text, ';', (size_t)(end - text));
+
+        if (stop == NULL)
+            return OUTBOX_NONE;
+        *stop = '\0';
+        head[i] = (struct outbox_value){ OUTBOX_T_NULL_TEXT, 0, NULL, 0 };
+        if (stop > text)
+            head[i] = (struct outbox_value){ OUTBOX_T_TEXT, 0, text, (size_t)(stop - text) };
+        text = stop + 1;
+    }
+    return take_number(text, &head[OUTBOX_PACKED_DEFERRED]) == end ? OUTBOX_OK : OUTBOX_NONE;
+}
+
 /* The NULs find room where numbers and id were. */
-int outbox_packed__take(char **at, char *end, char id[OUTBOX_PACKED_ID + 1], struct outbox_value *cells)
+int outbox_packed__take(char *text, char *end, char id[OUTBOX_PACKED_ID + 1], struct outbox_value *cells)
 {
     struct outbox_value found[NUMBERS];
-    char *to = *at, *from = take_numbers(*at, found);
+    char *to = text, *from = take_numbers(text, found);
     size_t i, size;
 
     if (from == NULL || !is_whole(found, (size_t)(end - from)))
@@ -150,10 +168,9 @@ int outbox_packed__take(char **at, char *end, char id[OUTBOX_PACKED_ID + 1], str
         from += size;
     }
     size = (size_t)found[PAYLOAD].number;
-    if (!take_hex(from, size, (unsigned char *)to))
+    if (from + 2 * size != end || !take_hex(from, size, (unsigned char *)to))
         return OUTBOX_NONE;
     to[size] = '\0';
     cells[5] = (struct outbox_value){ OUTBOX_T_BYTES, 0, to, size };
-    *at = from + 2 * size;
     return OUTBOX_OK;
 }

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A batch as one text, which costs a driver a few calls instead of one a cell and a row.
+/* A batch of which each message is one text, which costs a driver a call or two instead of one a cell. Not all of them in
+ * one text: a server that makes a large value asks its system for memory each time, page by page.
  *
- * Each message is numbers with a comma between them, a semicolon, and then its values, one behind the other:
+ * The first text is what the statement saw: xbound, if it settled; snapshot, if it reads by position; any deferred message.
+ * Semicolons are between them, and NULL is nothing at all:
+ *
+ *   [xbound] ; [snapshot] ; [seq]
+ *
+ * Each other one is a message: numbers with a comma between them, a semicolon, and then its values, one behind the other:
  *
  *   seq, created_at, bytes of payload, of topic, of key [, available_at, state, max_attempts, bytes of headers, of
  *   content type, of message type] ; id (36 characters) topic key headers content_type message_type payload (hexadecimal)
  *
  * A number that is missing is NULL, as is the value that it is the size of. What is in brackets is there when any of it is
- * not NULL. */
+ * not NULL. A message that is too large is an empty text. */
 #ifndef OUTBOX_PACKED_H
 #define OUTBOX_PACKED_H
 
@@ -15,9 +21,13 @@
 
 #define OUTBOX_PACKED_ID 36
 
-/* Takes the message at *at apart, in place, and moves *at behind it: cells get the columns of OUTBOX_RECORD_TYPES, but not
- * the lane; texts and payload stay where they are, with a NUL behind each. id holds the text of the id. OUTBOX_NONE: this
- * is no message. *end must be NUL. */
-int outbox_packed__take(char **at, char *end, char id[OUTBOX_PACKED_ID + 1], struct outbox_value *cells);
+enum outbox_packed_head { OUTBOX_PACKED_XBOUND, OUTBOX_PACKED_SNAPSHOT, OUTBOX_PACKED_DEFERRED, OUTBOX_PACKED_HEAD };
+
+/* The first text, in place. OUTBOX_NONE: it is none. end: behind it, where a NUL is. */
+int outbox_packed__head(char *text, char *end, struct outbox_value head[OUTBOX_PACKED_HEAD]);
+
+/* Takes a message apart, in place: cells get the columns of OUTBOX_RECORD_TYPES, but not the lane; texts and payload stay where
+ * they are, with a NUL behind each. id holds the text of the id. OUTBOX_NONE: this is no message. */
+int outbox_packed__take(char *text, char *end, char id[OUTBOX_PACKED_ID + 1], struct outbox_value *cells);
 
 #endif

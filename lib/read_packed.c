@@ -1,6 +1,5 @@
-/* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reads new messages as one text (packed.h). A message with more bytes than its share of the batch sends the whole read to
- * the rows, by a statement of its own: so the text is bounded without a sum over what comes before each row, which is a
+/* Reads new messages as a text each (packed.h). A message with more bytes than its share of the batch sends the whole read to
+ * the rows, by a statement of its own: so all of them are bounded without a sum over what comes before each row, which is a
  * fifth of what a read costs the server. Where one was, there are more, so the next reads do not try. */
 #include "batch_internal.h"
 #include "error_internal.h"
@@ -11,34 +10,73 @@
 #define MOST ((int64_t)16 * 1024 * 1024) /* bytes of a batch that is read so; twice as many characters */
 #define BY_ROWS 16
 
-struct packed {
+static int no_message(const outbox_batch *batch, outbox_error **err)
+{
+    return outbox_error__set(err, OUTBOX_ERR_DATABASE, "database.error",
+                             "cannot read messages of lane %d: the server answered with what are none; does something "
+                             "rewrite its answers?", batch->lane);
+}
+
+struct keep {
     outbox_batch *batch;
-    int64_t share;
-    outbox_row_fn take;
-    void *ctx;
-    int too_large;
+    struct outbox_packed_batch *packed;
 };
 
-/* "tiiT" of Q_READ_PACKED. */
-static int take_text(void *ctx, const struct outbox_value *row, outbox_error **err)
+/* "T" of Q_READ_PACKED. They are kept until all are there, as the last one may be too large. */
+static int keep_text(void *ctx, const struct outbox_value *row, outbox_error **err)
 {
-    struct packed *p = ctx;
+    const struct keep *k = ctx;
+    struct outbox_packed_batch *packed = k->packed;
+    char *text = (char *)(uintptr_t)row->data;
+
+    if (row->type != OUTBOX_T_TEXT || (packed->has_head && packed->count == packed->room))
+        return no_message(k->batch, err);
+    if (!packed->has_head) {
+        packed->has_head = 1;
+        return outbox_packed__head(text, text + row->size, packed->head) == OUTBOX_OK ? OUTBOX_OK : no_message(k->batch, err);
+    }
+    packed->too_large |= row->size == 0;
+    packed->texts[packed->count++] = *row;
+    return OUTBOX_OK;
+}
+
+/* Runs a statement that answers with at most so many messages. */
+static int read_texts(outbox_batch *batch, enum outbox_query query, const struct outbox_args *args, size_t limit,
+                      const char *doing, struct outbox_packed_batch *packed, outbox_arena *arena, outbox_error **err)
+{
+    struct keep k = { batch, packed };
+    struct outbox_result result = { "T", arena, keep_text, &k, 0 };
+    int rc;
+
+    memset(packed, 0, sizeof(*packed));
+    packed->room = limit;
+    packed->texts = outbox_arena__alloc(arena, limit * sizeof(*packed->texts));
+    if (packed->texts == NULL)
+        return outbox_error__nomem(err);
+    rc = outbox_conn__run(batch->consumer->conn, query, args, 0, doing, &result, err);
+    return rc == OUTBOX_OK && !packed->has_head ? no_message(batch, err) : rc;
+}
+
+/* They come in the order of a UNION ALL, which every server keeps and none promises: so it is looked at. */
+static int take_texts(outbox_batch *batch, const struct outbox_packed_batch *packed, outbox_row_fn take, void *ctx,
+                      outbox_error **err)
+{
     struct outbox_value cells[24];
-    char id[OUTBOX_PACKED_ID + 1], *at = (char *)(uintptr_t)row[3].data;
-    char *end = at + row[3].size;
+    char id[OUTBOX_PACKED_ID + 1];
+    int64_t last = INT64_MIN;
+    size_t i;
     int rc = OUTBOX_OK;
 
-    p->too_large = row[2].number > p->share;
-    while (!p->too_large && at < end && rc == OUTBOX_OK) {
-        if (outbox_packed__take(&at, end, id, cells) != OUTBOX_OK)
-            return outbox_error__set(err, OUTBOX_ERR_DATABASE, "database.error",
-                                     "cannot read messages of lane %d: the server answered with what are none, %zu bytes "
-                                     "before the end of %zu; does something rewrite its answers?",
-                                     p->batch->lane, (size_t)(end - at), row[3].size);
-        cells[0] = (struct outbox_value){ OUTBOX_T_INT, p->batch->lane, NULL, 0 };
-        cells[17] = row[0];
-        cells[18] = row[1];
-        rc = p->take(p->ctx, cells, err);
+    for (i = 0; i < packed->count && rc == OUTBOX_OK; i++) {
+        char *text = (char *)(uintptr_t)packed->texts[i].data;
+
+        if (outbox_packed__take(text, text + packed->texts[i].size, id, cells) != OUTBOX_OK || cells[1].number < last)
+            return no_message(batch, err);
+        last = cells[1].number;
+        cells[0] = (struct outbox_value){ OUTBOX_T_INT, batch->lane, NULL, 0 };
+        cells[17] = packed->head[OUTBOX_PACKED_SNAPSHOT];
+        cells[18] = packed->head[OUTBOX_PACKED_DEFERRED];
+        rc = take(ctx, cells, err);
     }
     return rc;
 }
@@ -54,24 +92,25 @@ int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, siz
 {
     outbox_consumer *consumer = batch->consumer;
     enum outbox_query query = outbox_conn__form(consumer->conn, Q_READ_PACKED);
-    struct packed p = { batch, share(bytes, limit), take, ctx, 0 };
-    struct outbox_result result = { "tiiT", &batch->arena, take_text, &p, 0 };
-    int rc;
+    struct outbox_packed_batch packed;
+    int rc = OUTBOX_OK;
 
     if (batch->ahead.there) {
         batch->ahead.there = 0;
-        rc = take_text(&p, batch->ahead.row, err);
+        packed = batch->ahead.packed;
     } else if (outbox_conn__sql(consumer->conn, query) == NULL) {
         return OUTBOX_NONE;
     } else if (consumer->by_rows > 0) {
         consumer->by_rows--;
         return OUTBOX_NONE;
     } else {
-        outbox_args__int(args, P_BYTES, p.share);
-        rc = outbox_conn__run(consumer->conn, query, args, 0, "read messages", &result, err);
+        outbox_args__int(args, P_BYTES, share(bytes, limit));
+        rc = read_texts(batch, query, args, limit, "read messages", &packed, &batch->arena, err);
     }
-    if (rc != OUTBOX_OK || !p.too_large)
+    if (rc != OUTBOX_OK)
         return rc;
+    if (!packed.too_large)
+        return take_texts(batch, &packed, take, ctx, err);
     consumer->by_rows = BY_ROWS;
     return OUTBOX_NONE;
 }
@@ -89,31 +128,11 @@ int outbox_batch__may_read_ahead(const outbox_batch *batch)
            !outbox_consumer__stopped(consumer);
 }
 
-struct ahead {
-    outbox_batch *batch;
-    const char **xbound;
-};
-
-static int keep_row(void *ctx, const struct outbox_value *row, outbox_error **err)
-{
-    const struct ahead *a = ctx;
-    outbox_batch *batch = a->batch;
-
-    if (row[0].type != OUTBOX_T_TEXT)
-        return OUTBOX_OK;
-    *a->xbound = outbox_arena__copy(&batch->lane_arena, row[0].data, row[0].size);
-    if (*a->xbound == NULL)
-        return outbox_error__nomem(err);
-    memcpy(batch->ahead.row, row + 1, sizeof(batch->ahead.row));
-    batch->ahead.there = 1;
-    return OUTBOX_OK;
-}
-
 int outbox_batch__read_ahead(outbox_batch *batch, struct outbox_args *args, const char **xbound, outbox_error **err)
 {
     const outbox_conf *conf = batch->consumer->conf;
-    struct ahead a = { batch, xbound };
-    struct outbox_result result = { "ttiiT", &batch->ahead.arena, keep_row, &a, 0 };
+    struct outbox_packed_batch *packed = &batch->ahead.packed;
+    const struct outbox_value *moved = &packed->head[OUTBOX_PACKED_XBOUND];
     size_t limit = (size_t)outbox_conf__number(conf, CONF_RELAY_BATCH_SIZE);
     int rc;
 
@@ -122,10 +141,14 @@ int outbox_batch__read_ahead(outbox_batch *batch, struct outbox_args *args, cons
     outbox_args__int(args, P_LOW, batch->low);
     outbox_args__int(args, P_LIMIT, (int64_t)limit);
     outbox_args__int(args, P_BYTES, share(outbox_conf__number(conf, CONF_RELAY_BATCH_BYTES), limit));
-    rc = outbox_conn__run(batch->consumer->conn, Q_SETTLE_READ, args, 0, "settle a batch, and read the next", &result, err);
+    rc = read_texts(batch, Q_SETTLE_READ, args, limit, "settle a batch, and read the next", packed, &batch->ahead.arena, err);
     if (rc != OUTBOX_OK) {
-        batch->ahead.there = 0; /* it came, but the commit failed */
         batch->consumer->by_rows = BY_ROWS;
+        return rc; /* what came does not count: the commit failed */
     }
-    return rc;
+    if (moved->type != OUTBOX_T_TEXT)
+        return OUTBOX_OK;
+    *xbound = outbox_arena__copy(&batch->lane_arena, moved->data, moved->size);
+    batch->ahead.there = *xbound != NULL;
+    return *xbound != NULL ? OUTBOX_OK : outbox_error__nomem(err);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Batches as one text: what comes back is what was packed, and what is not whole is refused. */
+/* Messages as a text each: what comes back is what was packed, and what is not whole is refused. */
 #include "packed.h"
 
 #include <criterion/criterion.h>
@@ -24,15 +24,20 @@ static void check_number(const struct outbox_value *cell, int64_t number)
     cr_expect_eq(cell->number, number, "%lld, not %lld", (long long)cell->number, (long long)number);
 }
 
-Test(packed, several_behind_each_other)
+/* In place, so from a text of its own; *c holds what was found until the next one. */
+static int take(const char *message, struct outbox_value *c)
 {
-    char text[] = "12,1700000000000000,3,6,5;" ID "orderskey 100ff7E"
-                  "13,-5,0,1,,99,2,7,2,16,3;" ID "t{}application/jsonabc"
-                  "-9223372036854775808,9223372036854775807,1,1,0;" ID "x0a";
-    char *at = text, *end = text + sizeof(text) - 1, id[OUTBOX_PACKED_ID + 1];
+    static char text[400], id[OUTBOX_PACKED_ID + 1];
+
+    snprintf(text, sizeof(text), "%s", message);
+    return outbox_packed__take(text, text + strlen(text), id, c);
+}
+
+Test(packed, messages)
+{
     struct outbox_value c[17];
 
-    cr_assert_eq(outbox_packed__take(&at, end, id, c), OUTBOX_OK);
+    cr_assert_eq(take("12,1700000000000000,3,6,5;" ID "orderskey 100ff7E", c), OUTBOX_OK);
     check_text(&c[2], ID);
     check_number(&c[1], 12);
     check_number(&c[10], 1700000000000000);
@@ -48,7 +53,7 @@ Test(packed, several_behind_each_other)
     cr_assert_eq(c[5].size, 3u);
     cr_expect_arr_eq(c[5].data, "\x00\xff\x7e", 4);
 
-    cr_assert_eq(outbox_packed__take(&at, end, id, c), OUTBOX_OK);
+    cr_assert_eq(take("13,-5,0,1,,99,2,7,2,16,3;" ID "t{}application/jsonabc", c), OUTBOX_OK);
     check_number(&c[1], 13);
     check_number(&c[10], -5);
     check_number(&c[11], 99);
@@ -60,18 +65,40 @@ Test(packed, several_behind_each_other)
     check_text(&c[8], "abc");
     cr_expect_eq(c[5].size, 0u);
 
-    cr_assert_eq(outbox_packed__take(&at, end, id, c), OUTBOX_OK);
+    cr_assert_eq(take("-9223372036854775808,9223372036854775807,1,1,0;" ID "x0a", c), OUTBOX_OK);
     check_number(&c[1], INT64_MIN);
     check_number(&c[10], INT64_MAX);
     check_text(&c[4], "");
     cr_expect_arr_eq(c[5].data, "\n", 2);
-    cr_expect_eq(at, end);
+}
+
+Test(packed, what_the_statement_saw)
+{
+    static const char *const wrong[] = { "", ";", "1;2", "1;2;x", "1;2;3;", "1;2;-", ";;99999999999999999999" };
+    char all[] = "815;800:815:800,811;77", none[] = ";;";
+    struct outbox_value head[OUTBOX_PACKED_HEAD];
+    size_t i;
+
+    cr_assert_eq(outbox_packed__head(all, all + sizeof(all) - 1, head), OUTBOX_OK);
+    check_text(&head[OUTBOX_PACKED_XBOUND], "815");
+    check_text(&head[OUTBOX_PACKED_SNAPSHOT], "800:815:800,811");
+    check_number(&head[OUTBOX_PACKED_DEFERRED], 77);
+    cr_assert_eq(outbox_packed__head(none, none + sizeof(none) - 1, head), OUTBOX_OK);
+    check_text(&head[OUTBOX_PACKED_XBOUND], NULL);
+    check_text(&head[OUTBOX_PACKED_SNAPSHOT], NULL);
+    cr_expect_eq(head[OUTBOX_PACKED_DEFERRED].type, OUTBOX_T_NULL_INT);
+    for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char text[40];
+
+        snprintf(text, sizeof(text), "%s", wrong[i]);
+        cr_expect_eq(outbox_packed__head(text, text + strlen(text), head), OUTBOX_NONE, "\"%s\"", wrong[i]);
+    }
 }
 
 /* Every length up to some groups of eight characters, and every byte. */
 Test(packed, every_payload)
 {
-    char text[2048], *at, *end, id[OUTBOX_PACKED_ID + 1];
+    char text[2048], id[OUTBOX_PACKED_ID + 1];
     struct outbox_value c[17];
     int size, i, n;
 
@@ -79,10 +106,7 @@ Test(packed, every_payload)
         n = snprintf(text, sizeof(text), "1,1,%d,1,;" ID "t", size);
         for (i = 0; i < size; i++)
             n += snprintf(text + n, sizeof(text) - (size_t)n, i % 2 == 0 ? "%02x" : "%02X", (i * 7 + size) & 0xff);
-        at = text;
-        end = text + n;
-        cr_assert_eq(outbox_packed__take(&at, end, id, c), OUTBOX_OK);
-        cr_assert_eq(at, end);
+        cr_assert_eq(outbox_packed__take(text, text + n, id, c), OUTBOX_OK);
         cr_assert_eq(c[5].size, (size_t)size);
         for (i = 0; i <= size; i++)
             cr_assert_eq(((const unsigned char *)c[5].data)[i], i < size ? (i * 7 + size) & 0xff : 0, "byte %d of %d", i, size);
@@ -92,7 +116,7 @@ Test(packed, every_payload)
 /* Any other character in any place of a payload is found. */
 Test(packed, only_hexadecimal_digits)
 {
-    char text[200], *at, id[OUTBOX_PACKED_ID + 1];
+    char text[200], id[OUTBOX_PACKED_ID + 1];
     struct outbox_value c[17];
     int place, byte, n;
 
@@ -102,8 +126,7 @@ Test(packed, only_hexadecimal_digits)
 
             n = snprintf(text, sizeof(text), "1,1,11,1,;" ID "t00112233445566778899aa");
             text[n - 22 + place] = (char)byte;
-            at = text;
-            cr_expect_eq(outbox_packed__take(&at, text + n, id, c), digit ? OUTBOX_OK : OUTBOX_NONE,
+            cr_expect_eq(outbox_packed__take(text, text + n, id, c), digit ? OUTBOX_OK : OUTBOX_NONE,
                          "byte %d at %d", byte, place);
         }
 }
@@ -115,15 +138,13 @@ Test(packed, what_is_no_message)
         "1,2,0,-1,;" ID "t", "1,2,0,2,;" ID "t", "1,2,1,1,;" ID "t0", "1,2,0,1,;0368c899", "1,2,0,1, ;" ID "t",
         "1,2,9223372036854775807,1,;" ID "t", "1,2,0,9223372036854775807,;" ID "t", "9223372036854775808,2,0,1,;" ID "t",
         "99999999999999999999,2,0,1,;" ID "t", "-,2,0,1,;" ID "t", "+1,2,0,1,;" ID "t", "1,2,0,1,,1,1,1,1,1,1,1;" ID "tttt",
-        "1,2,0,1,,1,1,1,9,1,1;" ID "tttt",
+        "1,2,0,1,,1,1,1,9,1,1;" ID "tttt", "", "1,2,1,1,;" ID "t000", "1,2,1,1,;" ID "t0000",
     };
     size_t i;
 
     for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        char text[200], id[OUTBOX_PACKED_ID + 1], *at = text;
         struct outbox_value c[17];
 
-        snprintf(text, sizeof(text), "%s", wrong[i]);
-        cr_expect_eq(outbox_packed__take(&at, text + strlen(text), id, c), OUTBOX_NONE, "\"%s\"", wrong[i]);
+        cr_expect_eq(take(wrong[i], c), OUTBOX_NONE, "\"%s\"", wrong[i]);
     }
 }

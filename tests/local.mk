@@ -126,10 +126,9 @@ fuzz_tests += %D%/fuzz/config %D%/fuzz/host
 %C%_fuzz_host_SOURCES = %D%/fuzz/host.c tools/daemon_guard.c
 %C%_fuzz_host_CPPFLAGS = $(AM_CPPFLAGS) $(TOOLS_CFLAGS)
 endif
-if WITH_LIBPQ
+# (Whatever WITH_LIBPQ is: automake takes no AM_CPPFLAGS for a target whose own are in a condition that is false.)
 %C%_fuzz_conninfo_CPPFLAGS = $(AM_CPPFLAGS) $(LIBPQ_CFLAGS)
 %C%_fuzz_conninfo_LDADD = $(LDADD) $(LIBPQ_LIBS)
-endif
 
 # Each against a real server of its broker, where its publisher is built.
 publisher_tests =

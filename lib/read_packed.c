@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Reads new messages as a text each (packed.h). A message with more bytes than its share of the batch sends the whole read to
  * the rows, by a statement of its own: so all of them are bounded without a sum over what comes before each row, which is a
  * fifth of what a read costs the server. Where one was, there are more, so the next reads do not try. */

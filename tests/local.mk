@@ -331,6 +331,7 @@ LDADD = %D%/libtesting.la lib/liboutbox-core.la $(CRITERION_LIBS)
 EXTRA_DIST += %D%/status.bash %D%/browser/status.py %D%/conformance/terminal.py
 EXTRA_DIST += %D%/conformance/metrics.py %D%/publishers/http_server.py %D%/publishers/nats_keys.py
 EXTRA_DIST += $(script_tests) %D%/run-test %D%/blocks.bash %D%/tap.bash %D%/tutorial.bash %D%/wrap.bash %D%/versions \
+	%D%/parsed_procedures %D%/parsed_procedures.js \
 	%D%/with-firebird %D%/with-galera \
 	%D%/with-hosts %D%/with-mariadb %D%/with-odbc %D%/with-postgres %D%/with-standby \
 	%D%/publishers/rabbitmq-server \

@@ -48,6 +48,7 @@ static int add(struct outbox_buffer *sql, const char *text)
 
 int outbox_filter__apply(const outbox_filter *filter, int by_state, struct outbox_buffer *sql, struct outbox_args *args)
 {
+    uint64_t limit = filter->limit; /* where a size_t has 32 bits, none is too large */
     int ok = 1;
 
     if (filter->id != NULL) {
@@ -71,9 +72,9 @@ int outbox_filter__apply(const outbox_filter *filter, int by_state, struct outbo
         outbox_args__int(args, P_STATE, filter->state);
     }
     ok = ok && add(sql, " ORDER BY m.seq");
-    if (filter->limit > 0) {
+    if (limit > 0) {
         ok = ok && add(sql, " {limit}");
-        outbox_args__int(args, P_LIMIT, filter->limit < INT64_MAX / 2 ? (int64_t)filter->limit : INT64_MAX / 2);
+        outbox_args__int(args, P_LIMIT, limit < INT64_MAX / 2 ? (int64_t)limit : INT64_MAX / 2);
     }
     return ok;
 }

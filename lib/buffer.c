@@ -10,7 +10,7 @@ int outbox_buffer__add(struct outbox_buffer *buffer, const void *data, size_t si
     if (size > SIZE_MAX / 4 || buffer->size > SIZE_MAX / 4)
         return 0;
     if (buffer->size + size + 1 > buffer->room) {
-        size_t room = (buffer->size + size + 1) * 3 / 2 + 64;
+        size_t need = buffer->size + size + 1, room = need + need / 2 + 64; /* three quarters of what there can be */
         char *grown = realloc(buffer->data, room);
 
         if (grown == NULL)

@@ -29,17 +29,17 @@ struct checker {
     long token[LANES]; /* the highest of each lane */
 };
 
-static size_t hash_text(const char *text, size_t hash)
+static uint64_t hash_text(const char *text, uint64_t hash)
 {
     for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * (size_t)1099511628211u;
+        hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
     return hash ^ (hash >> 29);
 }
 
 /* The entry of an id, or the free place for it. */
 static struct entry *find_entry(struct checker *c, const char *id)
 {
-    size_t i = hash_text(id, 14695981039346656037u) & (c->room - 1);
+    size_t i = (size_t)hash_text(id, UINT64_C(14695981039346656037)) & (c->room - 1);
 
     while (c->entries[i].id[0] && strcmp(c->entries[i].id, id) != 0)
         i = (i + 1) & (c->room - 1);
@@ -48,7 +48,7 @@ static struct entry *find_entry(struct checker *c, const char *id)
 
 static struct counter *find_counter(struct checker *c, const char *topic, const char *key)
 {
-    size_t i = hash_text(key, hash_text(topic, 14695981039346656037u)) & (c->counter_room - 1);
+    size_t i = (size_t)hash_text(key, hash_text(topic, UINT64_C(14695981039346656037))) & (c->counter_room - 1);
 
     while (c->counters[i].topic[0] && (strcmp(c->counters[i].topic, topic) != 0 || strcmp(c->counters[i].key, key) != 0))
         i = (i + 1) & (c->counter_room - 1);

@@ -176,7 +176,7 @@ void fixture_set(struct fixture *fx, const char *key, const char *value)
 static void log_line(void *user, outbox_log_level level, const char *message)
 {
     (void)user;
-    if (level <= env_number("OUTBOX_TEST_LOG", OUTBOX_LOG_ERROR))
+    if ((long)level <= env_number("OUTBOX_TEST_LOG", OUTBOX_LOG_ERROR))
         fprintf(stderr, "# log %d: %s\n", (int)level, message);
 }
 

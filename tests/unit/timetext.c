@@ -137,6 +137,8 @@ Test(timetext, every_day_agrees_with_the_c_library)
         int64_t us;
         struct tm tm;
 
+        if (sizeof(t) < 8 && (day < -24855 || day > 24853))
+            continue; /* the C library's calendar ends there */
         cr_assert_not_null(gmtime_r(&t, &tm));
         snprintf(want, sizeof(want), "%04d-%02d-%02dT23:59:59.000000Z", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
         outbox_timetext__format((int64_t)t * 1000000, text);

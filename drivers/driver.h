@@ -190,7 +190,7 @@ struct outbox_driver {
     int (*conninfo)(const char *connection_string, char **conninfo, outbox_error **err);
     int wake_file;              /* Q_WAKE names a file that changes with each commit */
     const struct outbox_errclass *errors;
-    const char *const *probes;  /* what the doctor asks (probes.h); NULL: as generic does */
+    const char *const *probes;  /* what the doctor asks (probes.h); NULL: what any database is asked */
     const char *sql[Q__COUNT];
 };
 

@@ -4,7 +4,6 @@
  *
  * State numbers are those of enum outbox_state: 2 scheduled, 3 retry, 4 held, 5 dead. */
 #include "driver.h"
-#include "probes.h"
 
 #define COPIED OUTBOX_COPIED
 
@@ -87,7 +86,6 @@ const struct outbox_driver outbox_driver__generic = {
     .if_not_exists = "",
     .insert_new = "INSERT INTO",
     .errors = errors,
-    .probes = outbox_probes__generic,
     .sql = {
         [Q_META] = "SELECT name, value FROM {meta}",
         [Q_CLOCK] = "SELECT {now} FROM {meta} WHERE name = 'version'",

@@ -121,6 +121,7 @@ const char *const outbox_probes__mariadb[A__COUNT] = {
     [A_USER] = "SELECT CONCAT(QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', "
                "QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1))), NULL, 0, 1",
     [A_WRITABLE] = "SELECT 'SELECT @@global.read_only, @@innodb_read_only, @@tx_read_only', NULL, 0, 1",
+    [A_ENCODING] = OUTBOX_PROBE_NONE, /* the tables say theirs */
     [A_TRANSACTIONS] = "SELECT CONCAT('connection ', t.trx_mysql_thread_id), CONCAT('KILL ', t.trx_mysql_thread_id), "
                        "TIMESTAMPDIFF(MICROSECOND, t.trx_started, NOW(6)), 1 FROM information_schema.innodb_trx t WHERE "
                        "t.trx_mysql_thread_id <> CONNECTION_ID() AND "
@@ -142,6 +143,11 @@ const char *const outbox_probes__mariadb[A__COUNT] = {
 const char *const outbox_probes__sqlite[A__COUNT] = {
     [A_VERSION] = "SELECT sqlite_version(), NULL, 0, 1",
     [A_ISOLATION] = "SELECT 'serializable', NULL, 0, 1",
+    [A_ZONE] = OUTBOX_PROBE_NONE,
+    [A_SESSION] = OUTBOX_PROBE_NONE,
+    [A_USER] = OUTBOX_PROBE_NONE,
+    [A_WRITABLE] = OUTBOX_PROBE_NONE,
+    [A_TRANSACTIONS] = OUTBOX_PROBE_NONE, /* one writes at a time: who cannot, tells */
     [A_ENCODING] = "SELECT encoding, NULL, 0, 1 FROM pragma_encoding WHERE encoding <> 'UTF-8'",
     [A_INDEXES] = "SELECT w.name, w.fix, 0, 1 FROM ("
                   LITE_INDEX("messages_lane", "{messages_on} (lane, seq)") " UNION ALL "

@@ -32,7 +32,11 @@ enum outbox_probe {
     A__COUNT
 };
 
-/* One for each dialect that has more to ask than generic. NULL: that is not asked, or as generic does. */
+/* There is no such thing in this database. */
+#define OUTBOX_PROBE_NONE ""
+
+/* One for each dialect that has more to ask than generic. NULL: nobody has written that yet, so it is asked as generic does
+ * or not at all, which the doctor says. */
 extern const char *const outbox_probes__generic[A__COUNT];
 extern const char *const outbox_probes__postgresql[A__COUNT];
 extern const char *const outbox_probes__mariadb[A__COUNT];

@@ -241,7 +241,7 @@ static int take_finding(void *ctx, const struct outbox_value *cells, outbox_erro
     return rc;
 }
 
-const char *outbox_doctor__probe(const outbox_conn *conn, enum outbox_probe probe)
+static const char *find_probe(const outbox_conn *conn, enum outbox_probe probe)
 {
     const char *sql = conn->driver.probes != NULL ? conn->driver.probes[probe] : NULL;
 
@@ -249,6 +249,18 @@ const char *outbox_doctor__probe(const outbox_conn *conn, enum outbox_probe prob
     if (probe == A_INDEXES && strcmp(conn->driver.dialect, "generic") == 0)
         return NULL;
     return sql != NULL ? sql : outbox_probes__generic[probe];
+}
+
+int outbox_doctor__is_known(const outbox_conn *conn, enum outbox_probe probe)
+{
+    return find_probe(conn, probe) != NULL;
+}
+
+const char *outbox_doctor__probe(const outbox_conn *conn, enum outbox_probe probe)
+{
+    const char *sql = find_probe(conn, probe);
+
+    return sql != NULL && sql[0] != '\0' ? sql : NULL;
 }
 
 static void set_args(const struct doctor *d, struct outbox_args *args)

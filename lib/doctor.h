@@ -52,7 +52,9 @@ int outbox_doctor__tell_error(struct doctor *d, outbox_error *why, outbox_error 
 
 /* Asks the dialect for the subject of its first row, "" when that is not asked or there is none; free it. */
 int outbox_doctor__ask(struct doctor *d, outbox_conn *conn, enum outbox_probe probe, char **subject, outbox_error **err);
+/* NULL when there is nothing to ask: nobody has written that, or this database has no such thing; is_known tells which. */
 const char *outbox_doctor__probe(const outbox_conn *conn, enum outbox_probe probe);
+int outbox_doctor__is_known(const outbox_conn *conn, enum outbox_probe probe);
 
 int outbox_doctor__library(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__manager(struct doctor *d, const struct check *c, outbox_error **err);

@@ -63,14 +63,18 @@ int outbox_doctor__server(struct doctor *d, const struct check *c, outbox_error 
 
 int outbox_doctor__isolation(struct doctor *d, const struct check *c, outbox_error **err)
 {
-    char text[200], *level;
-    int rc = outbox_doctor__ask(d, d->conn, A_ISOLATION, &level, err);
+    char text[200], by_driver[40], *level;
+    int rc = outbox_doctor__ask(d, d->conn, A_ISOLATION, &level, err), asked = rc == OUTBOX_OK && level[0] != '\0';
 
-    if (rc == OUTBOX_OK && level[0] != '\0') {
-        snprintf(text, sizeof(text), "transactions of applications are %.60s%s", level,
+    outbox_odbc__isolation(d->conn->odbc, by_driver, sizeof(by_driver));
+    if (asked || by_driver[0] != '\0')
+        snprintf(text, sizeof(text), "transactions of applications are %.60s%s%s", asked ? level : by_driver,
+                 asked ? "" : ", as the ODBC driver says",
                  d->conn->driver.setup != NULL ? ", those of relays read committed" : "");
+    else
+        snprintf(text, sizeof(text), "the ODBC driver does not say which isolation level transactions of applications get");
+    if (rc == OUTBOX_OK)
         rc = tell(d, c, text, 0, err);
-    }
     free(level);
     return rc;
 }
@@ -278,7 +282,7 @@ int outbox_doctor__pooler(struct doctor *d, const struct check *c, outbox_error 
 }
 
 /* A write that changes nothing, in a transaction that is rolled back. Some servers, Firebird for one, refuse it only when
- * there is a row to write: where nobody has looked, there is one, and gets the value that it has. */
+ * there is a row to write: where nobody has found out what tells it, there is one, and gets the value that it has. */
 static int try_write(struct doctor *d, outbox_error **why)
 {
     struct outbox_args args = { .set = 0 };
@@ -286,7 +290,7 @@ static int try_write(struct doctor *d, outbox_error **why)
     int rc = outbox_conn__begin(d->conn, why);
 
     snprintf(version, sizeof(version), "%d", d->conn->version);
-    outbox_args__text(&args, P_NAME, d->conn->driver.probes != NULL ? "nothing" : "version");
+    outbox_args__text(&args, P_NAME, outbox_doctor__is_known(d->conn, A_WRITABLE) ? "nothing" : "version");
     outbox_args__text(&args, P_VALUE, version);
     if (rc == OUTBOX_OK)
         rc = outbox_conn__run(d->conn, Q_META_SET, &args, 0, "try to write", NULL, why);
@@ -332,14 +336,13 @@ int outbox_doctor__unasked(struct doctor *d, const struct check *c, outbox_error
         const char *what;
     } all[] = {
         { A_USER, "rights" },     { A_INDEXES, "missing indexes" },     { A_TRANSACTIONS, "long transactions" },
-        { A_SESSION, "poolers" }, { A_ENCODING, "how text is kept" },
+        { A_SESSION, "poolers" }, { A_ENCODING, "how text is kept" },   { A_ZONE, "the time zone" },
     };
     char text[300];
     size_t i, used = 0, count = 0;
 
     for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        if (outbox_doctor__probe(d->conn, all[i].probe) == NULL &&
-            (d->conn->driver.probes == NULL || all[i].probe == A_INDEXES))
+        if (!outbox_doctor__is_known(d->conn, all[i].probe))
             used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", count++ > 0 ? ", " : "", all[i].what);
     if (count == 0)
         return OUTBOX_OK;

@@ -308,6 +308,26 @@ void outbox_odbc__info(outbox_odbc *odbc, enum outbox_odbc_info which, char *tex
         text[0] = '\0';
 }
 
+void outbox_odbc__isolation(outbox_odbc *odbc, char *text, size_t size)
+{
+    static const struct {
+        SQLUINTEGER level;
+        const char *name;
+    } levels[] = { { SQL_TXN_READ_UNCOMMITTED, "read uncommitted" },
+                   { SQL_TXN_READ_COMMITTED, "read committed" },
+                   { SQL_TXN_REPEATABLE_READ, "repeatable read" },
+                   { SQL_TXN_SERIALIZABLE, "serializable" } };
+    SQLUINTEGER level = 0;
+    size_t i;
+
+    text[0] = '\0';
+    if (!SQL_SUCCEEDED(SQLGetInfo(odbc->dbc, SQL_DEFAULT_TXN_ISOLATION, &level, sizeof(level), NULL)))
+        return;
+    for (i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+        if (levels[i].level == level)
+            snprintf(text, size, "%s", levels[i].name);
+}
+
 int outbox_odbc__is_borrowed(const outbox_odbc *odbc)
 {
     return odbc->env == NULL;

@@ -53,6 +53,8 @@ int outbox_odbc__dbms(outbox_odbc *odbc, char *name, size_t size, outbox_error *
 enum outbox_odbc_info { OUTBOX_INFO_MANAGER, OUTBOX_INFO_DRIVER, OUTBOX_INFO_DRIVER_VERSION, OUTBOX_INFO_SERVER,
                         OUTBOX_INFO_SERVER_VERSION };
 void outbox_odbc__info(outbox_odbc *odbc, enum outbox_odbc_info which, char *text, size_t size);
+/* The isolation level that transactions get without a wish of their own, by the ODBC driver; "" where it does not say. */
+void outbox_odbc__isolation(outbox_odbc *odbc, char *text, size_t size);
 /* How parameters are bound from now on. 0 in a type: SQL_VARCHAR or SQL_VARBINARY; in `longer`: never. */
 struct outbox_bindings {
     short text, bytes;           /* type of parameters */

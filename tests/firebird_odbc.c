@@ -6,8 +6,9 @@
  *   Driver={Firebird};Database=HOST/PORT:PATH;UID=…;PWD=…
  *
  * Diagnostics are as the well-known driver gives them: the SQLSTATE of the server, SQLCODE as the native number. With
- * States=HY000 every SQLSTATE is that, as it is with versions before 3. Transactions read committed, and wait ten seconds
- * for a lock, or LockTimeout; in autocommit each statement has one of its own, which ends with it.
+ * States=HY000 every SQLSTATE is that, as it is with versions before 3, and it says less of itself. Transactions read
+ * committed, and wait ten seconds for a lock, or LockTimeout; in autocommit each statement has one of its own, which ends
+ * with it.
  *
  * One thread a connection; nothing is shared between connections.
  */
@@ -261,14 +262,16 @@ API SQLRETURN SQLDisconnect(SQLHDBC handle)
 API SQLRETURN SQLGetInfo(SQLHDBC handle, SQLUSMALLINT what, SQLPOINTER value, SQLSMALLINT room, SQLSMALLINT *size)
 {
     const char *text = what == SQL_DBMS_NAME ? "Firebird" : what == SQL_DRIVER_ODBC_VER ? "03.51" : NULL;
+    const struct dbc *dbc = handle;
 
-    (void)handle;
     if (text != NULL) {
         snprintf(value, (size_t)room, "%s", text);
         if (size != NULL)
             *size = (SQLSMALLINT)strlen(text);
     } else if (what == SQL_CURSOR_COMMIT_BEHAVIOR || what == SQL_CURSOR_ROLLBACK_BEHAVIOR) {
         *(SQLUSMALLINT *)value = SQL_CB_CLOSE;
+    } else if (what == SQL_DEFAULT_TXN_ISOLATION && !dbc->hide_states) {
+        *(SQLUINTEGER *)value = SQL_TXN_READ_COMMITTED;
     } else {
         return SQL_ERROR;
     }

@@ -115,12 +115,15 @@ const char *const outbox_probes__postgresql[A__COUNT] = {
 
 const char *const outbox_probes__mariadb[A__COUNT] = {
     [A_VERSION] = "SELECT VERSION(), NULL, 0, 1",
-    [A_ISOLATION] = "SELECT LOWER(REPLACE(@@global.tx_isolation, '-', ' ')), NULL, 0, 1",
+    /* What MySQL renamed: each server reads its own comment. */
+    [A_ISOLATION] = "SELECT LOWER(REPLACE(/*M!100000 @@global.tx_isolation *//*!80003 @@global.transaction_isolation */, "
+                    "'-', ' ')), NULL, 0, 1",
     [A_ZONE] = "SELECT CASE @@time_zone WHEN 'SYSTEM' THEN @@system_time_zone ELSE @@time_zone END, NULL, 0, 1",
     [A_SESSION] = "SELECT CAST(CONNECTION_ID() AS CHAR), NULL, 0, 1",
     [A_USER] = "SELECT CONCAT(QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', "
                "QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1))), NULL, 0, 1",
-    [A_WRITABLE] = "SELECT 'SELECT @@global.read_only, @@innodb_read_only, @@tx_read_only', NULL, 0, 1",
+    [A_WRITABLE] = "SELECT /*M!100000 'SELECT @@global.read_only, @@innodb_read_only, @@tx_read_only' */"
+                   "/*!80003 'SELECT @@global.read_only, @@innodb_read_only, @@transaction_read_only' */, NULL, 0, 1",
     [A_ENCODING] = OUTBOX_PROBE_NONE, /* the tables say theirs */
     [A_TRANSACTIONS] = "SELECT CONCAT('connection ', t.trx_mysql_thread_id), CONCAT('KILL ', t.trx_mysql_thread_id), "
                        "TIMESTAMPDIFF(MICROSECOND, t.trx_started, NOW(6)), 1 FROM information_schema.innodb_trx t WHERE "

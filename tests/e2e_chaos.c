@@ -137,11 +137,11 @@ static void stop_some(struct chaos *c)
 
 static void restart_server(struct chaos *c)
 {
-    const char *command = target_is_mariadb(c->run.fx->target)
-                              ? "\"$OUTBOX_TEST_MARIADB_CTL\" kill && \"$OUTBOX_TEST_MARIADB_CTL\" start"
-                              : "\"$OUTBOX_TEST_PGCTL\" restart immediate";
+    const struct target *target = c->run.fx->target;
+    int again = target_is_postgresql(target) ? target_control(target, "restart immediate")
+                                             : target_control(target, "kill") && target_control(target, "start");
 
-    CHECK(system(command) == 0, "the server does not start again");
+    CHECK(again, "the server does not start again");
     c->done.restarts++;
 }
 

@@ -85,22 +85,45 @@ int server_logged(const char *word, const char *other)
     return count;
 }
 
+/* What tests/with-DATABASE says of the server. */
+static const char *server_says(const struct target *target, const char *of_postgresql, const char *tail)
+{
+    char variable[60];
+
+    if (target_is_postgresql(target))
+        return getenv(of_postgresql);
+    snprintf(variable, sizeof variable, "OUTBOX_TEST_%s%s", target->database, tail);
+    for (size_t i = strlen("OUTBOX_TEST_"); variable[i] != '\0'; i++)
+        variable[i] = (char)toupper((unsigned char)variable[i]);
+    return getenv(variable);
+}
+
 const char *target_server(const struct target *target)
 {
-    char variable[40] = "OUTBOX_TEST_PG";
-    size_t i;
-
-    if (!target_is_postgresql(target)) {
-        snprintf(variable, sizeof variable, "OUTBOX_TEST_%s", target->database);
-        for (i = strlen("OUTBOX_TEST_"); variable[i] != '\0'; i++)
-            variable[i] = (char)toupper((unsigned char)variable[i]);
-    }
-    return getenv(variable);
+    return server_says(target, "OUTBOX_TEST_PG", "");
 }
 
 int target_missing(const struct target *target)
 {
     return !target_is_sqlite(target) && target_server(target) == NULL;
+}
+
+int target_control(const struct target *target, const char *what)
+{
+    const char *script = server_says(target, "OUTBOX_TEST_PGCTL", "_CTL");
+    char command[512];
+
+    snprintf(command, sizeof command, "\"%s\" %s", script != NULL ? script : "no script for this server", what);
+    return system(command) == 0;
+}
+
+int target_is_for(const struct target *target, const char *program)
+{
+    const char *slash = strrchr(program, '/'), *database = strrchr(slash != NULL ? slash : program, '_');
+
+    if (database == NULL)
+        return target_is_postgresql(target) || target_is_sqlite(target);
+    return strcmp(target->database, database + 1) == 0;
 }
 
 /* ---- Waiting ---- */

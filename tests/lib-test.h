@@ -45,6 +45,11 @@ int server_logged(const char *word, const char *other);
 const char *target_server(const struct target *target);
 /* 1 when a target needs a server, and there is none. */
 int target_missing(const struct target *target);
+/* Has the script that controls a target's server do something: start, stop, kill. 1 when it did. */
+int target_control(const struct target *target, const char *what);
+/* 1 when a program, by its name, tests this target: NAME_DATABASE those of that database, NAME those of PostgreSQL and
+ * SQLite. */
+int target_is_for(const struct target *target, const char *program);
 
 /* ---- Waiting ---- */
 

@@ -81,6 +81,7 @@ conformance_tests = \
 
 fault_tests = \
 	%D%/fault/crash \
+	%D%/fault/crash_firebird \
 	%D%/fault/crash_mariadb \
 	%D%/fault/dump_restore \
 	%D%/fault/errors \
@@ -291,6 +292,7 @@ endif
 	%D%/defects_order.c \
 	%D%/defects_rest.c
 
+%C%_fault_crash_firebird_SOURCES = %D%/fault/crash.c
 %C%_fault_crash_mariadb_SOURCES = %D%/fault/crash.c
 
 # What the unit tests compare with.

@@ -2,8 +2,8 @@
 /*
  * Relays that are killed, relays that are stopped for longer than their lease, a server that is killed: nothing is
  * lost, nothing is invented, and what is sent again is not more than was in hand. As crash_mariadb it does this on
- * MariaDB, else on PostgreSQL and SQLite; with OUTBOX_TEST_ALL by the generic statements too. argv[1] chooses by name,
- * OUTBOX_TEST_MESSAGES sizes the runs (8000; 20000 with that).
+ * MariaDB, and so on, else on PostgreSQL and SQLite; with OUTBOX_TEST_ALL by the generic statements too. argv[1]
+ * chooses by name, OUTBOX_TEST_MESSAGES sizes the runs.
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -17,10 +17,8 @@
 #include "e2e.h"
 
 static struct e2e_plan plan = {
-    .name = "faults", .messages = 8000, .keys = 200, .producers = 2, .relays = 3, .workers = 2, .max_tx = 200,
+    .name = "faults", .keys = 200, .producers = 2, .relays = 3, .workers = 2, .max_tx = 200,
     .rollback_percent = 20, .lease = "1s", .slow_every = 3};
-
-static const char *controller = "OUTBOX_TEST_PGCTL"; /* the variable that names what starts and stops the server */
 
 /* Everything is committed first; the faults are the relays' business. */
 static int produce_all(struct e2e *run)
@@ -93,20 +91,15 @@ static void stop_relay(struct e2e *run)
     judge(run, 1, 2 * 100 * 2, 0);
 }
 
-static int control(const char *what)
-{
-    char command[512];
-
-    snprintf(command, sizeof command, "\"$%s\" %s", controller, what);
-    return system(command) == 0;
-}
-
 static void kill_server(struct e2e *run)
 {
+    const struct target *target = run->fx->target;
+
     e2e_start_relays(run);
     for (int i = 1; i <= 3; i++) {
         wait_for_share(run, i * 2);
-        CHECK(control(i == 2 ? "stop" : "kill") && control("start"), "the server does not start again");
+        CHECK(target_control(target, i == 2 ? "stop" : "kill") && target_control(target, "start"),
+              "the server does not start again");
     }
     e2e_wait_drained(run);
     e2e_stop_relays(run);
@@ -133,31 +126,34 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*fault)(struct e2e *);
-        int server; /* not for SQLite */
+        const char *not_on;
     } faults[] = {
-        {"relays that are killed", kill_relays, 0},
-        {"a relay that sleeps past its lease", stop_relay, 1}, /* stopped amid a write it would stop all of SQLite */
-        {"a server that is killed", kill_server, 1},
+        {"relays that are killed", kill_relays, ""},
+        /* Stopped amid a write it would stop all of SQLite, and keep a lane of Firebird, which ends no idle transaction. */
+        {"a relay that sleeps past its lease", stop_relay, "sqlite firebird"},
+        {"a server that is killed", kill_server, "sqlite"},
     };
-    static const char *const usual[] = {"postgresql/position", "postgresql/delete", "sqlite/position", "generic/postgresql",
-                                        "generic/sqlite", NULL};
-    static const char *const mariadb[] = {"mariadb/delete", "generic/mariadb", NULL};
-    const char *self = strrchr(argv[0], '/');
-    const char *const *names = strstr(self != NULL ? self : argv[0], "mariadb") != NULL ? mariadb : usual;
+    static const struct {
+        const char *name;
+        long few, many; /* messages, the latter with OUTBOX_TEST_ALL */
+    } targets[] = {
+        {"postgresql/position", 8000, 20000}, {"postgresql/delete", 8000, 20000}, {"sqlite/position", 8000, 20000},
+        {"generic/postgresql", 0, 20000}, {"generic/sqlite", 0, 20000}, {"mariadb/delete", 8000, 20000},
+        {"generic/mariadb", 0, 20000}, {"firebird/delete", 500, 5000},
+    };
 
-    if (names == mariadb)
-        controller = "OUTBOX_TEST_MARIADB_CTL";
-    if (getenv(controller) == NULL)
-        return tap_skip_all("no server: run it through tests/run-test");
-    plan.messages = env_number("OUTBOX_TEST_MESSAGES", test_all() ? 20000 : plan.messages);
-    for (size_t t = 0; names[t] != NULL; t++)
+    for (size_t t = 0; t < COUNT_OF(targets); t++)
+        if (target_is_for(target_find(targets[t].name), argv[0]) && target_missing(target_find(targets[t].name)))
+            return tap_skip_all("no server: run it through tests/run-test");
+    for (size_t t = 0; t < COUNT_OF(targets); t++)
         for (size_t i = 0; i < COUNT_OF(faults); i++) {
-            const struct target *target = target_find(names[t]);
+            const struct target *target = target_find(targets[t].name);
+            long messages = test_all() ? targets[t].many : targets[t].few;
 
-            if ((faults[i].server && target_is_sqlite(target)) ||
-                (strcmp(target->driver, "generic") == 0 && !test_all()) ||
+            if (!target_is_for(target, argv[0]) || strstr(faults[i].not_on, target->database) != NULL || messages == 0 ||
                 (argc > 1 && strstr(faults[i].name, argv[1]) == NULL))
                 continue;
+            plan.messages = env_number("OUTBOX_TEST_MESSAGES", messages);
             run_fault(target, faults[i].name, faults[i].fault);
         }
     return tap_finish();

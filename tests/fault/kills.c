@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Relays that are killed at each step of their way, and at random; relays that sleep past their leases; a server that
- * is stopped without a checkpoint, under load. As kills_mariadb it does this on MariaDB, else on PostgreSQL and SQLite; by
- * the generic statements at each step only, and the rest with OUTBOX_TEST_ALL. argv[1] chooses tests by name.
+ * is stopped without a checkpoint, under load. As kills_mariadb it does this on MariaDB, and so on, else on PostgreSQL and
+ * SQLite; by the generic statements at each step only, and the rest with OUTBOX_TEST_ALL. argv[1] chooses tests by name.
  *
  * Steps are calls of ODBC that reach the server, and messages that the publisher gets; what is done between two of them is
  * done between two kills. OUTBOX_TEST_LONG: every call, before and after, every message, and hundreds of kills.
@@ -303,6 +303,9 @@ static const struct chaos_test tests[] = {
     {"mariadb/delete", "relays are killed", {.kills = 6}, {.kills = 150}},
     {"mariadb/delete", "all of it",
      {.kills = 3, .stops = 2, .restarts = 1}, {.kills = 60, .stops = 30, .restarts = 10}},
+    {"generic/mariadb", "relays are killed", {.kills = 4}, {.kills = 60}},
+    {"generic/mariadb", "all of it",
+     {.kills = 3, .stops = 2, .restarts = 1}, {.kills = 30, .stops = 15, .restarts = 6}},
 };
 
 /* All but the steps, where ./check has to be done in minutes. */
@@ -314,12 +317,12 @@ static int left_out(const struct target *target)
 int main(int argc, char **argv)
 {
     static const char *const stepped[] = {"postgresql/position", "postgresql/delete", "sqlite/position",
-                                          "generic/postgresql", "generic/sqlite", "mariadb/delete"};
-    const char *only = argc > 1 ? argv[1] : "", *self = strrchr(argv[0], '/');
-    int mariadb = strstr(self != NULL ? self : argv[0], "mariadb") != NULL;
+                                          "generic/postgresql", "generic/sqlite", "mariadb/delete", "generic/mariadb"};
+    const char *only = argc > 1 ? argv[1] : "";
 
-    if (getenv(mariadb ? "OUTBOX_TEST_MARIADB_CTL" : "OUTBOX_TEST_PGCTL") == NULL)
-        return tap_skip_all("no server: run it through tests/run-test");
+    for (size_t i = 0; i < COUNT_OF(stepped); i++)
+        if (target_is_for(target_find(stepped[i]), argv[0]) && target_missing(target_find(stepped[i])))
+            return tap_skip_all("no server: run it through tests/run-test");
     /* Relays whose server is taken away have much to say. */
     setenv("OUTBOX_TEST_LOG", "-1", 0);
     chaos_plan.messages = env_number("OUTBOX_TEST_MESSAGES", test_long() ? 60000 : chaos_plan.messages);
@@ -327,13 +330,13 @@ int main(int argc, char **argv)
         const struct target *target = target_find(stepped[i / COUNT_OF(ways)]);
         size_t way = i % COUNT_OF(ways);
 
-        if (target_is_mariadb(target) == mariadb && (way == 0 || !left_out(target)) && strstr(ways[way].name, only) != NULL)
+        if (target_is_for(target, argv[0]) && (way == 0 || !left_out(target)) && strstr(ways[way].name, only) != NULL)
             run_steps(target, way);
     }
     for (size_t i = 0; i < COUNT_OF(tests); i++) {
         const struct target *target = target_find(tests[i].target);
 
-        if (target_is_mariadb(target) == mariadb && !left_out(target) && strstr(tests[i].name, only) != NULL)
+        if (target_is_for(target, argv[0]) && !left_out(target) && strstr(tests[i].name, only) != NULL)
             run_chaos(target, tests[i].name, test_long() ? &tests[i].many : &tests[i].few);
     }
     return tap_finish();

@@ -74,6 +74,14 @@ const char *const outbox_probes__generic[A__COUNT] = {
     "JOIN pg_class t ON t.oid = i.indrelid WHERE c.relname = lower(w.name) AND i.indisvalid AND "                       \
     "t.relnamespace = (SELECT m.relnamespace FROM pg_class m WHERE m.oid = '{messages}'::regclass))"
 
+/* Local tables that Citus manages are in its list as well: without a key, copies, or others beside them. */
+#define PG_DISTRIBUTED                                                                                                  \
+    "SELECT p.logicalrelid::text, 'SELECT undistribute_table(' || quote_literal(p.logicalrelid::text) || ')', "         \
+    "0::bigint, 1::bigint FROM pg_dist_partition p WHERE p.logicalrelid IN ('{messages}'::regclass, "                   \
+    "'{lanes}'::regclass, '{deferred}'::regclass, '{published}'::regclass, '{positions}'::regclass, "                   \
+    "'{dedup}'::regclass, '{audit}'::regclass, '{meta}'::regclass) AND "                                                \
+    "NOT (p.partmethod = 'n' AND p.repmodel = 's' AND p.colocationid = 0)"
+
 const char *const outbox_probes__postgresql[A__COUNT] = {
     [A_VERSION] = "SELECT current_setting('server_version'), NULL::text, 0::bigint, 1::bigint",
     /* What a session begins with, not what the library has set since. */
@@ -101,6 +109,11 @@ const char *const outbox_probes__postgresql[A__COUNT] = {
                 "'{deferred}'::regclass, '{published}'::regclass, '{positions}'::regclass, '{dedup}'::regclass) AND "
                 "s.n_dead_tup >= 10000 AND s.n_dead_tup > s.n_live_tup",
     [A_INDEXES] = PG_INDEXES,
+    [A_CACHED] = "SELECT s.seqrelid::regclass::text, 'ALTER SEQUENCE ' || s.seqrelid::regclass || ' CACHE 1', s.seqcache, "
+                 "1::bigint FROM pg_sequence s WHERE s.seqcache > 1 AND "
+                 "s.seqrelid = pg_get_serial_sequence('{messages}', 'seq')::regclass",
+    [A_CITUS] = "SELECT to_regclass('pg_dist_partition')::text, NULL::text, 0::bigint, 1::bigint",
+    [A_DISTRIBUTED] = PG_DISTRIBUTED,
 };
 
 /* ---- MariaDB ---- */

@@ -22,6 +22,9 @@ enum outbox_probe {
     A_SNAPSHOTS,    /* open ones that only read, and what else keeps dead rows: since when */
     A_BLOAT,        /* tables with dead rows: how many */
     A_INDEXES,      /* that are missing */
+    A_CACHED,       /* the sequence of messages, when sessions take several numbers at a time: how many */
+    A_CITUS,        /* a fact: where the server keeps which tables are spread over nodes; NULL: it does not spread any */
+    A_DISTRIBUTED,  /* the outbox's tables that are, asked where there is such a place */
     A_STALE,        /* owners whose leases ended: how long ago; lanes */
     A_UNATTENDED,   /* lanes with a message that waits, while no relay holds any: how long; lanes */
     A_SLOW,         /* lanes with a message that waits, while relays hold others */

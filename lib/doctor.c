@@ -55,6 +55,14 @@ static const struct check checks[] = {
       "grant it, to this role or to one that it is a member of; permissions.md has all that each needs", NULL },
     { "index.missing", FAILURE, "whether all indexes are there", 1, ASK(A_INDEXES), "the index %s is missing or invalid",
       "relays read whole tables, and get slower with each message", "make it; drop one that is invalid first", NULL },
+    { "sequence.cached", FAILURE, "whether messages are numbered in order", 1, ASK(A_CACHED),
+      "each session takes %d numbers at a time from the sequence %s",
+      "a message gets a lower number than others that were written before it: keys are out of order",
+      "let it give one at a time, and connect anew; on YugabyteDB set ysql_sequence_cache_minval to 1 before", NULL },
+    { "table.distributed", FAILURE, "whether the tables are on one node", 1, LOOK(distributed),
+      "the table %s is spread over the nodes of a cluster",
+      "transactions and numbers are each node's own there: messages can be lost, or be out of order",
+      "make it a local table of the coordinator", NULL },
     { "wake.missing", FAILURE, "whether the wake-up module is there", 1, LOOK(no_wake), "wake.listen is on, but %s",
       "relays do not start", "install the module, or set wake.listen to auto in the settings of relays, which the command tries",
       "outboxctl doctor --set wake.listen=auto" },
@@ -272,12 +280,12 @@ static void set_args(const struct doctor *d, struct outbox_args *args)
     outbox_args__text(args, P_NAME, outbox_conf__text(d->conf, CONF_SCHEMA_NAME));
 }
 
-static int ask(struct doctor *d, const struct check *c, outbox_error **err)
+int outbox_doctor__tell_rows(struct doctor *d, const struct check *c, enum outbox_probe probe, outbox_error **err)
 {
     struct asking asking = { .d = d, .check = c };
     struct outbox_result result = { OUTBOX_PROBE_TYPES, &asking.arena, take_finding, &asking, 0 };
     struct outbox_args args = { .set = 0 };
-    const char *sql = outbox_doctor__probe(d->conn, c->probe);
+    const char *sql = outbox_doctor__probe(d->conn, probe);
     int rc = OUTBOX_OK;
 
     set_args(d, &args);
@@ -326,7 +334,7 @@ static int run(struct doctor *d, outbox_error **err)
 
         if (c->tables >= 0 && (d->conn == NULL || (c->tables > 0 && d->no_schema)))
             continue;
-        rc = c->look != NULL ? c->look(d, c, &why) : ask(d, c, &why);
+        rc = c->look != NULL ? c->look(d, c, &why) : outbox_doctor__tell_rows(d, c, (enum outbox_probe)c->probe, &why);
         if (rc < 0)
             rc = tell_blind(d, c, why, err);
     }

@@ -50,6 +50,8 @@ int outbox_doctor__tell(struct doctor *d, const struct check *c, const struct fo
 /* Tells of an error as a finding of its name, and frees it. */
 int outbox_doctor__tell_error(struct doctor *d, outbox_error *why, outbox_error **err);
 
+/* Asks the dialect, and tells of each row as a finding. */
+int outbox_doctor__tell_rows(struct doctor *d, const struct check *c, enum outbox_probe probe, outbox_error **err);
 /* Asks the dialect for the subject of its first row, "" when that is not asked or there is none; free it. */
 int outbox_doctor__ask(struct doctor *d, outbox_conn *conn, enum outbox_probe probe, char **subject, outbox_error **err);
 /* NULL when there is nothing to ask: nobody has written that, or this database has no such thing; is_known tells which. */
@@ -72,6 +74,7 @@ int outbox_doctor__pooler(struct doctor *d, const struct check *c, outbox_error 
 int outbox_doctor__readonly(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__locked(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__unasked(struct doctor *d, const struct check *c, outbox_error **err);
+int outbox_doctor__distributed(struct doctor *d, const struct check *c, outbox_error **err);
 int outbox_doctor__rights(struct doctor *d, const struct check *c, outbox_error **err);
 /* Tries the writes of the roles that are looked at. OUTBOX_ERR_READONLY as soon as one says so, else OUTBOX_OK, or that it
  * cannot be told. */

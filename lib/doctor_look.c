@@ -171,6 +171,18 @@ int outbox_doctor__schema(struct doctor *d, const struct check *c, outbox_error 
     return tell(d, c, text, 0, err);
 }
 
+/* Citus says that it is PostgreSQL, and keeps a list. */
+int outbox_doctor__distributed(struct doctor *d, const struct check *c, outbox_error **err)
+{
+    char *list = NULL;
+    int rc = outbox_doctor__ask(d, d->conn, A_CITUS, &list, err);
+
+    if (rc == OUTBOX_OK && list[0] != '\0')
+        rc = outbox_doctor__tell_rows(d, c, A_DISTRIBUTED, err);
+    free(list);
+    return rc;
+}
+
 /* ---- Wake-ups ---- */
 
 struct wake {

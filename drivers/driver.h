@@ -164,6 +164,7 @@ struct outbox_driver {
     const char *quote;          /* around names */
     const char *now;            /* microseconds since 1970 UTC, by the server's clock, of this statement */
     const char *bytes;          /* of the columns payload and headers, which may be NULL, without reading them */
+    const char *zoned;          /* advice, where the server's time zone may be why its clock differs; NULL: it never is */
     const char *limit;          /* what follows ORDER BY */
     const char *text;           /* type for CAST of an error text */
     const char *number;         /* type for CAST of a number of 64 bits */

@@ -74,6 +74,8 @@ const struct outbox_driver outbox_driver__firebird = {
     .flags = OUTBOX_DRIVER_DDL_COMMITS | OUTBOX_DRIVER_NOT_GENERIC,
     .quote = "", /* so names are the server's, in capitals, and people write them as they like */
     .now = "{now_fn}()",
+    .zoned = "Firebird 3 tells the time of its server's time zone: run the server in UTC (TZ=UTC), or leases and waits jump "
+             "by an hour twice a year",
     .bytes = "OCTET_LENGTH(m.payload) + COALESCE(OCTET_LENGTH(m.headers), 0)",
     .limit = "ROWS :limit",
     .text = "VARCHAR(1000) CHARACTER SET UTF8",

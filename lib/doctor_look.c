@@ -13,6 +13,7 @@
 #include <outbox/version.h>
 
 #define SKEW_US (5 * INT64_C(1000000))
+#define QUARTER_US (900 * INT64_C(1000000))
 #define POLL_US (5 * INT64_C(1000000))
 #define POOLER_TRIES 3
 
@@ -132,14 +133,26 @@ int outbox_doctor__clock(struct doctor *d, const struct check *c, outbox_error *
     return rc;
 }
 
+/* Time zones differ by quarters of an hour. */
+static int is_zone(int64_t gap)
+{
+    return gap > QUARTER_US / 2 && (gap + SKEW_US) % QUARTER_US < 2 * SKEW_US;
+}
+
 int outbox_doctor__skew(struct doctor *d, const struct check *c, outbox_error **err)
 {
-    int64_t ahead = 0;
+    struct check zoned = *c;
+    int64_t ahead = 0, gap;
     int rc = measure(d, &ahead, err);
 
-    if (rc != OUTBOX_OK || (ahead < SKEW_US && -ahead < SKEW_US))
+    gap = ahead < 0 ? -ahead : ahead;
+    if (rc != OUTBOX_OK || gap < SKEW_US)
         return rc;
-    return tell(d, c, NULL, ahead < 0 ? -ahead : ahead, err);
+    if (d->conn->driver.zoned != NULL && is_zone(gap)) {
+        zoned.advice = d->conn->driver.zoned;
+        zoned.command = NULL;
+    }
+    return tell(d, &zoned, NULL, gap, err);
 }
 
 /* ---- The outbox ---- */

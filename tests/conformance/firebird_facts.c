@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static char dsn[600];
 
@@ -117,15 +118,17 @@ static void test_gone(void)
 
 struct findings {
     char wrong[200]; /* the first that is no fact */
-    char blind[400], isolation[200];
+    char blind[400], isolation[200], advice[300];
 };
 
 static int take_finding(void *user, const outbox_finding *f)
 {
     struct findings *all = user;
 
-    if (f->severity != OUTBOX_FACT && all->wrong[0] == '\0')
+    if (f->severity != OUTBOX_FACT && all->wrong[0] == '\0') {
         snprintf(all->wrong, sizeof all->wrong, "%s", f->name);
+        snprintf(all->advice, sizeof all->advice, "%s", f->advice != NULL ? f->advice : "");
+    }
     if (f->severity != OUTBOX_FACT)
         tap_note("%s: %s", f->name, f->text);
     if (strcmp(f->name, "doctor.blind") == 0)
@@ -137,7 +140,7 @@ static int take_finding(void *user, const outbox_finding *f)
 
 static struct findings ask_doctor(void)
 {
-    struct findings all = {"", "", ""};
+    struct findings all = {"", "", "", ""};
     outbox_conf *conf = NULL;
 
     outbox_conf_new(&conf, NULL);
@@ -183,12 +186,82 @@ static void test_doctor(void)
     CHECK_STR(all.wrong, "");
 }
 
+/* ---- Time zones ---- */
+
+static void restart_in(const char *zone)
+{
+    setenv("OUTBOX_TEST_FIREBIRD_ZONE", zone, 1);
+    CHECK(target_control(target_find("firebird/delete"), "restart"), "the server does not start in %s", zone);
+    unsetenv("OUTBOX_TEST_FIREBIRD_ZONE");
+}
+
+/* A server of version 3 that does not run in UTC tells another time, which no time service mends. */
+static void test_server_zone(void)
+{
+    outbox_conn *conn = connect_as(dsn, "f_", NULL);
+    struct findings all;
+    struct db db;
+    char *version = NULL;
+
+    REQUIRE(conn != NULL && outbox_migrate(conn, NULL, NULL) == OUTBOX_OK, "no outbox");
+    outbox_conn_close(conn);
+    if (CHECK_INT(db_open(&db, dsn, 1), 0))
+        version = db_text(&db, "SELECT RDB$GET_CONTEXT('SYSTEM', 'ENGINE_VERSION') FROM RDB$DATABASE");
+    db_close(&db);
+    restart_in("XXX-5:45");
+    all = ask_doctor();
+    if (version != NULL && version[0] == '3') {
+        CHECK_STR(all.wrong, "clock.skew");
+        CHECK(strstr(all.advice, "TZ=UTC") != NULL, "what to do? %s", all.advice);
+    } else {
+        CHECK_STR(all.wrong, "");
+    }
+    restart_in("UTC");
+    all = ask_doctor();
+    CHECK_STR(all.wrong, "");
+    free(version);
+}
+
+/* The application's own is nobody's business: times come and go as they are, by the library and by plain SQL. */
+static void test_own_zone(void)
+{
+    outbox_conn *conn;
+    outbox_message m = OUTBOX_MESSAGE_INIT;
+    struct db db;
+    char *rows;
+
+    setenv("TZ", "XXX-5:45", 1);
+    tzset();
+    conn = connect_as(dsn, "f_", NULL);
+    REQUIRE(conn != NULL && outbox_migrate(conn, NULL, NULL) == OUTBOX_OK, "no outbox");
+    m.topic = "zone";
+    m.payload = "1";
+    m.payload_size = 1;
+    m.available_at = INT64_C(4102444800001000);
+    CHECK_INT(outbox_enqueue(conn, &m, 1, NULL, NULL), OUTBOX_OK);
+    CHECK_INT(outbox_conn_execute(conn, "EXECUTE PROCEDURE f_enqueue('zone', '2', NULL, NULL, NULL, NULL, "
+                                  "TIMESTAMP '2100-01-01 00:00:00.001')", NULL), OUTBOX_OK);
+    if (CHECK_INT(db_open(&db, dsn, 1), 0)) {
+        rows = db_rows(&db, "SELECT CAST(available_at AS VARCHAR(20)) || ' ' || CAST(CASE WHEN ABS(created_at - %lld) < "
+                       "%lld THEN 1 ELSE 0 END AS VARCHAR(2)) FROM f_messages WHERE topic = 'zone' ORDER BY seq",
+                       (long long)time(NULL) * 1000000, (long long)HOUR_MS * 1000 / 2);
+        CHECK_STR(rows, "4102444800001000 1\n4102444800001000 1\n");
+        free(rows);
+        CHECK_INT(db_exec(&db, "DELETE FROM f_messages"), 0);
+    }
+    db_close(&db);
+    outbox_conn_close(conn);
+    unsetenv("TZ");
+    tzset();
+}
+
 int main(void)
 {
     static const struct {
         const char *name;
         void (*run)(void);
     } tests[] = {{"connecting", test_connecting}, {"statements", test_statements}, {"the doctor", test_doctor},
+                 {"a server in another time zone", test_server_zone}, {"an application in another one", test_own_zone},
                  {"a server that is gone", test_gone}};
     const char *server = getenv("OUTBOX_TEST_FIREBIRD");
 

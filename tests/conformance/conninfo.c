@@ -18,7 +18,7 @@
 
 /* $H, $P, $D, $T: the server's folder, port and database, and a port of 127.0.0.1 that leads to it. */
 struct way {
-    const char *dsn; /* $W: the name of a DSN with the lines below */
+    const char *dsn; /* $W: the name of a DSN with the lines below; $F: the path of a file DSN with them */
     const char *ini; /* or NULL */
     int works;       /* 1: psqlODBC gets there; 0: it does not; -1: nothing is derived */
 };
@@ -107,10 +107,15 @@ static const struct way ways[] = {
     {"DSN=$W", INI "Username=outbox\npqopt=options='-c statement_timeout=9s'\n", 1},
     {"DSN=$W;pqopt={options='-c statement_timeout=6s'}", INI "Username=outbox\npqopt=options='-c statement_timeout=9s'\n", 1},
     {"FILEDSN=/nonexistent", NULL, -1},
+    {"FILEDSN=$F", INI "UID=outbox\n", 1},
+    {"FILEDSN=$F", INI "UID=ann\nPWD=p%2541w%2Bx+y\n", 1},
+    {"FILEDSN=$F;PWD={p%41w+x y}", INI "UID=ann\nPWD=wrong\n", 1},
+    {"FILEDSN=$F;UID=outbox;Servername=127.0.0.1;Port=$T;SSLmode=require", INI "UID=cid\n", 0},
 };
 
 static struct proxy proxy;
 static char name[16]; /* of the present DSN: the driver manager remembers what it read of one */
+static char file_dsn[300];
 
 static void fill_in(char *out, size_t size, const char *text)
 {
@@ -123,7 +128,8 @@ static void fill_in(char *out, size_t size, const char *text)
         snprintf(port, sizeof port, "%d", proxy.port);
         if (*text == '$')
             what = text[1] == 'H' ? getenv("SERVER_HOST") : text[1] == 'P' ? getenv("SERVER_PORT")
-                   : text[1] == 'D' ? getenv("SERVER_DATABASE") : text[1] == 'W' ? name : port;
+                   : text[1] == 'D' ? getenv("SERVER_DATABASE") 
+                   : text[1] == 'W' ? name : text[1] == 'F' ? file_dsn : port;
         if (what != NULL) {
             used += (size_t)snprintf(out + used, size - used, "%s", what);
             text++;
@@ -134,15 +140,24 @@ static void fill_in(char *out, size_t size, const char *text)
     out[used] = '\0';
 }
 
-static void write_ini(const char *lines)
+static void write_section(const char *path, const char *section, const char *lines)
 {
     char text[1000];
-    FILE *file = fopen(getenv("ODBCINI"), "a");
+    FILE *file = fopen(path, "a");
 
-    REQUIRE(file != NULL, "no odbc.ini");
+    REQUIRE(file != NULL, "no %s", path);
     fill_in(text, sizeof text, lines);
-    fprintf(file, "[%s]\n%s\n", name, text);
+    fprintf(file, "[%s]\n%s\n", section, text);
     fclose(file);
+}
+
+static void write_ini(const struct way *way)
+{
+    snprintf(file_dsn, sizeof file_dsn, "%s.%s.dsn", getenv("ODBCINI"), name);
+    if (strstr(way->dsn, "$F") != NULL)
+        write_section(file_dsn, "ODBC", way->ini);
+    else
+        write_section(getenv("ODBCINI"), name, way->ini);
 }
 
 /* Where psqlODBC gets with the string that the library connects with; "no connection". */
@@ -183,7 +198,7 @@ static void go(const struct way *way)
     char dsn[1000], odbc[500], libpq[500], *string = NULL, *conninfo = NULL;
 
     if (way->ini != NULL)
-        write_ini(way->ini);
+        write_ini(way);
     fill_in(dsn, sizeof dsn, way->dsn);
     CHECK_INT(outbox_conf_new(&conf, NULL), OUTBOX_OK);
     CHECK_INT(outbox_dsn__expand(dsn, conf, &string, &err), OUTBOX_OK);

@@ -5,6 +5,7 @@
  */
 #include "golden.h"
 #include "lib-test.h"
+#include "stage.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -139,6 +140,28 @@ static void test_dedup(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 2);
 }
 
+/* A relay delivers it, in its order. */
+static void test_delivered(struct fixture *fx)
+{
+    struct stage s;
+    outbox_publisher *publisher;
+    outbox_relay *relay;
+
+    CHECK_INT(db_exec(&fx->db, "EXECUTE PROCEDURE %senqueue('t', '1', 'k', '{\"a\":\"b\"}', 'c/t')", fx->prefix), 0);
+    CHECK_INT(db_exec(&fx->db, "EXECUTE PROCEDURE %senqueue('t', '2', 'k')", fx->prefix), 0);
+    CHECK_INT(db_exec(&fx->db, "EXECUTE PROCEDURE %senqueue('t', '3', 'k')", fx->prefix), 0);
+    expect_drained(fx, fixture_consumer(fx, NULL), "1 2 3");
+    CHECK_INT(db_exec(&fx->db, "EXECUTE PROCEDURE %senqueue('t', 'by a relay')", fx->prefix), 0);
+    stage_init(&s);
+    publisher = stage_publisher(fx, &s);
+    REQUIRE((relay = stage_relay(fx, &s, publisher)) != NULL, "no relay");
+    OK(outbox_relay_run_once(relay, &fx->err));
+    CHECK_INT(stage_get(&s, &s.published), 1);
+    CHECK_INT(count_waiting(fx), 0);
+    outbox_relay_free(relay);
+    outbox_publisher_free(publisher);
+}
+
 /* isql, with the installed files. */
 static void test_installed(struct fixture *fx)
 {
@@ -170,6 +193,7 @@ int main(int argc, char **argv)
         {"sql: arguments", test_arguments, 0},
         {"sql: what is refused", test_refused, 0},
         {"sql: dedup, with the library", test_dedup, 0},
+        {"sql: a relay delivers it", test_delivered, 0},
         {"sql: installed files make an outbox", test_installed, 1},
     };
 

@@ -14,6 +14,7 @@
  * - Blanks at the end of a text do not count in comparisons, so a key of dedup is kept with a full stop behind it.
  * - A table that was made cannot be used before the transaction ends: migrations go step by step. */
 #include "driver.h"
+#include "probes.h"
 
 #define PENDING_ROW                                                                                                     \
     "SELECT CAST(:lane AS SMALLINT), {id}, CAST(:topic AS VARCHAR(255) CHARACTER SET UTF8), "                           \
@@ -90,6 +91,7 @@ const struct outbox_driver outbox_driver__firebird = {
     .if_not_exists = "",
     .insert_new = "INSERT INTO",
     .errors = errors,
+    .probes = outbox_probes__firebird,
     .sql = {
         [Q_DELETE] = OUTBOX_DELETE_LIST,
         [Q_META] = "SELECT name, content FROM {meta}",

@@ -177,3 +177,17 @@ const char *const outbox_probes__sqlite[A__COUNT] = {
                   ") w WHERE NOT EXISTS (SELECT 1 FROM sqlite_master s WHERE s.type = 'index' AND "
                   "LOWER(s.name) = LOWER(w.name))",
 };
+
+/* ---- Firebird ---- */
+
+#define FB_FACT(expression)                                                                                             \
+    "SELECT " expression ", CAST(NULL AS VARCHAR(10)), CAST(0 AS BIGINT), CAST(1 AS BIGINT) FROM RDB$DATABASE"
+
+/* The isolation level and the time zone are the ODBC driver's and the server's, and nothing here tells them in every version;
+ * a write that is tried tells that the database takes none. */
+const char *const outbox_probes__firebird[A__COUNT] = {
+    [A_VERSION] = FB_FACT("RDB$GET_CONTEXT('SYSTEM', 'ENGINE_VERSION')"),
+    [A_SESSION] = FB_FACT("CAST(CURRENT_CONNECTION AS VARCHAR(20))"),
+    [A_USER] = FB_FACT("'\"' || TRIM(CURRENT_USER) || '\"'"),
+    [A_ENCODING] = OUTBOX_PROBE_NONE, /* the tables say theirs */
+};

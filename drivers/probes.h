@@ -44,5 +44,6 @@ extern const char *const outbox_probes__generic[A__COUNT];
 extern const char *const outbox_probes__postgresql[A__COUNT];
 extern const char *const outbox_probes__mariadb[A__COUNT];
 extern const char *const outbox_probes__sqlite[A__COUNT];
+extern const char *const outbox_probes__firebird[A__COUNT];
 
 #endif

@@ -12,53 +12,67 @@
 #define R OUTBOX_ROLE_RELAY
 #define A OUTBOX_ROLE_ADMIN
 
+/* Where a right is needed. */
+enum where {
+    EVERYWHERE,
+    RESTORING, /* an outbox must be put right after a restore */
+    CALLING    /* the time is told by a function of the outbox's own */
+};
+
 struct right {
     unsigned roles;
     const char *privilege, *table;
     const char *purpose;
     const char *attempt;
-    int restore; /* only where an outbox must be put right after a restore */
+    enum where where;
 };
 
-#define READ(roles, table, purpose) { roles, "SELECT", "{" table "}", purpose, "SELECT 1 FROM {" table "} WHERE 1 = 0", 0 }
-#define REMOVE(roles, table, purpose) { roles, "DELETE", "{" table "}", purpose, "DELETE FROM {" table "} WHERE 1 = 0", 0 }
+/* By a column: to read none, Firebird asks for no right. */
+#define READ(roles, table, column, purpose)                                                                             \
+    { roles, "SELECT", "{" table "}", purpose, "SELECT 1 FROM {" table "} WHERE " column " IS NULL AND 1 = 0", EVERYWHERE }
+#define REMOVE(roles, table, purpose) { roles, "DELETE", "{" table "}", purpose, "DELETE FROM {" table "} WHERE 1 = 0", EVERYWHERE }
 #define CHANGE(roles, table, column, purpose)                                                                            \
-    { roles, "UPDATE", "{" table "}", purpose, "UPDATE {" table "} SET " column " = " column " WHERE 1 = 0", 0 }
+    { roles, "UPDATE", "{" table "}", purpose, "UPDATE {" table "} SET " column " = " column " WHERE 1 = 0", EVERYWHERE }
 #define WRITE(roles, table, columns, values, purpose)                                                                    \
     { roles, "INSERT", "{" table "}", purpose,                                                                          \
-      "INSERT INTO {" table "} (" columns ") SELECT " values " FROM {meta} WHERE 1 = 0", 0 }
+      "INSERT INTO {" table "} (" columns ") SELECT " values " FROM {meta} WHERE 1 = 0", EVERYWHERE }
+/* Some databases want to know the type of a parameter that stands alone. */
+#define NUMBER "CAST(:lane AS {number})"
+#define TEXT "CAST(:topic AS {text})"
 #define MESSAGE "lane, id, topic, payload"
-#define VALUES ":lane, {id}, :topic, :payload"
+#define VALUES NUMBER ", {id}, " TEXT ", NULL"
 
 static const struct right rights[] = {
-    READ(W | R | A, "meta", "learn what the outbox is"),
+    READ(W | R | A, "meta", "name", "learn what the outbox is"),
+    { W | R | A, "EXECUTE", "FUNCTION {now_fn}", "tell the time", "SELECT {now} FROM {meta} WHERE 1 = 0", CALLING },
     WRITE(W, "messages", MESSAGE, VALUES, "enqueue"),
-    WRITE(W, "dedup", "dedup_key", ":topic", "refuse an id or dedup_key that comes again"),
-    READ(R | A, "lanes", "lease lanes"),
+    WRITE(W, "dedup", "dedup_key", TEXT, "refuse an id or dedup_key that comes again"),
+    READ(R | A, "lanes", "token", "lease lanes"),
     CHANGE(R | A, "lanes", "token", "lease lanes"),
-    READ(R | A, "messages", "read messages"),
+    READ(R | A, "messages", "seq", "read messages"),
     REMOVE(R | A, "messages", "remove what was published or discarded"),
-    READ(R | A, "deferred", "read messages that wait"),
+    READ(R | A, "deferred", "seq", "read messages that wait"),
     WRITE(R, "deferred", MESSAGE ", seq, state, attempts, key_hash, deferred_at, created_at",
-          VALUES ", :lane, :lane, :lane, :lane, :lane, :lane", "set failed messages aside"),
+          VALUES ", " NUMBER ", " NUMBER ", " NUMBER ", " NUMBER ", " NUMBER ", " NUMBER, "set failed messages aside"),
     CHANGE(R | A, "deferred", "attempts", "retry"),
     REMOVE(R | A, "deferred", "remove what was retried or discarded"),
-    READ(R | A, "published", "list what was published"),
-    WRITE(R, "published", MESSAGE ", seq, attempts, published_at, created_at", VALUES ", :lane, :lane, :lane, :lane",
-          "keep what was published"),
+    READ(R | A, "published", "seq", "list what was published"),
+    WRITE(R, "published", MESSAGE ", seq, attempts, published_at, created_at",
+          VALUES ", " NUMBER ", " NUMBER ", " NUMBER ", " NUMBER, "keep what was published"),
     REMOVE(R | A, "published", "remove what is past its retention"),
-    READ(R | A, "positions", "tell when messages were published"),
-    WRITE(R, "positions", "lane, pos, low, published_at", ":lane, :lane, :lane, :lane", "note when it published"),
+    READ(R | A, "positions", "pos", "tell when messages were published"),
+    WRITE(R, "positions", "lane, pos, low, published_at", NUMBER ", " NUMBER ", " NUMBER ", " NUMBER, "note when it published"),
     REMOVE(R | A, "positions", "remove what is past its retention"),
-    READ(R | A, "dedup", "remove what is past dedup.window"),
+    READ(R | A, "dedup", "dedup_key", "remove what is past dedup.window"),
     REMOVE(R | A, "dedup", "remove what is past dedup.window"),
-    READ(A, "status", "list"),
-    READ(A, "audit", "list the audit"),
-    WRITE(A, "audit", "id, who, what, which, messages", ":topic, :topic, :topic, :topic, :lane", "write the audit"),
+    READ(A, "status", "id", "list"),
+    READ(A, "audit", "id", "list the audit"),
+    WRITE(A, "audit", "id, who, what, which, messages", TEXT ", " TEXT ", " TEXT ", " TEXT ", " NUMBER, "write the audit"),
     CHANGE(A, "audit", "messages", "write the audit"),
-    { R, "UPDATE (value)", "{meta}", "go on after a restore", "UPDATE {meta} SET value = value WHERE 1 = 0", 1 },
-    { R, "UPDATE (tx)", "{messages}", "go on after a restore", "UPDATE {messages} SET tx = tx WHERE 1 = 0", 1 },
-    { R, "UPDATE (seq)", "{messages}", "go on when numbers began again", "UPDATE {messages} SET seq = DEFAULT WHERE 1 = 0", 1 },
+    { R, "UPDATE (value)", "{meta}", "go on after a restore", "UPDATE {meta} SET value = value WHERE 1 = 0", RESTORING },
+    { R, "UPDATE (tx)", "{messages}", "go on after a restore", "UPDATE {messages} SET tx = tx WHERE 1 = 0", RESTORING },
+    { R, "UPDATE (seq)", "{messages}", "go on when numbers began again", "UPDATE {messages} SET seq = DEFAULT WHERE 1 = 0",
+      RESTORING },
 };
 
 static const char *role_names(unsigned roles, char text[60])
@@ -86,21 +100,20 @@ static int tell_missing(struct doctor *d, const struct check *c, const struct ri
 
 static int attempt(struct doctor *d, const struct right *r, outbox_error **err)
 {
-    struct outbox_result result = { strcmp(r->privilege, "SELECT") == 0 ? "i" : NULL, NULL, NULL, NULL, 0 };
+    struct outbox_result result = { strncmp(r->attempt, "SELECT", 6) == 0 ? "i" : NULL, NULL, NULL, NULL, 0 };
     struct outbox_args args = { .set = 0 };
 
     outbox_args__int(&args, P_LANE, 0);
     outbox_args__text(&args, P_ID, "00000000-0000-0000-0000-000000000000");
     outbox_args__text(&args, P_TOPIC, "doctor");
-    args.v[P_PAYLOAD] = (struct outbox_value){ OUTBOX_T_BYTES, 0, "", 0 };
-    args.set |= (uint64_t)1 << P_PAYLOAD;
     return outbox_conn__run_once(d->conn, r->attempt, &args, "try out a right", &result, err);
 }
 
 /* Whether a right is looked at here. */
 static int is_asked(const struct doctor *d, const struct right *r)
 {
-    return (r->roles & d->options.roles) != 0 && (!r->restore || outbox_conn__sql(d->conn, Q_SYSTEM) != NULL);
+    return (r->roles & d->options.roles) != 0 && (r->where != RESTORING || outbox_conn__sql(d->conn, Q_SYSTEM) != NULL) &&
+           (r->where != CALLING || strstr(d->conn->driver.now, "{now_fn}") != NULL);
 }
 
 int outbox_doctor__try_writes(struct doctor *d, outbox_error **why)

@@ -9,6 +9,8 @@
 const outbox_setting kafka_settings[] = {
     { "user", OUTBOX_SETTING_TEXT, "", 0, 255, NULL, "User of SASL; empty: that of the URL." },
     { "password", OUTBOX_SETTING_SECRET, "", 0, 4096, NULL, "Password of the user." },
+    { "client_secret", OUTBOX_SETTING_SECRET, "", 0, 4096, NULL,
+      "Secret by which librdkafka gets a token for the user to log in with (OAuth, OIDC), instead of a password." },
     { "max_message", OUTBOX_SETTING_SIZE, "0", 0, INT64_C(1) << 30, NULL,
       "Largest payload: larger ones are rejected without being sent; 0: kafka.message.max.bytes alone decides." },
     { "connect_timeout", OUTBOX_SETTING_DURATION, "5s", 100000, INT64_C(3600000000), NULL,
@@ -44,7 +46,7 @@ static int set_extra(rd_kafka_conf_t *conf, const outbox_header *extra, outbox_e
         { "ssl.key.password", "set kafka.tls.key_password" },
         { "ssl.key.pem", "set kafka.tls.key_file" },
         { "ssl.keystore.password", "set kafka.tls.cert_file and kafka.tls.key_file" },
-        { "sasl.oauthbearer.client.secret", "it would be shown with the settings" },
+        { "sasl.oauthbearer.client.secret", "set kafka.client_secret" },
     };
 
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
@@ -79,6 +81,34 @@ static int set_brokers(rd_kafka_conf_t *conf, const outbox_target *t, outbox_err
     return rc;
 }
 
+/* Who logs in: by a token that librdkafka gets for a secret, by name and password, or nobody. */
+static int set_login(rd_kafka_conf_t *conf, const outbox_target *t, outbox_error **err)
+{
+    const char *user = outbox_target_secret(t, "user"), *password = outbox_target_secret(t, "password");
+    const char *client = outbox_target_secret(t, "client_secret");
+    const struct {
+        const char *name, *value; /* no value: not set */
+        int secret;
+    } rows[] = {
+        { "sasl.mechanism", client != NULL ? "OAUTHBEARER" : "PLAIN", 0 },
+        { "sasl.oauthbearer.method", client != NULL ? "oidc" : NULL, 0 },
+        { client != NULL ? "sasl.oauthbearer.client.id" : "sasl.username", user, 0 },
+        { client != NULL ? "sasl.oauthbearer.client.secret" : "sasl.password",
+          client != NULL ? client : password != NULL ? password : "", 1 },
+    };
+    int rc = OUTBOX_OK;
+
+    if (client != NULL && password != NULL)
+        return outbox_error_new(err, OUTBOX_ERR_CONF, "publisher.kafka_conf",
+                                "kafka.password and kafka.client_secret are two ways to log in: take one away");
+    if (user == NULL && client == NULL)
+        return OUTBOX_OK;
+    for (size_t i = 0; rc == OUTBOX_OK && i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (rows[i].value != NULL)
+            rc = set(conf, rows[i].name, rows[i].value, rows[i].secret, err);
+    return rc;
+}
+
 /* From the settings that all modules have to librdkafka's names. */
 static int set_security(rd_kafka_conf_t *conf, const outbox_target *t, outbox_error **err)
 {
@@ -90,19 +120,15 @@ static int set_security(rd_kafka_conf_t *conf, const outbox_target *t, outbox_er
         { "tls.key_file", "ssl.key.location" },
     };
     static const char *const protocols[2][2] = { { "plaintext", "sasl_plaintext" }, { "ssl", "sasl_ssl" } };
-    const char *user = outbox_target_secret(t, "user"), *password = outbox_target_secret(t, "password");
     const char *key_password = outbox_target_secret(t, "tls.key_password");
     int tls = outbox_target_is(t, "kafkas"), rc = OUTBOX_OK;
+    int login = outbox_target_secret(t, "user") != NULL || outbox_target_secret(t, "client_secret") != NULL;
 
     if (outbox_target_text(t, "tls.server_name")[0] != '\0')
         return outbox_error_new(err, OUTBOX_ERR_CONF, "publisher.kafka_conf",
                                 "kafka.tls.server_name cannot be set: each broker is known by the name that it tells");
-    rc = set(conf, "security.protocol", protocols[tls][user != NULL], 0, err);
-    if (rc == OUTBOX_OK && user != NULL) {
-        rc = set(conf, "sasl.mechanism", "PLAIN", 0, err);
-        rc = rc == OUTBOX_OK ? set(conf, "sasl.username", user, 0, err) : rc;
-        rc = rc == OUTBOX_OK ? set(conf, "sasl.password", password != NULL ? password : "", 1, err) : rc;
-    }
+    rc = set(conf, "security.protocol", protocols[tls][login], 0, err);
+    rc = rc == OUTBOX_OK ? set_login(conf, t, err) : rc;
     for (size_t i = 0; rc == OUTBOX_OK && i < sizeof(texts) / sizeof(texts[0]); i++)
         if (outbox_target_text(t, texts[i].ours)[0] != '\0')
             rc = set(conf, texts[i].theirs, outbox_target_text(t, texts[i].ours), 0, err);

@@ -73,7 +73,7 @@ struct broker_kind {
      * on their way at once, each acknowledged as the publisher wants it. 0, or -1. NULL: nothing to compare with. */
     int (*baseline)(struct broker *b, const char *topic, const struct parcel *p, size_t window);
     const struct broker_test *tests; /* what only this one can; ends with one without a name; NULL: none */
-    int own_later;                   /* that takes long: with OUTBOX_TEST_BROKERS only */
+    const struct broker_test *later; /* the same that takes long: with OUTBOX_TEST_BROKERS, or by name, only */
 };
 
 /* For a baseline: a message, and the texts that go with it, pairs of a name and a value as a publisher sends them. How many. */

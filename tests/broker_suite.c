@@ -412,8 +412,9 @@ int broker_main(const struct broker_kind *kind, int argc, char **argv)
     }
     run_all(&b, tests, argc > 1 ? argv[1] : NULL);
     run_all(&b, broker_trouble, argc > 1 ? argv[1] : NULL);
-    if (argc > 1 || !kind->own_later || getenv("OUTBOX_TEST_BROKERS") != NULL || test_long())
-        run_all(&b, kind->tests, argc > 1 ? argv[1] : NULL);
+    run_all(&b, kind->tests, argc > 1 ? argv[1] : NULL);
+    if (argc > 1 || getenv("OUTBOX_TEST_BROKERS") != NULL || test_long())
+        run_all(&b, kind->later, argc > 1 ? argv[1] : NULL);
     broker_kill(&b);
     snprintf(command, sizeof command, "rm -rf -- '%s'", b.directory);
     if (getenv("OUTBOX_TEST_KEEP") == NULL && system(command) != 0)

@@ -16,8 +16,8 @@ static const struct broker_kind kind = {
     .make = kafka_make,
     .consume = kafka_consume,
     .baseline = kafka_baseline,
-    .tests = kafka_faults,
-    .own_later = 1,
+    .tests = kafka_verdicts,
+    .later = kafka_faults,
 };
 
 int main(int argc, char **argv)

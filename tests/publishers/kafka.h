@@ -22,7 +22,7 @@ TAP_PRINTF(2) int kafka_tell(struct broker *b, const char *format, ...);
 struct rd_kafka_s *kafka_consumer(void);
 int kafka_baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window);
 
-/* What only Kafka can (kafka_faults.c). */
-extern const struct broker_test kafka_faults[];
+/* What only Kafka can, and what of that takes long (kafka_faults.c). */
+extern const struct broker_test kafka_verdicts[], kafka_faults[];
 
 #endif

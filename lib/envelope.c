@@ -404,6 +404,41 @@ static int put_data(outbox_envelope *e, const outbox_record *r)
     return 1;
 }
 
+static const char *header_of(const outbox_record *r, const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < r->header_count; i++)
+        if (outbox_ascii__same(r->headers[i].name, name, SIZE_MAX))
+            return r->headers[i].value;
+    return "";
+}
+
+static int sets_attribute(const outbox_record *r, const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < r->header_count; i++) {
+        const char *attribute = attribute_of(r->headers[i].name);
+
+        if (attribute != NULL && strcmp(attribute, name) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+/* The headers of W3C's trace context, as CloudEvents' extension for distributed tracing has them: where an event travels
+ * without headers, nothing else tells its trace. The two belong together: those of a message that sets the attributes
+ * itself are not mixed with them. */
+static int put_trace(outbox_envelope *e, const outbox_record *r)
+{
+    const char *parent = header_of(r, "traceparent"), *state = header_of(r, "tracestate");
+
+    if (parent[0] == '\0' || sets_attribute(r, "traceparent") || sets_attribute(r, "tracestate"))
+        return 1;
+    return put_member(e, "traceparent", parent) && (state[0] == '\0' || put_member(e, "tracestate", state));
+}
+
 static int make_event(outbox_envelope *e, const outbox_record *r)
 {
     int which, ok = put(e, "{");
@@ -421,6 +456,7 @@ static int make_event(outbox_envelope *e, const outbox_record *r)
         if (attribute != NULL && !is_ours(attribute) && strncmp(attribute, "data", 4) != 0)
             ok = put_member(e, attribute, r->headers[i].value);
     }
+    ok = ok && put_trace(e, r);
     if (ok && r->content_type != NULL && r->content_type[0] != '\0')
         ok = put_member(e, "datacontenttype", r->content_type);
     return ok && put_data(e, r) && put(e, "}") ? OUTBOX_OK : OUTBOX_ERR_NOMEM;

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define PAYLOAD_ROOM 800
-#define HEADERS 3
+#define HEADERS 4
 
 struct texts {
     char key[24], number[24], payload[PAYLOAD_ROOM + 1];
@@ -53,6 +53,7 @@ static void fill(struct outbox_item *item, struct texts *t, const char *topic, l
     t->headers[0] = (struct outbox_header){ "n", t->number };
     t->headers[1] = (struct outbox_header){ "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
     t->headers[2] = (struct outbox_header){ "x-text", "gr\xc3\xbc\xc3\x9f" };
+    t->headers[3] = (struct outbox_header){ "tracestate", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE" };
     r->topic = topic;
     r->partition_key = key < 0 ? NULL : t->key;
     r->payload_size = payload_of(n, t->payload);

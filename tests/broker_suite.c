@@ -137,6 +137,7 @@ static void test_metadata(struct broker *b)
         { "outbox-type", "thing.made" }, { "outbox-key", "k20" }, { "outbox-created-at", "2026-01-01T00:00:00.000020Z" },
         { "outbox-token", "3:7" }, { "outbox-attempt", "1" }, { "n", "20" },
         { "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }, { "x-text", "gr\xc3\xbc\xc3\x9f" },
+        { "tracestate", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE" },
     };
     struct parcel p;
     struct kept k;
@@ -156,6 +157,11 @@ static void test_cloudevents(struct broker *b)
         { "specversion", "1.0" }, { "id", "0190aaaa-bbbb-7ccc-8ddd-000000000014" }, { "source", "/outbox" },
         { "type", "thing.made" }, { "time", "2026-01-01T00:00:00.000020Z" }, { "partitionkey", "k20" },
     };
+    /* Beside the event they are headers, as always; in it, attributes. */
+    static const char *const traces[][2] = {
+        { "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" },
+        { "tracestate", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE" },
+    };
     struct parcel p;
     struct kept k;
 
@@ -173,6 +179,10 @@ static void test_cloudevents(struct broker *b)
 
         for (size_t i = 0; i < COUNT_OF(want); i++)
             CHECK_STR(json_string_value(json_object_get(event, want[i][0])), want[i][1]);
+        for (size_t i = 0; i < COUNT_OF(traces); i++) {
+            CHECK_STR(json_string_value(json_object_get(event, traces[i][0])), traces[i][1]);
+            expect(&k, "", traces[i][0], traces[i][1]);
+        }
         CHECK_STR(json_string_value(json_object_get(event, "datacontenttype")), "application/octet-stream");
         CHECK(json_string_length(json_object_get(event, "data_base64")) == (20 * 37 % 800 + 2) / 3 * 4, "data_base64");
         expect(&k, "", "content-type", "application/cloudevents+json; charset=utf-8");

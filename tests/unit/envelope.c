@@ -157,6 +157,46 @@ Test(envelope, structured_events)
     cr_expect_null(strstr(text, "data_base64"), "%s", text);
 }
 
+static void expect_event(const char *name, const char *want)
+{
+    size_t size;
+    const char *text, *got;
+    json_t *event;
+
+    filled();
+    text = outbox_envelope_payload(envelope, &size);
+    event = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    cr_assert_not_null(event, "%.*s", (int)size, text);
+    got = json_string_value(json_object_get(event, name));
+    if (want == NULL)
+        cr_expect_null(got, "%s is \"%s\"", name, got);
+    else
+        cr_expect(got != NULL && strcmp(got, want) == 0, "%s is \"%s\", not \"%s\"", name, got != NULL ? got : "", want);
+    json_decref(event);
+}
+
+Test(envelope, structured_events_have_the_trace)
+{
+    header("Traceparent", "00-1-2-01");
+    header("tracestate", "a=1,b=\"2\"");
+    open_style("structured", 0, 0, "ce-");
+    expect_event("traceparent", "00-1-2-01");
+    expect_event("tracestate", "a=1,b=\"2\"");
+    cr_expect_not_null(strstr(filled(), "|Traceparent=00-1-2-01|tracestate=a=1"), "%s", filled());
+    /* Without a parent a state says nothing. */
+    headers[0].name = "x";
+    expect_event("tracestate", NULL);
+    /* What the message sets itself is not mixed with its headers. */
+    headers[0] = (struct outbox_header){ "ce-traceparent", "00-3-4-01" };
+    expect_event("traceparent", "00-3-4-01");
+    expect_event("tracestate", NULL);
+    header("traceparent", "00-1-2-01");
+    expect_event("traceparent", "00-3-4-01");
+    expect_event("tracestate", NULL);
+    record.header_count = 0;
+    expect_event("traceparent", NULL);
+}
+
 Test(envelope, names_that_are_ours)
 {
     header("Outbox-Id", "x");

@@ -168,8 +168,9 @@ static int login(struct rabbitmq_link *link)
 
     vhost = vhost[0] != '\0' ? vhost : "/";
     if (strcmp(text(link, "auth"), "external") == 0)
+        /* RabbitMQ looks at the certificate only; librabbitmq takes an empty name for a lack of memory. */
         reply = amqp_login(link->conn, vhost, 0, RABBITMQ_FRAME_MAX, 0, AMQP_SASL_METHOD_EXTERNAL,
-                           user != NULL ? user : "");
+                           user != NULL && user[0] != '\0' ? user : "outbox");
     else
         reply = amqp_login(link->conn, vhost, 0, RABBITMQ_FRAME_MAX, 0, AMQP_SASL_METHOD_PLAIN,
                            user != NULL ? user : "guest", password != NULL ? password : user != NULL ? "" : "guest");

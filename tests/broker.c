@@ -96,16 +96,18 @@ int broker_write(struct broker *b, const char *name, const char *format, ...)
 
 int broker_certificates(struct broker *b)
 {
-    char command[1600];
+    char command[1900];
 
     snprintf(command, sizeof command,
              "cd %s && exec >openssl.log 2>&1 && for ca in ca other-ca; do "
              "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=$ca "
              "-keyout $ca.key -out $ca.pem || exit 1; done; for who in server client; do "
-             "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout $who.key -out "
+             "name=localhost; [ $who = server ] || name=outbox; "
+             "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$name -keyout $who.key -out "
              "$who.csr && printf 'subjectAltName=DNS:localhost' >$who.ext && openssl x509 -req -days 2 -in $who.csr -CA "
-             "ca.pem -CAkey ca.key -CAcreateserial -extfile $who.ext -out $who.pem || exit 1; done; chmod 644 *.key",
-             b->directory);
+             "ca.pem -CAkey ca.key -CAcreateserial -extfile $who.ext -out $who.pem || exit 1; done; "
+             "openssl pkcs8 -topk8 -v2 aes-256-cbc -in client.key -out locked.key -passout 'pass:" BROKER_KEY_PASSWORD "' && "
+             "chmod 644 *.key", b->directory);
     return system(command) == 0 ? 0 : -1;
 }
 

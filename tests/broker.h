@@ -19,9 +19,12 @@
 #define BROKER_IDS 8u        /* what is sent again with the same id is there once */
 #define BROKER_TOLD_NAMES 16u /* servers tell their names, so that there is no tls.server_name */
 #define BROKER_NO_LOGIN 32u  /* the password goes with each message, and connecting says nothing of it */
+#define BROKER_OPEN_KEYS 64u /* a key with a password is refused */
 
 /* How a test connects. */
 enum broker_way { BROKER_PLAIN, BROKER_WRONG_PASSWORD, BROKER_BY_TLS, BROKER_WRONG_NAME, BROKER_WRONG_CA };
+
+#define BROKER_KEY_PASSWORD "l0ck#ed key"
 
 #define TAKEN_METAS 48
 
@@ -95,7 +98,8 @@ int broker_port(void);
 int broker_wait_port(int port);
 /* Writes a file into the directory. 0, or -1. */
 TAP_PRINTF(3) int broker_write(struct broker *b, const char *name, const char *format, ...);
-/* Makes ca.pem, other-ca.pem, and for "localhost" server.pem with server.key and client.pem with client.key. 0, or -1. */
+/* Makes ca.pem, other-ca.pem, server.pem with server.key for "localhost", and client.pem with client.key for the user
+ * "outbox"; locked.key is the client's with a password. 0, or -1. */
 int broker_certificates(struct broker *b);
 /* Adds an entry to what was taken. */
 void taken_add(struct taken *taken, const char *name, const char *value);

@@ -362,6 +362,53 @@ static void test_server_name(struct broker *b)
     parcel_free(&p);
 }
 
+/* With the client's key in a file that has a password; what is said when it cannot be opened. */
+static int open_locked(struct parcel *p, struct broker *b, const char *password)
+{
+    char url[300], key[60], path[200];
+    int size = (int)strcspn(b->kind->limit, "."), rc;
+    outbox_conf *conf = make_conf(b, BROKER_BY_TLS, url, sizeof url);
+
+    snprintf(path, sizeof path, "%s/locked.key", b->directory);
+    snprintf(key, sizeof key, "%.*s.tls.key_file", size, b->kind->limit);
+    set(conf, key, path);
+    snprintf(key, sizeof key, "%.*s.tls.key_password", size, b->kind->limit);
+    set(conf, key, password);
+    rc = outbox_publisher_open(url, conf, &p->publisher, &p->err);
+    outbox_conf_free(conf);
+    if (rc != OUTBOX_OK)
+        snprintf(p->why, sizeof p->why, "%s", outbox_error_message(p->err));
+    return rc;
+}
+
+static void test_locked_key(struct broker *b)
+{
+    static const char *const passwords[] = { BROKER_KEY_PASSWORD, "s3cr3t" };
+    int keys = !(b->kind->flags & BROKER_OPEN_KEYS);
+
+    if (!(b->kind->flags & BROKER_TLS)) {
+        tap_skip("no TLS");
+        return;
+    }
+    REQUIRE_INT(b->kind->make(b, "tls", 0), 0);
+    for (size_t i = 0; i < COUNT_OF(passwords); i++) {
+        struct parcel p = {0};
+        int good = i == 0 && keys, rc;
+
+        REQUIRE_INT(parcel_make(&p, "tls", 0, 10, 0), 0);
+        rc = open_locked(&p, b, passwords[i]);
+        CHECK(rc == OUTBOX_OK || !good, "%s", p.why);
+        CHECK(rc != OUTBOX_OK || keys, "it opens a key with a password");
+        if (rc == OUTBOX_OK)
+            CHECK_INT(parcel_send(&p, 0, 10, 60000), good ? DELIVERY_DONE : DELIVERY_UNAVAILABLE);
+        CHECK(parcel_count(&p, good ? FATE_PUBLISHED : FATE_NONE) == 10, "%s", p.why);
+        CHECK(good || (p.why[0] != '\0' && strstr(p.why, passwords[i]) == NULL), "what is said: %s", p.why);
+        if (!good)
+            tap_note("%s", p.why);
+        parcel_free(&p);
+    }
+}
+
 /* ---- */
 
 static const struct broker_test tests[] = {
@@ -376,6 +423,7 @@ static const struct broker_test tests[] = {
     { "TLS", test_tls },
     { "TLS with a wrong name, and a wrong authority", test_wrong_name },
     { "TLS with the name that a setting says", test_server_name },
+    { "TLS with a key that has a password", test_locked_key },
     { NULL, NULL },
 };
 

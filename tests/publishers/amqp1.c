@@ -380,6 +380,7 @@ static const struct broker_test tests[] = {
     { "a message for which the server ends the session", test_ended_session },
     { "more addresses than a connection keeps", test_many_addresses },
     { "a server that says nothing any more", test_heartbeat },
+    { "certificates that say who it is", rabbitmq_test_certificates },
     { NULL, NULL },
 };
 

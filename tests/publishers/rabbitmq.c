@@ -274,6 +274,7 @@ static const struct broker_test tests[] = {
     { "a queue that is full", test_full_queue },
     { "an exchange that is not there yet", test_exchange },
     { "what AMQP has no room for", test_misfits },
+    { "certificates that say who it is", rabbitmq_test_certificates },
     { NULL, NULL },
 };
 

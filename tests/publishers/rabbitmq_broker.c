@@ -2,6 +2,9 @@
 /* A private RabbitMQ for the tests of publishers, and its queues. */
 #include "rabbitmq_broker.h"
 
+#include "batch_internal.h"
+#include "delivery.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +99,7 @@ void rabbitmq_set_file(outbox_conf *conf, const char *key, const struct broker *
     char path[200];
 
     snprintf(path, sizeof path, "%s/%s", b->directory, name);
-    CHECK_INT(outbox_conf_set(conf, key, path, NULL), OUTBOX_OK);
+    CHECK_INT(outbox_conf_set(conf, key, name[0] != '\0' ? path : "", NULL), OUTBOX_OK);
 }
 
 int rabbitmq_make(struct broker *b, const char *topic, int broken)
@@ -116,4 +119,54 @@ int rabbitmq_make(struct broker *b, const char *topic, int broken)
         if (strcmp(topic, survivors[i]) == 0)
             return flush_definitions(b);
     return good ? 0 : -1;
+}
+
+/* The settings are those of the suite's way by TLS; what matters here is set again. */
+static int open_with(struct parcel *p, struct broker *b, const char *auth, const char *cert, const char *key)
+{
+    int size = (int)strcspn(b->kind->limit, "."), rc;
+    char url[300], name[60];
+    outbox_conf *conf = NULL;
+
+    if (!CHECK_INT(outbox_conf_new(&conf, NULL), OUTBOX_OK))
+        return -1;
+    b->kind->url(b, BROKER_BY_TLS, url, sizeof url, conf);
+    if (strcmp(auth, "external") == 0) /* nobody is named */
+        snprintf(url, sizeof url, "%.*ss://localhost:%d", size, b->kind->limit, b->tls_port);
+    snprintf(name, sizeof name, "%.*s.auth", size, b->kind->limit);
+    CHECK_INT(outbox_conf_set(conf, name, auth, NULL), OUTBOX_OK);
+    snprintf(name, sizeof name, "%.*s.tls.cert_file", size, b->kind->limit);
+    rabbitmq_set_file(conf, name, b, cert);
+    snprintf(name, sizeof name, "%.*s.tls.key_file", size, b->kind->limit);
+    rabbitmq_set_file(conf, name, b, key);
+    rc = outbox_publisher_open(url, conf, &p->publisher, &p->err);
+    outbox_conf_free(conf);
+    return CHECK(rc == OUTBOX_OK, "%s", outbox_error_message(p->err)) ? 0 : -1;
+}
+
+void rabbitmq_test_certificates(struct broker *b)
+{
+    static const struct {
+        const char *auth, *cert, *key;
+        int in;
+    } cases[] = {
+        { "external", "client.pem", "client.key", 1 }, /* the user's */
+        { "external", "server.pem", "server.key", 0 }, /* a good one, of somebody who is no user */
+        { "plain", "server.pem", "server.key", 1 },    /* … which does not matter to a password */
+        { "plain", "", "", 0 },                        /* a password does not do without */
+    };
+
+    REQUIRE_INT(b->kind->make(b, "certified", 0), 0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct parcel p = {0};
+
+        if (parcel_make(&p, "certified", 0, 10, 0) == 0 &&
+            open_with(&p, b, cases[i].auth, cases[i].cert, cases[i].key) == 0) {
+            CHECK_INT(parcel_send(&p, 0, 10, 60000), cases[i].in ? DELIVERY_DONE : DELIVERY_UNAVAILABLE);
+            CHECK(parcel_count(&p, cases[i].in ? FATE_PUBLISHED : FATE_NONE) == 10, "case %zu: %s", i, p.why);
+            if (!cases[i].in)
+                tap_note("%s, \"%s\": %s", cases[i].auth, cases[i].cert, p.why);
+        }
+        parcel_free(&p);
+    }
 }

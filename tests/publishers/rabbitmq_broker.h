@@ -17,7 +17,9 @@ int rabbitmq_make(struct broker *b, const char *topic, int broken);
 
 /* An own connection with a channel, by AMQP 0-9-1; NULL: none. */
 amqp_connection_state_t rabbitmq_reach(const struct broker *b);
-/* Sets a setting to the path of a file in the broker's folder. */
+/* A test of both publishers: whom the server lets in by TLS. */
+void rabbitmq_test_certificates(struct broker *b);
+/* Sets a setting to the path of a file in the broker's folder; to none, when name is empty. */
 void rabbitmq_set_file(outbox_conf *conf, const char *key, const struct broker *b, const char *name);
 
 #endif

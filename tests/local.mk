@@ -136,10 +136,11 @@ publisher_tests =
 if WITH_REDIS
 publisher_tests += %D%/publishers/redis
 %C%_publishers_redis_CPPFLAGS = $(AM_CPPFLAGS) $(REDIS_CFLAGS)
-%C%_publishers_redis_LDADD = $(LDADD) $(REDIS_LIBS)
+%C%_publishers_redis_LDADD = $(LDADD) $(REDIS_LIBS) $(JANSSON_LIBS)
 endif
 if WITH_LIBNATS
 publisher_tests += %D%/publishers/nats
+%C%_publishers_nats_SOURCES = %D%/publishers/nats.c %D%/publishers/nats.h %D%/publishers/nats_server.c
 %C%_publishers_nats_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNATS_CFLAGS)
 %C%_publishers_nats_LDADD = $(LDADD) $(LIBNATS_LIBS)
 endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The publisher for NATS with a real server and JetStream, read back by a consumer of libnats. */
-#include "broker.h"
+#include "nats.h"
 
 #include "batch_internal.h"
 #include "delivery.h"
@@ -8,240 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <nats/nats.h>
-
-/* A quotation mark and a backslash: libnats puts it into JSON as it is. */
-#define PASSWORD_CONF "pa:ss\\\"w\\\\rd"
-#define PASSWORD_URL "pa%3Ass%22w%5Crd"
-
-static int token_port, jwt_port;
-
-/* A server's settings, and its users' credentials. */
-static int make_keys(const struct broker *b)
-{
-    const char *source = getenv("OUTBOX_SRCDIR");
-    char command[500];
-
-    snprintf(command, sizeof command, "script=$(realpath '%s/tests/publishers/nats_keys.py') && cd %s && python3 \"$script\" %d",
-             source != NULL ? source : ".", b->directory, jwt_port);
-    return system(command) == 0 ? 0 : -1;
-}
-
-static int start(struct broker *b)
-{
-    if (b->port == 0) {
-        b->port = broker_port();
-        b->tls_port = broker_port();
-        token_port = broker_port();
-        jwt_port = broker_port();
-        if (broker_certificates(b) != 0 || make_keys(b) != 0)
-            return -1;
-    }
-    broker_write(b, "conf",
-                 "listen: \"127.0.0.1:%d\"\n"
-                 "jetstream { store_dir: store }\n"
-                 "authorization { users = [\n"
-                 "  { user: outbox, password: \"" PASSWORD_CONF "\" }\n"
-                 "  { user: reader, password: reader }\n"
-                 "  { user: limited, password: limited, permissions: { publish: [\"allowed.>\"], subscribe: [\"_INBOX.>\"] } }\n"
-                 "  { user: deaf, password: deaf, permissions: { publish: [\">\"], subscribe: [\"nothing\"] } }\n"
-                 "] }\n", b->port);
-    broker_write(b, "tls.conf",
-                 "listen: \"127.0.0.1:%d\"\n"
-                 "jetstream { store_dir: tls-store }\n"
-                 "tls { cert_file: server.pem, key_file: server.key, ca_file: ca.pem, verify: true }\n"
-                 "authorization { users = [\n"
-                 "  { user: outbox, password: \"" PASSWORD_CONF "\" }\n"
-                 "  { user: reader, password: reader }\n"
-                 "] }\n", b->tls_port);
-    broker_write(b, "token.conf", "listen: \"127.0.0.1:%d\"\nauthorization { token: \"to\\\"ken\" }\n", token_port);
-    /* A server speaks TLS with all or with none, and knows users, a token or an operator: others do. */
-    return broker_run(b, (const char *const[]){
-        "sh", "-c", "for other in tls token jwt; do setpriv --pdeathsig KILL nats-server -c $other.conf & done; "
-        "exec nats-server -c conf", NULL });
-}
-
-struct session {
-    natsConnection *nc;
-    jsCtx *js;
-};
-
-#define SLOW_MS 60000 /* how long a busy machine's server may take for an answer */
-
-static void leave(struct session *s)
-{
-    jsCtx_Destroy(s->js);
-    natsConnection_Destroy(s->nc);
-}
-
-static natsStatus set_options(const struct broker *b, natsOptions *o, int tls)
-{
-    char text[200];
-    char cert[200], key[200];
-    natsStatus s;
-
-    snprintf(text, sizeof text, "nats://reader:reader@localhost:%d", tls ? b->tls_port : b->port);
-    s = natsOptions_SetURL(o, text);
-    if (s == NATS_OK)
-        s = natsOptions_SetTimeout(o, SLOW_MS);
-    if (s != NATS_OK || !tls)
-        return s;
-    snprintf(text, sizeof text, "%s/ca.pem", b->directory);
-    snprintf(cert, sizeof cert, "%s/client.pem", b->directory);
-    snprintf(key, sizeof key, "%s/client.key", b->directory);
-    s = natsOptions_LoadCATrustedCertificates(o, text);
-    return s == NATS_OK ? natsOptions_LoadCertificatesChain(o, cert, key) : s;
-}
-
-/* The topic "tls" is on the server with TLS. */
-static int reach(const struct broker *b, const char *topic, struct session *s)
-{
-    natsOptions *options = NULL;
-    jsOptions js;
-    int ok;
-
-    memset(s, 0, sizeof *s);
-    jsOptions_Init(&js);
-    js.Wait = SLOW_MS;
-    ok = natsOptions_Create(&options) == NATS_OK && set_options(b, options, strcmp(topic, "tls") == 0) == NATS_OK &&
-         natsConnection_Connect(&s->nc, options) == NATS_OK && natsConnection_JetStream(&s->js, s->nc, &js) == NATS_OK;
-    natsOptions_Destroy(options);
-    if (!ok)
-        leave(s);
-    return ok;
-}
-
-static int answers(const struct broker *b, const char *topic)
-{
-    struct session s;
-    jsAccountInfo *info = NULL;
-    int alive;
-
-    if (!reach(b, topic, &s))
-        return 0;
-    alive = js_GetAccountInfo(&info, s.js, NULL, NULL) == NATS_OK;
-    jsAccountInfo_Destroy(info);
-    leave(&s);
-    return alive;
-}
-
-static int wait(struct broker *b)
-{
-    int there;
-
-    WAIT_FOR(answers(b, "") && answers(b, "tls"), there);
-    return there ? 0 : -1;
-}
-
-static void set(outbox_conf *conf, const char *key, const char *value)
-{
-    CHECK_INT(outbox_conf_set(conf, key, value, NULL), OUTBOX_OK);
-}
-
-static void url(struct broker *b, enum broker_way way, char *text, size_t size, outbox_conf *conf)
-{
-    int tls = way == BROKER_BY_TLS || way == BROKER_WRONG_NAME || way == BROKER_WRONG_CA;
-    char path[200];
-
-    snprintf(text, size, "%s://outbox:%s@%s:%d", tls ? "tls" : "nats",
-             way == BROKER_WRONG_PASSWORD ? "s3cr3t" : PASSWORD_URL,
-             way == BROKER_WRONG_NAME ? "127.0.0.1" : tls ? "localhost" : "127.0.0.1", tls ? b->tls_port : b->port);
-    if (!tls)
-        return;
-    snprintf(path, sizeof path, "%s/%s", b->directory, way == BROKER_WRONG_CA ? "other-ca.pem" : "ca.pem");
-    set(conf, "nats.tls.ca_file", path);
-    snprintf(path, sizeof path, "%s/client.pem", b->directory);
-    set(conf, "nats.tls.cert_file", path);
-    snprintf(path, sizeof path, "%s/client.key", b->directory);
-    set(conf, "nats.tls.key_file", path);
-}
-
-/* Streams have no dots in their names. */
-static void stream_of(const char *topic, char *name, size_t size)
-{
-    snprintf(name, size, "S_%s", topic);
-    for (; *name != '\0'; name++)
-        *name = *name == '.' || *name == '>' ? '_' : *name;
-}
-
-static int make(struct broker *b, const char *topic, int broken)
-{
-    struct session s;
-    jsStreamConfig config;
-    char name[80];
-    int ok;
-
-    stream_of(topic, name, sizeof name);
-    if (!reach(b, topic, &s))
-        return -1;
-    js_DeleteStream(s.js, name, NULL, NULL);
-    jsStreamConfig_Init(&config);
-    config.Name = name;
-    config.Subjects = &topic;
-    config.SubjectsLen = 1;
-    config.MaxMsgSize = broken ? 1 : -1;
-    ok = js_AddStream(NULL, s.js, &config, NULL, NULL) == NATS_OK;
-    leave(&s);
-    return ok ? 0 : -1;
-}
-
-static void hand_over(natsMsg *m, broker_take *take, void *user)
-{
-    struct taken taken = { .payload = natsMsg_GetData(m), .size = (size_t)natsMsg_GetDataLength(m) };
-    const char **keys = NULL;
-    int count = 0;
-
-    natsMsgHeader_Keys(m, &keys, &count);
-    for (int i = 0; i < count; i++) {
-        const char *value = NULL;
-
-        if (natsMsgHeader_Get(m, keys[i], &value) == NATS_OK)
-            taken_add(&taken, keys[i], value);
-    }
-    take(user, &taken);
-    free(keys);
-}
-
-static long consume_all(struct session *s, const char *name, const char *topic, broker_take *take, void *user)
-{
-    jsStreamInfo *info = NULL;
-    jsSubOptions options;
-    natsSubscription *sub = NULL;
-    natsMsg *m;
-    long n = 0, count;
-
-    if (js_GetStreamInfo(&info, s->js, name, NULL, NULL) != NATS_OK)
-        return -1;
-    count = (long)info->State.Msgs;
-    jsStreamInfo_Destroy(info);
-    jsSubOptions_Init(&options);
-    options.Ordered = true;
-    if (count > 0 && js_SubscribeSync(&sub, s->js, topic, NULL, &options, NULL) != NATS_OK)
-        return -1;
-    for (; n < count && natsSubscription_NextMsg(&m, sub, 20000) == NATS_OK; n++) {
-        hand_over(m, take, user);
-        natsMsg_Destroy(m);
-    }
-    /* More may come: the reading thread has to end before what it reads for is freed. */
-    natsConnection_Close(s->nc);
-    natsSubscription_Destroy(sub);
-    return n == count ? n : -1;
-}
-
-static long consume(struct broker *b, const char *topic, broker_take *take, void *user)
-{
-    struct session s;
-    char name[80];
-    long n;
-
-    stream_of(topic, name, sizeof name);
-    if (!reach(b, topic, &s))
-        return -1;
-    n = consume_all(&s, name, topic, take, user);
-    leave(&s);
-    return n;
-}
 
 /* ---- By the client library alone ---- */
 
@@ -280,10 +46,10 @@ static int publish_alone(jsCtx *js, const char *topic, const outbox_record *r)
 
 static int baseline(struct broker *b, const char *topic, const struct parcel *p, size_t window)
 {
-    struct session s;
+    struct nats_session s;
     struct acks acks = { 0, 0 };
     jsOptions options;
-    int good = reach(b, topic, &s);
+    int good = nats_reach(b, topic, &s);
 
     if (!good)
         return -1;
@@ -298,11 +64,16 @@ static int baseline(struct broker *b, const char *topic, const struct parcel *p,
         if (good && (i + 1 == p->count || i % window == window - 1))
             good = js_PublishAsyncComplete(s.js, NULL) == NATS_OK;
     }
-    leave(&s);
+    nats_leave(&s);
     return good && acks.good == p->count && acks.bad == 0 ? 0 : -1;
 }
 
 /* ---- Its own ---- */
+
+static void set(outbox_conf *conf, const char *key, const char *value)
+{
+    CHECK_INT(outbox_conf_set(conf, key, value, NULL), OUTBOX_OK);
+}
 
 static int open_as(struct parcel *p, struct broker *b, const char *user, const char *mode, const char *query)
 {
@@ -331,7 +102,7 @@ static void test_wrong_stream(struct broker *b)
 {
     struct parcel p = {0};
 
-    REQUIRE_INT(make(b, "elsewhere", 0), 0);
+    REQUIRE_INT(nats_make(b, "elsewhere", 0), 0);
     REQUIRE(parcel_make(&p, "elsewhere", 0, 1, 0) == 0 &&
             broker_open(&p, b, BROKER_PLAIN, "nats.stream", "S_other") == 0, "not prepared");
     CHECK_INT(parcel_send(&p, 0, 1, 60000), DELIVERY_DONE);
@@ -346,7 +117,7 @@ static void test_replay(struct broker *b)
     struct parcel p = {0};
     struct ledger l;
 
-    REQUIRE_INT(make(b, "replayed", 0), 0);
+    REQUIRE_INT(nats_make(b, "replayed", 0), 0);
     REQUIRE(parcel_make(&p, "replayed", 0, 2000, 97) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
             "not prepared");
     CHECK_INT(parcel_send(&p, 0, 2000, 60000), DELIVERY_DONE);
@@ -368,7 +139,7 @@ static void check_permissions(struct broker *b, const char *mode)
     struct parcel p = {0};
     struct ledger l;
 
-    REQUIRE_INT(make(b, "allowed.here", 0), 0);
+    REQUIRE_INT(nats_make(b, "allowed.here", 0), 0);
     REQUIRE(parcel_make(&p, "allowed.here", 0, 100, 0) == 0 && open_as(&p, b, "limited", mode, "") == 0,
             "not prepared");
     for (size_t i = 40; i < 60; i++)
@@ -397,7 +168,7 @@ static void test_deaf(struct broker *b)
 {
     struct parcel p = {0};
 
-    REQUIRE_INT(make(b, "unheard", 0), 0);
+    REQUIRE_INT(nats_make(b, "unheard", 0), 0);
     REQUIRE(parcel_make(&p, "unheard", 0, 10, 0) == 0 && open_as(&p, b, "deaf", "jetstream", "") == 0, "not prepared");
     CHECK_INT(parcel_send(&p, 0, 10, 60000), DELIVERY_DONE);
     CHECK_INT(parcel_count(&p, FATE_UNKNOWN), 10);
@@ -414,7 +185,7 @@ static void test_subjects(struct broker *b)
     struct parcel p = {0};
     struct ledger l;
 
-    REQUIRE_INT(make(b, "kept", 0), 0);
+    REQUIRE_INT(nats_make(b, "kept", 0), 0);
     REQUIRE(parcel_make(&p, "kept", 0, COUNT_OF(topics) + 1, 0) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0,
             "not prepared");
     for (size_t i = 0; i < COUNT_OF(topics); i++)
@@ -437,7 +208,7 @@ static void test_max_payload(struct broker *b)
     static char large[1100000];
     struct parcel p = {0};
 
-    REQUIRE_INT(make(b, "big", 0), 0);
+    REQUIRE_INT(nats_make(b, "big", 0), 0);
     REQUIRE(parcel_make(&p, "big", 0, 10, 1) == 0 && broker_open(&p, b, BROKER_PLAIN, NULL, NULL) == 0, "not prepared");
     p.items[4].record.payload = large;
     p.items[4].record.payload_size = sizeof large;
@@ -456,7 +227,7 @@ static void test_ack_timeout(struct broker *b)
     struct parcel p = {0};
     int sent;
 
-    REQUIRE_INT(make(b, "silent", 0), 0);
+    REQUIRE_INT(nats_make(b, "silent", 0), 0);
     REQUIRE(parcel_make(&p, "silent", 0, 20, 0) == 0 &&
             broker_open(&p, b, BROKER_PLAIN, "nats.ack_timeout", "200ms") == 0, "not prepared");
     WAIT_FOR((parcel_send(&p, 0, 10, 60000), parcel_count(&p, FATE_PUBLISHED) == 10), sent); /* a machine may be slow */
@@ -476,8 +247,8 @@ static void test_token(struct broker *b)
     char text[100];
 
     (void)b;
-    REQUIRE_INT(broker_wait_port(token_port), 0);
-    snprintf(text, sizeof text, "nats://127.0.0.1:%d?mode=core", token_port);
+    REQUIRE_INT(broker_wait_port(nats_token_port), 0);
+    snprintf(text, sizeof text, "nats://127.0.0.1:%d?mode=core", nats_token_port);
     for (size_t i = 0; i < COUNT_OF(tokens); i++) {
         struct parcel p = {0};
         outbox_conf *conf = NULL;
@@ -500,8 +271,8 @@ static void test_credentials(struct broker *b)
     static const char *const files[] = { "user.creds", "stranger.creds", "unknown.creds", NULL };
     char text[100], path[200];
 
-    REQUIRE_INT(broker_wait_port(jwt_port), 0);
-    snprintf(text, sizeof text, "nats://127.0.0.1:%d?mode=core", jwt_port);
+    REQUIRE_INT(broker_wait_port(nats_jwt_port), 0);
+    snprintf(text, sizeof text, "nats://127.0.0.1:%d?mode=core", nats_jwt_port);
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         struct parcel p = {0};
         outbox_conf *conf = NULL;
@@ -520,6 +291,67 @@ static void test_credentials(struct broker *b)
     }
 }
 
+/* ---- Without JetStream ---- */
+
+static struct nats_session ear; /* a subscriber's, as long as a test runs */
+static natsSubscription *heard;
+
+static void core_url(struct broker *b, enum broker_way way, char *text, size_t size, outbox_conf *conf)
+{
+    nats_url(b, way, text, size, conf);
+    set(conf, "nats.mode", "core");
+}
+
+/* Who listens is there before anything is sent. */
+static int core_make(struct broker *b, const char *topic, int broken)
+{
+    return !broken && nats_reach(b, topic, &ear) && natsConnection_SubscribeSync(&heard, ear.nc, topic) == NATS_OK &&
+           natsSubscription_SetPendingLimits(heard, -1, -1) == NATS_OK &&
+           natsConnection_FlushTimeout(ear.nc, NATS_SLOW_MS) == NATS_OK ? 0 : -1;
+}
+
+/* All there is, up to a mark that is sent behind it: what the server has read, it has handed out. */
+static long core_consume(struct broker *b, const char *topic, broker_take *take, void *user)
+{
+    int marked = natsConnection_PublishString(ear.nc, topic, "mark") != NATS_OK;
+    natsMsg *m = NULL;
+    long n = 0;
+
+    (void)b;
+    if (marked)
+        return -1;
+    while (!marked && natsSubscription_NextMsg(&m, heard, NATS_SLOW_MS) == NATS_OK) {
+        marked = natsMsg_GetDataLength(m) == 4 && memcmp(natsMsg_GetData(m), "mark", 4) == 0;
+        if (!marked)
+            nats_hand_over(m, take, user);
+        n += !marked;
+        natsMsg_Destroy(m);
+    }
+    /* The reading thread has to end before what it reads for is freed. */
+    natsConnection_Close(ear.nc);
+    natsSubscription_Destroy(heard);
+    nats_leave(&ear);
+    return marked ? n : -1;
+}
+
+/* The suite's, with a subscriber who is there all the time: so nothing is lost but by us. Nobody tells repetitions. */
+static void test_hanging_core(struct broker *b)
+{
+    struct broker_kind kind = *b->kind;
+    struct broker core = *b;
+    int found = 0;
+
+    kind.flags &= ~BROKER_IDS;
+    kind.url = core_url;
+    kind.make = core_make;
+    kind.consume = core_consume;
+    core.kind = &kind;
+    for (const struct broker_test *test = broker_trouble; test->name != NULL; test++)
+        if (strcmp(test->name, "hanging") == 0 && ++found)
+            test->run(&core);
+    CHECK_INT(found, 1);
+}
+
 static const struct broker_test own[] = {
     { "a token", test_token },
     { "credentials of a JWT and a seed", test_credentials },
@@ -528,6 +360,7 @@ static const struct broker_test own[] = {
     { "a batch that is sent again after a restart is stored once", test_replay },
     { "a user that may not send to a subject", test_permissions },
     { "the same without JetStream", test_permissions_core },
+    { "hanging, without JetStream", test_hanging_core },
     { "a user that may not get acknowledgements", test_deaf },
     { "subjects and headers that belong to NATS", test_subjects },
     { "larger than the server takes", test_max_payload },
@@ -542,11 +375,11 @@ static const struct broker_kind kind = {
     .cloudevents = "ce-",
     .limit = "nats.max_message",
     .window = "nats.window",
-    .start = start,
-    .wait = wait,
-    .url = url,
-    .make = make,
-    .consume = consume,
+    .start = nats_start,
+    .wait = nats_wait,
+    .url = nats_url,
+    .make = nats_make,
+    .consume = nats_consume,
     .baseline = baseline,
     .tests = own,
 };

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <hiredis/hiredis.h>
+#include <jansson.h>
 
 /* In front of the C library's: a name server that does not answer. */
 static atomic_int asked, may_answer;
@@ -305,32 +306,124 @@ static void test_user(struct broker *b)
     parcel_free(&p);
 }
 
+/* ---- Channels ---- */
+
+#define CHANNEL_COUNT 500
+#define CHANNEL_KEYS 5
+
+static const char *const traces[][2] = {
+    { "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" },
+    { "tracestate", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE" },
+};
+
+static int open_channel(struct parcel *p, struct broker *b, const char *events)
+{
+    outbox_conf *conf = NULL;
+    char text[200];
+    int rc = outbox_conf_new(&conf, NULL);
+
+    url(b, BROKER_PLAIN, text, sizeof text, conf);
+    rc = rc == OUTBOX_OK ? outbox_conf_set(conf, "redis.mode", "pubsub", &p->err) : rc;
+    rc = rc == OUTBOX_OK ? outbox_conf_set(conf, "cloudevents", events, &p->err) : rc;
+    rc = rc == OUTBOX_OK ? outbox_publisher_open(text, conf, &p->publisher, &p->err) : rc;
+    outbox_conf_free(conf);
+    return CHECK(rc == OUTBOX_OK, "%s", outbox_error_message(p->err)) ? 0 : -1;
+}
+
+/* What a channel brings, message by message: which one it is, once each, and in the order of its key. */
+struct listener {
+    redisContext *c;
+    const struct parcel *p;
+    size_t count, of[CHANNEL_COUNT]; /* numbers of messages, as they came */
+};
+
+static int subscribe(struct listener *l, const struct broker *b)
+{
+    redisReply *reply = NULL;
+    int good;
+
+    l->c = reach(b);
+    reply = l->c != NULL ? redisCommand(l->c, "SUBSCRIBE channel") : NULL;
+    good = reply != NULL && reply->type == REDIS_REPLY_ARRAY;
+    freeReplyObject(reply);
+    return good;
+}
+
+/* The message that has this payload; CHANNEL_COUNT: none. An event has its number at the end of its id. */
+static size_t number_of(const struct listener *l, const redisReply *payload, int events)
+{
+    json_t *event = events ? json_loadb(payload->str, payload->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    const char *id = json_string_value(json_object_get(event, "id"));
+    size_t n = 0, size;
+
+    for (; n < CHANNEL_COUNT; n++) {
+        const outbox_record *r = parcel_record(l->p, n);
+        const void *bytes = outbox_record_payload(r, &size);
+
+        if (events ? id != NULL && strcmp(id, outbox_record_id(r)) == 0
+                   : size == payload->len && memcmp(bytes, payload->str, size) == 0)
+            break;
+    }
+    for (size_t i = 0; events && n < CHANNEL_COUNT && i < COUNT_OF(traces); i++)
+        CHECK_STR(json_string_value(json_object_get(event, traces[i][0])), traces[i][1]);
+    json_decref(event);
+    return n;
+}
+
+/* All there is, up to a mark that is sent behind it: a server hands out what it gets in that order. */
+static void listen_to_all(struct listener *l, const struct broker *b, int events)
+{
+    redisReply *reply = NULL;
+
+    tell(b, "PUBLISH channel mark");
+    while (redisGetReply(l->c, (void **)&reply) == REDIS_OK && strcmp(reply->element[2]->str, "mark") != 0) {
+        size_t n = number_of(l, reply->element[2], events);
+
+        if (CHECK(n < CHANNEL_COUNT, "message %zu is none that was sent", l->count) &&
+            CHECK(l->count < CHANNEL_COUNT, "too many"))
+            l->of[l->count++] = n;
+        freeReplyObject(reply);
+        reply = NULL;
+    }
+    CHECK(reply != NULL, "the mark is missing: %s", l->c->errstr);
+    freeReplyObject(reply);
+    redisFree(l->c);
+}
+
+static void check_channel(struct broker *b, const char *events)
+{
+    struct parcel p = {0};
+    struct listener l = { .p = &p };
+    long last[CHANNEL_KEYS + 1];
+    char seen[CHANNEL_COUNT] = {0};
+
+    REQUIRE(subscribe(&l, b) && parcel_make(&p, "channel", 0, CHANNEL_COUNT, CHANNEL_KEYS) == 0 &&
+            open_channel(&p, b, events) == 0, "not prepared");
+    parcel_send(&p, 0, CHANNEL_COUNT, 60000);
+    CHECK_INT(parcel_count(&p, OUTBOX_PUBLISHED), CHANNEL_COUNT);
+    listen_to_all(&l, b, strcmp(events, "structured") == 0);
+    CHECK_INT(l.count, CHANNEL_COUNT);
+    memset(last, -1, sizeof last);
+    for (size_t i = 0; i < l.count; i++) {
+        const char *key = outbox_record_partition_key(parcel_record(&p, l.of[i]));
+        long n = (long)l.of[i], *before = &last[key != NULL ? atol(key + 1) : CHANNEL_KEYS];
+
+        CHECK(!seen[n]++, "message %ld came twice", n);
+        CHECK(key == NULL || *before < n, "message %ld came after %ld, both of key %s", n, *before, key);
+        *before = n;
+    }
+    parcel_free(&p);
+}
+
 static void test_channel(struct broker *b)
 {
-    struct parcel p;
-    redisContext *c = reach(b);
+    check_channel(b, "off");
+}
 
-    REQUIRE(c != NULL && prepare(&p, b, "channel", 100, "redis.mode", "pubsub"), "not prepared");
-    freeReplyObject(redisCommand(c, "SUBSCRIBE channel"));
-    parcel_send(&p, 0, 100, 60000);
-    CHECK_INT(parcel_count(&p, OUTBOX_PUBLISHED), 100);
-    for (size_t i = 0; i < 100; i++) {
-        redisReply *reply = NULL;
-        size_t n = 0;
-        int known = 0;
-
-        if (redisGetReply(c, (void **)&reply) == REDIS_OK)
-            for (; n < 100 && !known; n++) {
-                size_t size;
-                const void *payload = outbox_record_payload(parcel_record(&p, n), &size);
-
-                known = size == reply->element[2]->len && memcmp(payload, reply->element[2]->str, size) == 0;
-            }
-        CHECK(known, "message %zu is none that was sent", i);
-        freeReplyObject(reply);
-    }
-    redisFree(c);
-    parcel_free(&p);
+/* What a channel has no place for beside a payload is in the event, the trace above all. */
+static void test_channel_events(struct broker *b)
+{
+    check_channel(b, "structured");
 }
 
 /* What was sent before is found to be there; what is not there, and cannot be any more, is rejected. */
@@ -415,6 +508,7 @@ static const struct broker_test tests[] = {
     { "the server is a replica", test_readonly },
     { "a user with few rights, on the second host", test_user },
     { "a channel", test_channel },
+    { "a channel that gets events", test_channel_events },
     { "ids of entries that tell what is there", test_own_ids },
     { "a stream that is kept short", test_length },
     { "a server that is silent", test_silence },

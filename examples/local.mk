@@ -35,3 +35,9 @@ noinst_PROGRAMS = %D%/shop
 noinst_PROGRAMS += %D%/scheme
 %C%_scheme_SOURCES = %D%/scheme.c
 %C%_scheme_LDADD = lib/liboutbox.la
+# The same as a module. Nothing of it is installed, and -rpath is what makes a shared object of it all the same.
+noinst_LTLIBRARIES += %D%/outbox-publisher-lines.la
+%C%_outbox_publisher_lines_la_SOURCES = %D%/scheme.c
+%C%_outbox_publisher_lines_la_CPPFLAGS = $(AM_CPPFLAGS) -DLINES_MODULE
+%C%_outbox_publisher_lines_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags) -rpath $(outboxmoduledir)
+%C%_outbox_publisher_lines_la_LIBADD = lib/liboutbox.la

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A publisher of the program's own, opened by URL: "lines:///FILE" appends a line for each message, with its headers.
- * As a loadable module it would be the same, with the function outbox_publisher_lines() instead of main().
+ * A publisher of one's own, opened by URL: "lines:///FILE" appends a line for each message, with its headers.
+ * As it is, this is a program that registers it:
  *
  *     scheme sqlite:first.db lines:///tmp/messages?sync=off
+ *
+ * With LINES_MODULE defined it is a loadable module, which outboxd and other programs find by the scheme:
+ *
+ *     OUTBOX_MODULE_PATH=. outboxd --once --dsn sqlite:first.db --publisher lines:///tmp/messages
  */
 #include <outbox/outbox.h>
 #include <outbox/sys/publisher.h>
@@ -106,6 +110,20 @@ static const outbox_publisher_module lines_module = {
     sizeof(lines_module), OUTBOX_PUBLISHER_MODULE_ABI, 0, "lines", lines_settings, lines_open,
 };
 
+#ifdef LINES_MODULE
+
+/* The one symbol that others see: for the file outbox-publisher-lines.so. */
+OUTBOX_BEGIN_DECLS
+OUTBOX_API const outbox_publisher_module *outbox_publisher_lines(void);
+OUTBOX_END_DECLS
+
+const outbox_publisher_module *outbox_publisher_lines(void)
+{
+    return &lines_module;
+}
+
+#else
+
 int main(int argc, char **argv)
 {
     outbox_conf *conf = NULL;
@@ -131,3 +149,5 @@ int main(int argc, char **argv)
     outbox_error_free(err);
     return failed;
 }
+
+#endif

@@ -217,7 +217,7 @@ static int is_extra(const outbox_conf *conf, const char *key)
     for (i = 0; i < conf->scheme_count; i++)
         if (strncmp(conf->schemes[i].module->name, key, size) == 0 && conf->schemes[i].module->name[size] == '\0')
             return 1;
-    return outbox_publisher__module(key, size, NULL) != NULL;
+    return outbox_publisher__is_module(key, size);
 }
 
 static struct outbox_extra *find_extra(const outbox_conf *conf, const char *key)

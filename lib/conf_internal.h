@@ -63,8 +63,8 @@ const char *outbox_conf__text(const outbox_conf *conf, enum outbox_conf_key key)
 /* A value of a publisher's setting, as the table's are parsed: 0 when it is not in the range, which is told. */
 int outbox_conf__parse(const outbox_setting *setting, const char *value, int64_t *number, char *range, size_t size);
 
-/* Name of the loadable module with that name; with a scheme, of the one that opens it. NULL: none. */
-const char *outbox_publisher__module(const char *name, size_t size, const char *scheme);
+/* Whether there is a loadable module of that name: one of ours, installed or not, or somebody else's that is installed. */
+int outbox_publisher__is_module(const char *name, size_t size);
 
 /* A copy, or a conf of defaults when there is none. */
 int outbox_conf__copy(const outbox_conf *conf, outbox_conf **copy, outbox_error **err);

@@ -38,6 +38,17 @@ static void name_file(const char *kind, const char *name, char *file, size_t siz
     snprintf(file, size, "outbox-%s-%s.so", kind, name);
 }
 
+/* In C there is no "+", "-" or "." in a name. */
+static void name_symbol(const char *kind, const char *name, char *symbol, size_t size)
+{
+    char *p;
+
+    snprintf(symbol, size, "outbox_%s_%s", kind, name);
+    for (p = symbol; *p != '\0'; p++)
+        if (*p == '+' || *p == '-' || *p == '.')
+            *p = '_';
+}
+
 int outbox_module__installed(const char *kind, const char *name)
 {
     char file[80], path[1024];
@@ -52,7 +63,7 @@ int outbox_module__find(const char *kind, const char *name, void **entry, outbox
     void *module;
 
     name_file(kind, name, file, sizeof(file));
-    snprintf(symbol, sizeof(symbol), "outbox_%s_%s", kind, name);
+    name_symbol(kind, name, symbol, sizeof(symbol));
     if (!search(file, path, sizeof(path)))
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "module.missing",
                                  "the module %s is not installed: install the package liboutbox-%s-%s", file, kind, name);

@@ -5,7 +5,7 @@
 
 #include <outbox/types.h>
 
-/* Opens a module, for good, and finds its one symbol, outbox_KIND_NAME. OUTBOX_ERR_UNSUPPORTED when there is none, with a
+/* Opens a module, for good, and finds its one symbol, outbox_KIND_NAME, with "_" for what a name in C has not. OUTBOX_ERR_UNSUPPORTED when there is none, with a
  * text that says what to install. Any thread. */
 int outbox_module__find(const char *kind, const char *name, void **entry, outbox_error **err);
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define SCHEME_MAX 32
+#define SCHEME_LETTERS "abcdefghijklmnopqrstuvwxyz0123456789+-."
 
 static const struct {
     const char *scheme;
@@ -34,17 +35,34 @@ static const struct {
     { "amqp1s", "amqp1" },
 };
 
-const char *outbox_publisher__module(const char *name, size_t size, const char *scheme)
+static const char *known_module(const char *name, size_t size, int is_scheme)
 {
     size_t i;
 
     for (i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
-        const char *known = scheme != NULL ? modules[i].scheme : modules[i].module;
+        const char *known = is_scheme ? modules[i].scheme : modules[i].module;
 
         if (strncmp(known, name, size) == 0 && known[size] == '\0')
             return modules[i].module;
     }
     return NULL;
+}
+
+/* A module of somebody else's has the name of its scheme. There is no slash in it: it is in the folders for modules. */
+static int is_others_module(const char *name, size_t size, char copy[SCHEME_MAX + 1])
+{
+    if (size == 0 || size > SCHEME_MAX || strspn(name, SCHEME_LETTERS) < size)
+        return 0;
+    memcpy(copy, name, size);
+    copy[size] = '\0';
+    return outbox_module__installed("publisher", copy);
+}
+
+int outbox_publisher__is_module(const char *name, size_t size)
+{
+    char copy[SCHEME_MAX + 1];
+
+    return known_module(name, size, 0) != NULL || is_others_module(name, size, copy);
 }
 
 /* The scheme as far as it may be one: what is none may be a connection string, with a password in it. */
@@ -60,6 +78,7 @@ static int find_module(const char *url, const outbox_conf *conf, const outbox_pu
                        outbox_error **err)
 {
     size_t i, size = scheme_size(url);
+    char others[SCHEME_MAX + 1];
     outbox_publisher_entry entry;
     const char *name;
     void *symbol;
@@ -70,7 +89,9 @@ static int find_module(const char *url, const outbox_conf *conf, const outbox_pu
         if (strncmp(conf->schemes[i].scheme, url, size) == 0 && conf->schemes[i].scheme[size] == '\0')
             return OUTBOX_OK;
     }
-    name = outbox_publisher__module(url, size, url);
+    name = known_module(url, size, 1);
+    if (name == NULL && is_others_module(url, size, others))
+        name = others;
     if (name == NULL)
         return OUTBOX_NONE;
     rc = outbox_module__find("publisher", name, &symbol, err);
@@ -184,7 +205,7 @@ int outbox_publisher_register(outbox_conf *conf, const char *scheme, const outbo
     struct outbox_scheme *more;
     size_t size = scheme != NULL ? strlen(scheme) : 0;
 
-    if (conf == NULL || size == 0 || size > SCHEME_MAX || strspn(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != size)
+    if (conf == NULL || size == 0 || size > SCHEME_MAX || strspn(scheme, SCHEME_LETTERS) != size)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "publisher.bad_scheme",
                                  "a scheme has lower case letters, digits, \"+\", \"-\" and \".\", up to %d of them",
                                  SCHEME_MAX);

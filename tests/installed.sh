@@ -166,6 +166,19 @@ for source in "$srcdir"/examples/*.c; do
 	fi
 done
 
+# A publisher as a module, by the line that the guide has; whoever meets its scheme finds it.
+as_the_guide_says() (
+	mkdir -p "$tmp/module" && cd "$tmp/module" && cp "$srcdir/examples/scheme.c" . &&
+		line=$(grep '^cc .* -DLINES_MODULE ' "$srcdir/doc/publishers.md") &&
+		line=${line/#cc/\"\$\{cc[@]\}\" -Wall -Wextra -Werror} &&
+		eval "${line/pkg-config --cflags --libs outbox/flags --cflags --libs}" &&
+		OUTBOX_DSN=sqlite:none OUTBOX_MODULE_PATH=. LD_LIBRARY_PATH=$libdir \
+			"$root$(variable prefix)/bin/outboxd" --check --publisher lines:///tmp/messages
+)
+if [ -n "$shared" ] && [ -e "$root$(variable prefix)/bin/outboxd" ]; then
+	try "examples/scheme.c as a module, which outboxd finds" as_the_guide_says
+fi
+
 # ---- Files ----
 
 # Every template has its rendered file, with no name left to fill in.

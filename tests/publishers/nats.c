@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The publisher for NATS with a real server and JetStream, read back by a consumer of libnats. */
+#include "broker.h"
 #include "nats.h"
 
 #include "batch_internal.h"

@@ -6,7 +6,9 @@
  * program can bring a scheme of its own the same way (outbox_publisher_register()).
  *
  * A loadable module is a file outbox-publisher-NAME.so in the module folder, with one visible symbol, the function
- * outbox_publisher_NAME of the type outbox_publisher_entry. The guide publishers.md shows a whole one.
+ * outbox_publisher_NAME of the type outbox_publisher_entry ("_" stands there for a "+", "-" or "." in NAME). It opens URLs
+ * of the scheme NAME, up to 32 lower case letters, digits, "+", "-" and ".", and is looked for when such a URL, or a
+ * setting "NAME.…", is met: nothing has to be registered. The guide publishers.md shows a whole one.
  *
  * Three objects help: an outbox_target is where to publish, that is the URL and the settings; an outbox_envelope is one
  * message as the broker gets it; an outbox_delivery (outbox/publisher.h) is what the relay wants to have sent.

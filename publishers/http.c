@@ -136,6 +136,10 @@ static CURL *easy_new(const struct publisher *p, struct http_slot *slot)
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    /* A request that is given up does not wait for the thread that asks a name server for it. */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     /* Nothing that the environment says: "" is no proxy at all. */
     curl_easy_setopt(easy, CURLOPT_PROXY, outbox_target_text(p->target, "proxy"));

@@ -21,7 +21,8 @@
  * Threads. publish() runs on several relay threads at once, each with a producer of its own (struct kafka_link), which nobody
  * else touches: callbacks come inside rd_kafka_flush(), on the thread in publish(), so there is nothing to lock, and a
  * thread that only polls would only be one more to wake. Producers without work wait in `idle`. librdkafka's own
- * threads block all signals; of this module they run log_line() only. `lock` guards `idle` and `calls`. */
+ * threads block all signals; of this module they run log_line() only. `lock` guards `idle`, `calls` and `ending`: a producer
+ * that is thrown away is freed by a thread of its own, which close() waits for. */
 #include "kafka.h"
 
 #include <stdatomic.h>
@@ -31,7 +32,9 @@
 #include <time.h>
 
 #define CHECK_MS 100             /* how soon a cancel is noticed */
-#define PURGE_US INT64_C(1000000) /* within which a purged producer says what became of its messages */
+/* Within which a purged producer says what became of its messages. It does at once, unless a thread of librdkafka's waits
+ * for a name server. */
+#define PURGE_US INT64_C(5000000)
 
 enum progress { NOT_SENT, SENT, IN_DOUBT, ANSWERED };
 
@@ -297,7 +300,7 @@ static void send_ready(struct kafka_call *c)
 static void stop(struct kafka_call *c, const char *why, const char *more)
 {
     give_up(c, why, more);
-    rd_kafka_purge(c->link->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_purge(c->link->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
 }
 
 static void stop_if_hopeless(struct kafka_call *c)
@@ -441,7 +444,7 @@ static int kafka_reach(void *self, outbox_error **err)
     else
         rc = outbox_error_format(err, OUTBOX_ERR_CONNECT, "publisher.kafka", "%s cannot be reached: %s",
                                  outbox_target_shown(k->target), link->why[0] != '\0' ? link->why : rd_kafka_err2str(said));
-    kafka_link_free(link);
+    kafka_link_leave(k, link, 0);
     return rc;
 }
 
@@ -454,8 +457,10 @@ static void kafka_close(void *self)
         next = link->next;
         kafka_link_free(link);
     }
+    kafka_links_end(k);
     if (k->conf != NULL)
         rd_kafka_conf_destroy(k->conf);
+    pthread_cond_destroy(&k->ended);
     pthread_mutex_destroy(&k->lock);
     free(k);
 }
@@ -481,6 +486,7 @@ static int kafka_open(const outbox_target *target, const outbox_publisher_ops **
     k->patience = outbox_target_number(target, "connect_timeout");
     k->conf = rd_kafka_conf_new();
     pthread_mutex_init(&k->lock, NULL);
+    pthread_cond_init(&k->ended, NULL);
     rd_kafka_conf_set_dr_msg_cb(k->conf, delivered);
     kafka_link_listen(k->conf);
     rc = outbox_target_path(target)[0] == '\0'

@@ -20,6 +20,8 @@ struct kafka {
     pthread_mutex_t lock;
     struct kafka_link *idle;
     struct kafka_call *calls;
+    size_t ending;          /* links that are being freed */
+    pthread_cond_t ended;
 };
 
 /* A producer. */
@@ -48,8 +50,10 @@ void kafka_link_listen(rd_kafka_conf_t *conf);
 struct kafka_link *kafka_link_new(struct kafka *k, outbox_error **err);
 /* One without work, or a new one. */
 struct kafka_link *kafka_link_take(struct kafka *k, outbox_error **err);
-/* Keeps it for the next, or frees it. */
+/* Keeps it for the next, or has it freed, which nobody waits for. */
 void kafka_link_leave(struct kafka *k, struct kafka_link *link, int keep);
 void kafka_link_free(struct kafka_link *link);
+/* Waits until all that was left to be freed is. */
+void kafka_links_end(struct kafka *k);
 
 #endif

@@ -2,6 +2,7 @@
 /* Producers of the publisher for Kafka, and what they say of themselves. */
 #include "kafka.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
@@ -90,11 +91,57 @@ struct kafka_link *kafka_link_take(struct kafka *k, outbox_error **err)
     return link != NULL ? link : kafka_link_new(k, err);
 }
 
+/* ---- The end of a producer ---- */
+
+static void *end(void *user)
+{
+    struct kafka_link *link = user;
+    struct kafka *k = link->kafka;
+
+    kafka_link_free(link);
+    pthread_mutex_lock(&k->lock);
+    k->ending--;
+    pthread_cond_signal(&k->ended);
+    pthread_mutex_unlock(&k->lock);
+    return NULL;
+}
+
+/* A producer ends when its threads have, one of which may wait for a name server, and cannot be told not to: a call that
+ * was cancelled must not wait with it. So a thread does that has nothing else to do, detached, with all signals blocked. */
+static void end_later(struct kafka *k, struct kafka_link *link)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    pthread_t thread;
+    int started;
+
+    pthread_mutex_lock(&k->lock);
+    k->ending++;
+    pthread_mutex_unlock(&k->lock);
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    started = pthread_create(&thread, &attributes, end, link) == 0;
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!started)
+        end(link);
+}
+
+void kafka_links_end(struct kafka *k)
+{
+    pthread_mutex_lock(&k->lock);
+    while (k->ending > 0)
+        pthread_cond_wait(&k->ended, &k->lock);
+    pthread_mutex_unlock(&k->lock);
+}
+
 void kafka_link_leave(struct kafka *k, struct kafka_link *link, int keep)
 {
     link->call = NULL;
     if (!keep) {
-        kafka_link_free(link);
+        end_later(k, link);
         return;
     }
     pthread_mutex_lock(&k->lock);

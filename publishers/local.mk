@@ -42,7 +42,7 @@ endif
 
 if WITH_RABBITMQ
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-amqp.la
-%C%_outbox_publisher_amqp_la_SOURCES = %D%/rabbitmq.c %D%/rabbitmq.h %D%/rabbitmq_link.c
+%C%_outbox_publisher_amqp_la_SOURCES = %D%/rabbitmq.c %D%/rabbitmq.h %D%/rabbitmq_link.c %D%/resolve.c
 %C%_outbox_publisher_amqp_la_CPPFLAGS = $(AM_CPPFLAGS) $(RABBITMQ_CFLAGS)
 %C%_outbox_publisher_amqp_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_amqp_la_LIBADD = lib/liboutbox.la $(RABBITMQ_LIBS)
@@ -65,7 +65,11 @@ EXTRA_DIST += %D%/flight.h %D%/nats_link.h
 
 if WITH_LIBNATS
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-nats.la
-%C%_outbox_publisher_nats_la_SOURCES = %D%/nats.c %D%/nats_link.c %D%/flight.c %D%/sigpipe.c lib/text.c
+%C%_outbox_publisher_nats_la_SOURCES = \
+	%D%/nats.c %D%/nats_link.c \
+	%D%/flight.c lib/text.c \
+	%D%/resolve.c \
+	%D%/sigpipe.c
 %C%_outbox_publisher_nats_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNATS_CFLAGS)
 %C%_outbox_publisher_nats_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_nats_la_LIBADD = lib/liboutbox.la $(LIBNATS_LIBS) $(JANSSON_LIBS)
@@ -103,6 +107,7 @@ outboxmodule_LTLIBRARIES += %D%/outbox-publisher-mqtt.la
 	%D%/mqtt.c \
 	%D%/mqtt_tls.c %D%/mqtt_tls.h \
 	%D%/flight.c lib/text.c \
+	%D%/resolve.c \
 	%D%/sigpipe.c
 %C%_outbox_publisher_mqtt_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBMOSQUITTO_CFLAGS)
 %C%_outbox_publisher_mqtt_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)

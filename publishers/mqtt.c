@@ -14,6 +14,7 @@
  * that waits for work does nothing, and asks for no keepalive. */
 #include "flight.h"
 #include "mqtt_tls.h"
+#include "resolve.h"
 
 #include <outbox/sys/publisher.h>
 
@@ -226,6 +227,7 @@ static struct link *link_new(struct call *c, const outbox_endpoint *at, outbox_e
     int port = at->port != 0 ? at->port : outbox_target_is(c->p->target, "mqtts") ? 8883 : 1883;
     int64_t until = outbox_flight__now_ms() + c->p->connect_ms;
     struct link *link = calloc(1, sizeof(*link));
+    const char *unknown = NULL;
     int rc = MOSQ_ERR_NOMEM, fine = 1;
 
     if (link == NULL)
@@ -243,9 +245,13 @@ static struct link *link_new(struct call *c, const outbox_endpoint *at, outbox_e
     c->link = link;
     link->call = c;
     link->client = mosquitto_new(NULL, true, link);
-    if (link->client != NULL && set_client(c, link, host))
-        rc = mosquitto_connect_bind_async(link->client, host, port, 0, NULL);
-    if (rc != MOSQ_ERR_SUCCESS)
+    if (link->client != NULL && set_client(c, link, host)) {
+        unknown = outbox_resolve_first(host, c->p->connect_ms, &c->flight.cancelled);
+        rc = unknown != NULL ? MOSQ_ERR_EAI : mosquitto_connect_bind_async(link->client, host, port, 0, NULL);
+    }
+    if (unknown != NULL)
+        snprintf(c->why, sizeof(c->why), "%s", unknown);
+    else if (rc != MOSQ_ERR_SUCCESS)
         say(c, rc);
     while (rc == MOSQ_ERR_SUCCESS && fine && !link->connected && !link->refused && !c->flight.cancelled &&
            outbox_flight__now_ms() < until)

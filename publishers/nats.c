@@ -67,7 +67,7 @@ static int link_get(struct call *c, outbox_error **err)
         return outbox_error_new(err, OUTBOX_ERR_CONNECT, "publisher.nats",
                                 "the call was cancelled before NATS was there");
     all = outbox_target_endpoints(c->p->login.target, &count);
-    c->link = outbox_nats_link__new(&c->p->login, &all[c->p->endpoint % count], err);
+    c->link = outbox_nats_link__new(&c->p->login, &all[c->p->endpoint % count], &c->flight.cancelled, err);
     c->p->endpoint += c->link == NULL;
     outbox_pool__tried(&c->p->pool, c->link != NULL);
     return c->link != NULL ? OUTBOX_OK : OUTBOX_ERR_CONNECT;
@@ -403,12 +403,13 @@ static int nats_reach(void *self, outbox_error **err)
     size_t count, i;
     const outbox_endpoint *all = outbox_target_endpoints(p->login.target, &count);
     outbox_error *why = NULL;
+    atomic_int never = 0;
 
     outbox_sigpipe__hold(&signals);
     for (i = 0; i < count && link == NULL; i++) {
         outbox_error_free(why);
         why = NULL;
-        link = outbox_nats_link__new(&p->login, &all[i], &why);
+        link = outbox_nats_link__new(&p->login, &all[i], &never, &why);
     }
     outbox_nats_link__free(link);
     outbox_sigpipe__release(&signals);

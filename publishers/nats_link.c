@@ -5,6 +5,7 @@
  * violations of permissions, since those come on the connection and not as an answer: `report` takes them, and has a lock.
  * It outlives the link, as libnats may still call it when the connection was destroyed. */
 #include "nats_link.h"
+#include "resolve.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -342,8 +343,9 @@ static const outbox_envelope_style style = {
 };
 
 struct outbox_nats_link *outbox_nats_link__new(const struct outbox_nats_login *login, const outbox_endpoint *at,
-                                               outbox_error **err)
+                                               atomic_int *cancelled, outbox_error **err)
 {
+    const char *host = at->host[0] != '\0' ? at->host : "localhost", *unknown;
     struct outbox_nats_link *link = calloc(1, sizeof(*link));
     natsStatus s = NATS_NO_MEMORY;
     int rc = OUTBOX_OK;
@@ -351,12 +353,16 @@ struct outbox_nats_link *outbox_nats_link__new(const struct outbox_nats_login *l
 
     if (link != NULL)
         rc = outbox_envelope_new(login->target, &style, &link->envelope, err);
-    if (link != NULL && rc == OUTBOX_OK && (link->report = report_new()) != NULL)
+    unknown = rc == OUTBOX_OK ? outbox_resolve_first(host, login->connect_ms, cancelled) : NULL;
+    if (link != NULL && rc == OUTBOX_OK && unknown == NULL && (link->report = report_new()) != NULL)
         s = link_connect(login, link, at);
     if (s == NATS_OK)
         return link;
     if (rc == OUTBOX_OK) {
-        outbox_nats__say(why, sizeof(why), at->host[0] != '\0' ? at->host : "localhost", s);
+        if (unknown != NULL)
+            snprintf(why, sizeof(why), "%s: %s", host, unknown);
+        else
+            outbox_nats__say(why, sizeof(why), host, s);
         outbox_error_format(err, OUTBOX_ERR_CONNECT, "publisher.nats", "cannot connect to %s (%s)",
                             outbox_target_shown(login->target), why);
     }

@@ -33,9 +33,9 @@ struct outbox_nats_login {
     char *user, *password, *token; /* as they stand in JSON */
 };
 
-/* Connects; NULL: why not is in err. */
+/* Connects; NULL: why not is in err. A cancel is noticed while the host's name is looked for. */
 struct outbox_nats_link *outbox_nats_link__new(const struct outbox_nats_login *login, const outbox_endpoint *at,
-                                               outbox_error **err);
+                                               atomic_int *cancelled, outbox_error **err);
 void outbox_nats_link__free(struct outbox_nats_link *link);
 /* Puts the messages that came into link->taken, to be destroyed by whoever takes them; waits for the first. Returns how many;
  * closed: there will be no more. */

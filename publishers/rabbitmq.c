@@ -474,7 +474,7 @@ static int run(struct rabbitmq *r, struct rabbitmq_call *c, outbox_error **err)
     int rc = OUTBOX_OK;
 
     call_enter(r, c);
-    if (!rabbitmq_link_connect(c->link) || !rabbitmq_link_channel(c->link) || atomic_load(&c->cancelled))
+    if (!rabbitmq_link_connect(c->link, &c->cancelled) || !rabbitmq_link_channel(c->link) || atomic_load(&c->cancelled))
         stop(c, NULL, 0);
     c->first = c->link->tag + 1;
     send_all(c);
@@ -526,11 +526,12 @@ static int rabbitmq_reach(void *self, outbox_error **err)
 {
     struct rabbitmq *r = self;
     struct rabbitmq_link *link = rabbitmq_link_new(r, err);
+    atomic_int never = 0;
     int rc = OUTBOX_OK;
 
     if (link == NULL)
         return OUTBOX_ERR_NOMEM;
-    if (!rabbitmq_link_connect(link) || !rabbitmq_link_channel(link))
+    if (!rabbitmq_link_connect(link, &never) || !rabbitmq_link_channel(link))
         rc = outbox_error_format(err, OUTBOX_ERR_CONNECT, "publisher.amqp", "%s cannot be reached: %s",
                                  outbox_target_shown(r->target), link->why);
     rabbitmq_link_free(link);

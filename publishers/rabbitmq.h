@@ -9,6 +9,7 @@
 #include <amqp.h>
 #include <amqp_framing.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #define RABBITMQ_CHANNEL 1
@@ -38,8 +39,9 @@ struct rabbitmq_link {
 
 /* Makes a link without a connection; NULL with an error. */
 struct rabbitmq_link *rabbitmq_link_new(struct rabbitmq *r, outbox_error **err);
-/* Connects to the first host that answers, unless it is connected. Returns 1, or 0 with link->why. */
-int rabbitmq_link_connect(struct rabbitmq_link *link);
+/* Connects to the first host that answers, unless it is connected. A cancel is noticed while a host's name is looked for, and
+ * before the next one. Returns 1, or 0 with link->why. */
+int rabbitmq_link_connect(struct rabbitmq_link *link, atomic_int *cancelled);
 /* Opens the channel, unless it is open. Returns 1, or 0 with link->why. */
 int rabbitmq_link_channel(struct rabbitmq_link *link);
 /* Drops the connection; a farewell is not waited for. */

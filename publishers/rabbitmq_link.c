@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A connection to RabbitMQ: hosts in turn, TLS, login, a channel that confirms.
  *
- * Connecting is bounded by amqp.connect_timeout for each step; the system's resolver has limits of its own. There is
+ * Connecting is bounded by amqp.connect_timeout for each step, a name's address among them (resolve.h). There is
  * no backoff here: a link that cannot connect answers OUTBOX_UNAVAILABLE, and the relay then tries one message at a
  * time, after waits that double. */
 #include "rabbitmq.h"
+#include "resolve.h"
 
 #include <amqp_ssl_socket.h>
 #include <amqp_tcp_socket.h>
@@ -177,16 +178,19 @@ static int login(struct rabbitmq_link *link)
     return is_fine(link, "RabbitMQ refused the login", reply);
 }
 
-static int connect_to(struct rabbitmq_link *link, const outbox_endpoint *at)
+static int connect_to(struct rabbitmq_link *link, const outbox_endpoint *at, atomic_int *cancelled)
 {
     struct timeval limit = { .tv_sec = (time_t)(link->owner->timeout / 1000000),
                              .tv_usec = (suseconds_t)(link->owner->timeout % 1000000) };
     const char *host = at->host[0] != '\0' ? at->host : "localhost";
     int port = at->port != 0 ? at->port : use_tls(link) ? 5671 : 5672;
-    amqp_socket_t *socket = make_socket(link);
+    const char *unknown = outbox_resolve_first(host, link->owner->timeout / 1000, cancelled);
+    amqp_socket_t *socket = unknown == NULL ? make_socket(link) : NULL;
     char what[300];
     int status;
 
+    if (unknown != NULL)
+        snprintf(link->why, sizeof(link->why), "cannot connect to %.250s, port %d: %s", host, port, unknown);
     if (socket == NULL)
         return 0;
     amqp_set_handshake_timeout(link->conn, &limit);
@@ -213,7 +217,7 @@ static int is_alive(struct rabbitmq_link *link)
     return amqp_simple_wait_frame_noblock(link->conn, &frame, &now) == AMQP_STATUS_TIMEOUT;
 }
 
-int rabbitmq_link_connect(struct rabbitmq_link *link)
+int rabbitmq_link_connect(struct rabbitmq_link *link, atomic_int *cancelled)
 {
     struct rabbitmq *r = link->owner;
     size_t count, first;
@@ -224,9 +228,9 @@ int rabbitmq_link_connect(struct rabbitmq_link *link)
     pthread_mutex_lock(&r->lock);
     first = r->turn;
     pthread_mutex_unlock(&r->lock);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && !*cancelled; i++) {
         rabbitmq_link_drop(link);
-        if (!connect_to(link, &at[(first + i) % count]))
+        if (!connect_to(link, &at[(first + i) % count], cancelled))
             continue;
         pthread_mutex_lock(&r->lock);
         r->turn = (first + i) % count;

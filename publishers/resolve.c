@@ -134,3 +134,14 @@ int outbox_resolve(const char *host, const char *port, int64_t timeout_ms, atomi
         question_free(q);
     return rc;
 }
+
+const char *outbox_resolve_first(const char *host, int64_t timeout_ms, atomic_int *cancelled)
+{
+    struct addrinfo *list = NULL;
+    int rc = outbox_resolve(host, "1", timeout_ms, cancelled, &list);
+
+    if (rc != 0)
+        return gai_strerror(rc);
+    freeaddrinfo(list);
+    return NULL;
+}

@@ -16,4 +16,11 @@
 int outbox_resolve(const char *host, const char *port, int64_t timeout_ms, atomic_int *cancelled,
                    struct addrinfo **list);
 
+/*
+ * For client libraries that ask by themselves, and cannot be told to end: asks first, and hands over the name only once the
+ * name server answers. It is asked again then, a moment later; one that does not answer that is waited for as long as the
+ * system's resolver does. NULL, or why there is no address.
+ */
+const char *outbox_resolve_first(const char *host, int64_t timeout_ms, atomic_int *cancelled);
+
 #endif

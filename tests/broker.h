@@ -108,6 +108,8 @@ const char *taken_meta(const struct taken *taken, const char *name);
 /* ---- The suite's parts ---- */
 
 void broker_bench(struct broker *b);
+/* Whoever looks for a name is not held up by a name server that does not answer (broker_name.c). */
+void broker_test_silent_name(struct broker *b);
 /* A publisher for a parcel; key, a setting, may be NULL. 0, or -1. */
 int broker_open(struct parcel *p, struct broker *b, enum broker_way way, const char *key, const char *value);
 

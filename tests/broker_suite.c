@@ -419,6 +419,7 @@ static const struct broker_test tests[] = {
     { "one that is too large", test_too_large },
     { "one with a line break in a header", test_injection },
     { "a topic that the server refuses", test_refused },
+    { "a name server that does not answer", broker_test_silent_name },
     { "a wrong password", test_password },
     { "TLS", test_tls },
     { "TLS with a wrong name, and a wrong authority", test_wrong_name },

@@ -236,6 +236,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 %C%_libtesting_la_SOURCES = \
 	%D%/broker.c %D%/broker.h \
 	%D%/broker_bench.c \
+	%D%/broker_name.c \
 	%D%/broker_parcel.c \
 	%D%/broker_suite.c \
 	%D%/broker_trouble.c \

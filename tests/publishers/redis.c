@@ -1,34 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The publisher for Redis with a real server, read back by a client of hiredis. */
-#define _GNU_SOURCE
 #include "broker.h"
 
-#include <dlfcn.h>
-#include <netdb.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <hiredis/hiredis.h>
 #include <jansson.h>
-
-/* In front of the C library's: a name server that does not answer. */
-static atomic_int asked, may_answer;
-
-OUTBOX_API int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
-{
-    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    void *symbol = dlsym(RTLD_NEXT, "getaddrinfo");
-    int released;
-
-    memcpy(&real, &symbol, sizeof real);
-    if (host == NULL || strcmp(host, "silent.example") != 0 || (hints->ai_flags & AI_NUMERICHOST) != 0)
-        return real(host, port, hints, list);
-    asked = 1;
-    WAIT_FOR(may_answer, released);
-    return EAI_AGAIN;
-}
 
 static int start(struct broker *b)
 {
@@ -481,29 +460,7 @@ static void test_silence(struct broker *b)
     parcel_free(&p);
 }
 
-/* A name server that does not answer holds nobody up. */
-static void test_name(struct broker *b)
-{
-    struct parcel p = {0};
-    int silent, rounds = 0;
-
-    (void)b;
-    REQUIRE(parcel_make(&p, "named", 0, 10, 0) == 0, "not prepared");
-    CHECK(outbox_publisher_open("redis://silent.example", NULL, &p.publisher, &p.err) == OUTBOX_OK, "%s",
-          outbox_error_message(p.err));
-    asked = may_answer = 0;
-    do /* the thread that asks is a new one, which may start late */
-        parcel_send(&p, 0, 10, 200);
-    while (!asked && ++rounds < 20);
-    silent = !may_answer;
-    CHECK(asked && silent, "it was not asked, or answered");
-    CHECK_INT(parcel_count(&p, 0), 10);
-    may_answer = 1;
-    parcel_free(&p);
-}
-
 static const struct broker_test tests[] = {
-    { "a name server that does not answer", test_name },
     { "the server is out of memory", test_out_of_memory },
     { "the server is a replica", test_readonly },
     { "a user with few rights, on the second host", test_user },

@@ -136,6 +136,8 @@ struct parcel {
 /* count messages of a topic from number first on: binary payloads, headers, and keys many keys (0: none). */
 int parcel_make(struct parcel *p, const char *topic, long first, size_t count, int keys);
 void parcel_free(struct parcel *p);
+/* Enqueues messages from … to - 1 in one transaction. 1, or 0. */
+int parcel_enqueue(const struct parcel *p, struct fixture *fx, size_t from, size_t to);
 /* Hands messages from … from + n - 1 to the publisher at once; outcome of outbox_delivery__run(). -1: no thread watches
  * over the time. */
 int parcel_send(struct parcel *p, size_t from, size_t n, long timeout_ms);

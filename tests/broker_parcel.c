@@ -93,6 +93,28 @@ void parcel_free(struct parcel *p)
     memset(p, 0, sizeof *p);
 }
 
+int parcel_enqueue(const struct parcel *p, struct fixture *fx, size_t from, size_t to)
+{
+    int ok = OK(outbox_conn_begin(fx->conn, &fx->err));
+
+    for (size_t i = from; ok && i < to; i++) {
+        const outbox_record *r = &p->items[i].record;
+        outbox_message m = OUTBOX_MESSAGE_INIT;
+
+        m.id = r->id.text;
+        m.topic = r->topic;
+        m.partition_key = r->partition_key;
+        m.payload = r->payload;
+        m.payload_size = r->payload_size;
+        m.headers = r->headers;
+        m.header_count = r->header_count;
+        m.content_type = r->content_type;
+        m.message_type = r->message_type;
+        ok = OK(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err));
+    }
+    return ok && OK(outbox_conn_commit(fx->conn, &fx->err));
+}
+
 const outbox_record *parcel_record(const struct parcel *p, size_t index)
 {
     return &p->items[index].record;

@@ -142,24 +142,8 @@ static void test_closed_while_busy_elsewhere(struct broker *b)
 static int enqueue_some(struct fixture *fx, const char *topic, size_t from, size_t to)
 {
     struct parcel p = {0};
-    int ok = parcel_make(&p, topic, 0, RELAYED, KEYS) == 0 && OK(outbox_conn_begin(fx->conn, &fx->err));
+    int ok = parcel_make(&p, topic, 0, RELAYED, KEYS) == 0 && parcel_enqueue(&p, fx, from, to);
 
-    for (size_t i = from; ok && i < to; i++) {
-        const outbox_record *r = &p.items[i].record;
-        outbox_message m = OUTBOX_MESSAGE_INIT;
-
-        m.id = r->id.text;
-        m.topic = topic;
-        m.partition_key = r->partition_key;
-        m.payload = r->payload;
-        m.payload_size = r->payload_size;
-        m.headers = r->headers;
-        m.header_count = r->header_count;
-        m.content_type = r->content_type;
-        m.message_type = r->message_type;
-        ok = OK(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err));
-    }
-    ok = ok && OK(outbox_conn_commit(fx->conn, &fx->err));
     parcel_free(&p);
     return ok;
 }

@@ -6,9 +6,15 @@
 #include "batch_internal.h"
 #include "delivery.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- By the client library alone ---- */
 
@@ -353,12 +359,119 @@ static void test_hanging_core(struct broker *b)
     CHECK_INT(found, 1);
 }
 
+/* ---- A relay that is killed ---- */
+
+#define RELAYED 200
+#define KEYS 97
+
+static pid_t relay_start(const struct broker *b, const struct fixture *fx)
+{
+    static const char *const settings[] = { "relay.workers=1", "relay.batch_size=1000", "relay.publish_timeout=1h",
+                                            "nats.ack_timeout=1h" };
+    char url[60], program[400], log[100];
+    const char *argv[20] = { "outboxd", "--dsn", fx->dsn, "--publisher", url };
+    pid_t pid = fork();
+    size_t n = 5;
+    int fd;
+
+    if (pid != 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    snprintf(url, sizeof url, "nats://reader@127.0.0.1:%d", b->port);
+    setenv("OUTBOX_NATS_PASSWORD", "reader", 1);
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        argv[n++] = "--set";
+        argv[n++] = settings[i];
+    }
+    snprintf(log, sizeof log, "%s/outboxd.log", b->directory);
+    snprintf(program, sizeof program, "%s/outboxd", getenv("OUTBOX_TOOLS"));
+    fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (fd >= 0 && dup2(fd, 1) >= 0 && dup2(fd, 2) >= 0)
+        execv(program, (char *const *)(uintptr_t)argv);
+    _exit(127);
+}
+
+static int relay_end(pid_t pid, int signal)
+{
+    int status = 0;
+
+    kill(pid, signal);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return status;
+}
+
+static void ignore(void *user, const struct taken *t)
+{
+    (void)user, (void)t;
+}
+
+/* All of a batch is stored, but one message whose acknowledgement never comes, as the only one who gets it does not answer. So
+ * nothing of it is settled when the relay is killed, and the next relay sends all of it again. */
+static void kill_and_replay(struct broker *b, struct fixture *fx, natsSubscription **mute)
+{
+    pid_t pid = relay_start(b, fx);
+    struct ledger l;
+    int done;
+
+    WAIT_FOR(nats_consume(b, "relay", ignore, NULL) == RELAYED, done);
+    CHECK(done, "the relay does not send; see outboxd.log");
+    relay_end(pid, SIGKILL);
+    REQUIRE_INT(count_waiting(fx), RELAYED + 1);
+    natsSubscription_Destroy(*mute);
+    *mute = NULL;
+    REQUIRE_INT(nats_make(b, "mute", 0), 0);
+    expire_leases(fx);
+    pid = relay_start(b, fx);
+    WAIT_FOR(count_waiting(fx) == 0, done);
+    CHECK(done, "%lld messages wait", (long long)count_waiting(fx));
+    CHECK_INT(relay_end(pid, SIGTERM), 0);
+    ledger_read(&l, b, "relay", RELAYED, KEYS);
+    CHECK_INT(l.distinct, RELAYED);
+    CHECK_INT(l.repeated, 0);
+    CHECK_INT(nats_consume(b, "mute", ignore, NULL), 1);
+    ledger_free(&l);
+}
+
+static void test_killed_relay(struct broker *b)
+{
+    const char *tools = getenv("OUTBOX_TOOLS");
+    char program[400];
+    struct fixture fx;
+    struct parcel p = {0}, mute = {0};
+    struct nats_session s;
+    natsSubscription *sub = NULL;
+
+    snprintf(program, sizeof program, "%s/outboxd", tools != NULL ? tools : "");
+    if (access(program, X_OK) != 0) {
+        tap_skip("no outboxd");
+        return;
+    }
+    REQUIRE(nats_make(b, "relay", 0) == 0 && nats_reach(b, "", &s), "not prepared");
+    if (CHECK(natsConnection_SubscribeSync(&sub, s.nc, "mute") == NATS_OK &&
+              natsConnection_FlushTimeout(s.nc, NATS_SLOW_MS) == NATS_OK, "not subscribed") &&
+        fixture_prepare(&fx, target_find("sqlite/position")) == 0) {
+        fixture_set(&fx, "schema.lanes", "1");
+        if (fixture_migrate(&fx) == 0 && parcel_make(&mute, "mute", RELAYED, 1, 0) == 0 &&
+            parcel_make(&p, "relay", 0, RELAYED, KEYS) == 0 && parcel_enqueue(&mute, &fx, 0, 1) &&
+            parcel_enqueue(&p, &fx, 0, RELAYED))
+            kill_and_replay(b, &fx, &sub);
+        parcel_free(&p);
+        parcel_free(&mute);
+        fixture_close(&fx);
+    }
+    natsConnection_Close(s.nc);
+    natsSubscription_Destroy(sub);
+    nats_leave(&s);
+}
+
 static const struct broker_test own[] = {
     { "a token", test_token },
     { "credentials of a JWT and a seed", test_credentials },
     { "no stream for a subject", test_unroutable },
     { "another stream than the one that was named", test_wrong_stream },
     { "a batch that is sent again after a restart is stored once", test_replay },
+    { "a batch of a relay that was killed is stored once", test_killed_relay },
     { "a user that may not send to a subject", test_permissions },
     { "the same without JetStream", test_permissions_core },
     { "hanging, without JetStream", test_hanging_core },

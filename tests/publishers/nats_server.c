@@ -169,6 +169,7 @@ int nats_make(struct broker *b, const char *topic, int broken)
     config.Subjects = &topic;
     config.SubjectsLen = 1;
     config.MaxMsgSize = broken ? 1 : -1;
+    config.Duplicates = INT64_C(3600) * 1000000000; /* as long as a busy machine may take */
     ok = js_AddStream(NULL, s.js, &config, NULL, NULL) == NATS_OK;
     nats_leave(&s);
     return ok ? 0 : -1;

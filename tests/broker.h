@@ -62,6 +62,7 @@ struct broker_kind {
     const char *cloudevents; /* the prefix of attributes: "ce-" */
     const char *limit;       /* the setting for the largest payload, which is set to 1000 bytes; NULL: none */
     const char *window;      /* the setting for how many may be on their way, for the comparison; NULL: none */
+    int whole;               /* without one: all of a delivery is on its way at once */
     /* Starts a server, again with what the last one kept: fills pid. broker_run() does most. 0, or -1. */
     int (*start)(struct broker *b);
     /* Waits until it answers. 0, or -1. */
@@ -72,8 +73,9 @@ struct broker_kind {
     int (*make)(struct broker *b, const char *topic, int broken);
     /* Hands over all that a topic has, from its beginning, in order. How many, or -1. */
     long (*consume)(struct broker *b, const char *topic, broker_take *take, void *user);
-    /* For comparison: sends the same messages by the client library alone, as fast as a small program can, with so many
-     * on their way at once, each acknowledged as the publisher wants it. 0, or -1. NULL: nothing to compare with. */
+    /* For comparison: sends the same messages by the client library alone, as fast as a small program can, each acknowledged
+     * as the publisher wants it, with so many on their way: the next one goes as soon as there are fewer. 0, or -1. NULL:
+     * nothing to compare with. */
     int (*baseline)(struct broker *b, const char *topic, const struct parcel *p, size_t window);
     const struct broker_test *tests; /* what only this one can; ends with one without a name; NULL: none */
     const struct broker_test *later; /* the same that takes long: with OUTBOX_TEST_BROKERS, or by name, only */

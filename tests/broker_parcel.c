@@ -131,6 +131,10 @@ size_t parcel_metas(const outbox_record *r, const char *metas[TAKEN_METAS][2])
     const outbox_header *own = outbox_record_headers(r, &count);
 
     memcpy(metas, fixed, sizeof fixed);
+    if (outbox_record_partition_key(r) != NULL) {
+        metas[n][0] = "outbox-key";
+        metas[n++][1] = outbox_record_partition_key(r);
+    }
     for (size_t i = 0; i < count && n < TAKEN_METAS; i++, n++) {
         metas[n][0] = own[i].name;
         metas[n][1] = own[i].value;

@@ -74,6 +74,26 @@ static void test_many(struct broker *b)
     parcel_free(&p);
 }
 
+/* What the publisher is compared with (broker_bench.c) sends the same; in no order of keys, which it need not keep. */
+static void test_baseline(struct broker *b)
+{
+    struct parcel p = {0};
+    struct ledger l;
+
+    if (b->kind->baseline == NULL) {
+        tap_skip("nothing to compare with");
+        return;
+    }
+    REQUIRE_INT(b->kind->make(b, "alone", 0), 0);
+    REQUIRE_INT(parcel_make(&p, "alone", 0, 500, 500), 0);
+    CHECK_INT(b->kind->baseline(b, "alone", &p, 64), 0);
+    ledger_read(&l, b, "alone", 500, 500);
+    CHECK_INT(l.distinct, 500);
+    CHECK_INT(l.repeated, 0);
+    ledger_free(&l);
+    parcel_free(&p);
+}
+
 /* What one message had, kept for a look. */
 struct kept {
     struct taken taken;
@@ -413,6 +433,7 @@ static void test_locked_key(struct broker *b)
 
 static const struct broker_test tests[] = {
     { "many messages, byte for byte and in order", test_many },
+    { "the client library alone sends the same", test_baseline },
     { "metadata as documented", test_metadata },
     { "CloudEvents, binary and structured", test_cloudevents },
     { "topics are mapped", test_mapping },

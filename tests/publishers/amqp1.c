@@ -245,6 +245,8 @@ static void write_one(pn_link_t *link, pn_message_t *m, const outbox_record *r)
     put(data, "outbox-created-at", "2026-01-01T00:00:00.000020Z");
     put(data, "outbox-token", "3:7");
     put(data, "outbox-attempt", "1");
+    if (outbox_record_partition_key(r) != NULL)
+        put(data, "outbox-key", outbox_record_partition_key(r));
     for (size_t i = 0; i < count; i++)
         put(data, own[i].name, own[i].value);
     pn_data_exit(data);

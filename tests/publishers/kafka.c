@@ -10,6 +10,7 @@ static const struct broker_kind kind = {
     .flags = BROKER_TLS | BROKER_TOLD_NAMES,
     .cloudevents = "ce_",
     .limit = "kafka.max_message",
+    .whole = 1,
     .start = kafka_start,
     .wait = kafka_wait,
     .url = kafka_url,

@@ -165,7 +165,8 @@ static rd_kafka_headers_t *headers_of(const outbox_record *r)
     rd_kafka_headers_t *headers = rd_kafka_headers_new(count);
 
     for (size_t i = 0; i < count; i++)
-        rd_kafka_header_add(headers, metas[i][0], -1, metas[i][1], -1);
+        if (strcmp(metas[i][0], "outbox-key") != 0) /* that is the record's */
+            rd_kafka_header_add(headers, metas[i][0], -1, metas[i][1], -1);
     return headers;
 }
 
@@ -190,8 +191,9 @@ int kafka_baseline(struct broker *b, const char *topic, const struct parcel *p, 
         };
 
         rd_kafka_error_destroy(rd_kafka_produceva(rk, parts, sizeof parts / sizeof parts[0]));
-        if (i % window == window - 1)
-            rd_kafka_flush(rk, 60000);
+        rd_kafka_poll(rk, 0);
+        while (rd_kafka_outq_len(rk) >= (int)window && rd_kafka_poll(rk, 1000) >= 0)
+            continue;
     }
     rd_kafka_flush(rk, 60000);
     rd_kafka_topic_destroy(handle);

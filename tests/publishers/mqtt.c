@@ -317,11 +317,11 @@ static int baseline(struct broker *b, const char *topic, const struct parcel *p,
     int good = lone_connect(&lone, b, window);
 
     for (size_t i = 0; good && i < p->count; i++) {
+        size_t behind = i + 1 == p->count ? p->count : i + 1 > window ? i + 1 - window : 0;
+
         good = publish_alone(&lone, topic, parcel_record(p, i));
-        if (i + 1 < p->count && i % window != window - 1)
-            continue;
         pthread_mutex_lock(&lone.lock);
-        while (good && lone.acked <= i)
+        while (good && lone.acked < behind)
             pthread_cond_wait(&lone.changed, &lone.lock);
         pthread_mutex_unlock(&lone.lock);
     }

@@ -101,8 +101,9 @@ static amqp_bytes_t text(const char *s)
 
 static int publish_alone(amqp_connection_state_t conn, const char *topic, const outbox_record *r)
 {
+    const char *key = outbox_record_partition_key(r);
     const char *const fixed[][2] = { { "outbox-created-at", "2026-01-01T00:00:00.000020Z" },
-                                     { "outbox-token", "3:7" }, { "outbox-attempt", "1" } };
+                                     { "outbox-token", "3:7" }, { "outbox-attempt", "1" }, { "outbox-key", key } };
     amqp_table_entry_t entries[TAKEN_METAS];
     amqp_basic_properties_t p = {
         ._flags = AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_TYPE_FLAG |
@@ -117,7 +118,7 @@ static int publish_alone(amqp_connection_state_t conn, const char *topic, const 
     p.message_id = text(outbox_record_id(r));
     p.type = text(outbox_record_message_type(r));
     p.content_type = text(outbox_record_content_type(r));
-    for (size_t i = 0; i < count + COUNT_OF(fixed) && i < TAKEN_METAS; i++) {
+    for (size_t i = 0; i < count + COUNT_OF(fixed) - (key == NULL) && i < TAKEN_METAS; i++) {
         entries[i].key = text(i < count ? own[i].name : fixed[i - count][0]);
         entries[i].value.kind = AMQP_FIELD_KIND_UTF8;
         entries[i].value.value.bytes = text(i < count ? own[i].value : fixed[i - count][1]);
@@ -155,11 +156,11 @@ static int baseline(struct broker *b, const char *topic, const struct parcel *p,
     int good = conn != NULL && amqp_confirm_select(conn, 1) != NULL;
 
     for (size_t i = 0; good && i < p->count; i++) {
-        int last = i + 1 == p->count || i % window == window - 1;
+        size_t behind = i + 1 == p->count ? p->count : i + 1 > window ? i + 1 - window : 0;
 
         good = publish_alone(conn, topic, parcel_record(p, i)) == AMQP_STATUS_OK;
-        if (good && (last || i % 32 == 31))
-            good = take_confirms(conn, &confirmed, last ? i + 1 : 0);
+        if (good && (confirmed < behind || i % 32 == 31))
+            good = take_confirms(conn, &confirmed, behind);
     }
     if (conn != NULL)
         amqp_destroy_connection(conn);
@@ -285,6 +286,7 @@ static const struct broker_kind kind = {
     .under_way = 4000, /* it hands messages out before it has written and confirmed them */
     .cloudevents = "cloudEvents:",
     .limit = "amqp.max_message",
+    .whole = 1,
     .start = rabbitmq_start,
     .wait = rabbitmq_wait,
     .url = url,

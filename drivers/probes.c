@@ -82,6 +82,20 @@ const char *const outbox_probes__generic[A__COUNT] = {
     "'{dedup}'::regclass, '{audit}'::regclass, '{meta}'::regclass) AND "                                                \
     "NOT (p.partmethod = 'n' AND p.repmodel = 's' AND p.colocationid = 0)"
 
+/* Of a standby, where the primary is: whether that one is gone for good, and this one is to be promoted, only people know. */
+#define PG_READ_WRITE(object) "'BEGIN READ WRITE; ALTER ' || " object " || ' RESET default_transaction_read_only; COMMIT' "
+#define PG_ROLE "'ROLE ' || quote_ident(session_user)"
+#define PG_DATABASE "'DATABASE ' || quote_ident(current_database())"
+#define PG_WRITABLE                                                                                                     \
+    "SELECT CASE WHEN pg_is_in_recovery() THEN 'SELECT sender_host, sender_port FROM pg_stat_wal_receiver' "            \
+    "WHEN s.source = 'user' THEN " PG_READ_WRITE(PG_ROLE)                                                               \
+    "WHEN s.source = 'database' THEN " PG_READ_WRITE(PG_DATABASE)                                                       \
+    "WHEN s.source = 'database user' THEN " PG_READ_WRITE(PG_ROLE " || ' IN ' || " PG_DATABASE)                         \
+    "WHEN s.source = 'configuration file' THEN 'ALTER SYSTEM SET default_transaction_read_only = off; "                 \
+    "SELECT pg_reload_conf()' ELSE 'SELECT source, setting FROM pg_settings WHERE name = "                              \
+    "''default_transaction_read_only''' END, NULL::text, 0::bigint, 1::bigint FROM pg_settings s "                      \
+    "WHERE s.name = 'default_transaction_read_only'"
+
 const char *const outbox_probes__postgresql[A__COUNT] = {
     [A_VERSION] = "SELECT current_setting('server_version'), NULL::text, 0::bigint, 1::bigint",
     /* What a session begins with, not what the library has set since. */
@@ -90,8 +104,7 @@ const char *const outbox_probes__postgresql[A__COUNT] = {
     [A_ZONE] = "SELECT current_setting('TimeZone'), NULL::text, 0::bigint, 1::bigint",
     [A_SESSION] = "SELECT pg_backend_pid()::text, NULL::text, 0::bigint, 1::bigint",
     [A_USER] = "SELECT quote_ident(current_user), NULL::text, 0::bigint, 1::bigint",
-    [A_WRITABLE] = "SELECT 'SELECT pg_is_in_recovery(), source, setting FROM pg_settings WHERE name = "
-                   "''default_transaction_read_only''', NULL::text, 0::bigint, 1::bigint",
+    [A_WRITABLE] = PG_WRITABLE,
     [A_ENCODING] = "SELECT current_setting('server_encoding'), 'CREATE DATABASE ' || "
                    "quote_ident(current_database() || '_utf8') || ' ENCODING ''UTF8'' LC_COLLATE ''C'' LC_CTYPE ''C'' "
                    "TEMPLATE template0', 0::bigint, 1::bigint "
@@ -135,8 +148,9 @@ const char *const outbox_probes__mariadb[A__COUNT] = {
     [A_SESSION] = "SELECT CAST(CONNECTION_ID() AS CHAR), NULL, 0, 1",
     [A_USER] = "SELECT CONCAT(QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', "
                "QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1))), NULL, 0, 1",
-    [A_WRITABLE] = "SELECT /*M!100000 'SELECT @@global.read_only, @@innodb_read_only, @@tx_read_only' */"
-                   "/*!80003 'SELECT @@global.read_only, @@innodb_read_only, @@transaction_read_only' */, NULL, 0, 1",
+    [A_WRITABLE] = "SELECT CASE WHEN @@global.read_only THEN 'SET GLOBAL read_only = OFF' ELSE "
+                   "/*M!100000 'SELECT @@global.read_only, @@innodb_read_only, @@tx_read_only' */"
+                   "/*!80003 'SELECT @@global.read_only, @@innodb_read_only, @@transaction_read_only' */ END, NULL, 0, 1",
     [A_ENCODING] = OUTBOX_PROBE_NONE, /* the tables say theirs */
     [A_TRANSACTIONS] = "SELECT CONCAT('connection ', t.trx_mysql_thread_id), CONCAT('KILL ', t.trx_mysql_thread_id), "
                        "TIMESTAMPDIFF(MICROSECOND, t.trx_started, NOW(6)), 1 FROM information_schema.innodb_trx t WHERE "
@@ -164,7 +178,9 @@ const char *const outbox_probes__sqlite[A__COUNT] = {
     [A_USER] = OUTBOX_PROBE_NONE,
     [A_WRITABLE] = OUTBOX_PROBE_NONE,
     [A_TRANSACTIONS] = OUTBOX_PROBE_NONE, /* one writes at a time: who cannot, tells */
-    [A_ENCODING] = "SELECT encoding, NULL, 0, 1 FROM pragma_encoding WHERE encoding <> 'UTF-8'",
+    /* A database keeps its encoding; a new one is in UTF-8. */
+    [A_ENCODING] = "SELECT e.encoding, 'sqlite3 ''' || REPLACE(f.file, '''', '''\\''''') || ''' .dump | sqlite3 <file>', 0, 1 "
+                   "FROM pragma_encoding e, pragma_database_list f WHERE e.encoding <> 'UTF-8' AND f.name = 'main'",
     [A_INDEXES] = "SELECT w.name, w.fix, 0, 1 FROM ("
                   LITE_INDEX("messages_lane", "{messages_on} (lane, seq)") " UNION ALL "
                   LITE_INDEX("deferred_due", "{deferred_on} (lane, available_at)") " UNION ALL "

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The doctor: one table of what is asked, and how an answer becomes a finding. To ask more, add a row; when it takes a
- * statement, that is a probe (drivers/probes.h), when it takes more, a function in doctor_look.c. */
+ * statement, that is a probe (drivers/probes.h), when it takes more, a function in doctor_look.c. What is no fact has a
+ * meaning, and a command unless the probe or the function brings one. */
 #include "doctor.h"
 #include "buffer.h"
 #include "conf_internal.h"
@@ -35,12 +36,14 @@ static const struct check checks[] = {
     { "pooler.transaction", FAILURE, "whether a pooler is in front", 0, LOOK(pooler),
       "two connections are one session of the server (%s): a pooler that shares sessions is in front",
       "settings and notifications get lost or reach others; applications may enqueue so, relays must not connect so",
-      "let relays and outboxctl connect to the server itself, or through a pooler in session mode", NULL },
+      "let relays and outboxctl connect to the server itself, or through a pooler in session mode, which the command tries",
+      "outboxctl doctor '<DSN without the pooler>'" },
     { "server.readonly", FAILURE, "whether the server takes writes", 1, LOOK(readonly), "the database takes no writes: %s",
-      "nothing can be enqueued, leased or settled", "connect to the primary server, or make this one writable", NULL },
+      "nothing can be enqueued, leased or settled", "connect to the primary server; if this is the primary, make it writable",
+      "outboxctl doctor '<DSN of the primary server>'" },
     { "clock.skew", WARNING, "whether the clocks agree", 1, LOOK(skew), "the server's clock and this machine's differ by %t",
       "leases and waits follow the server's clock and are right; ids, and times that are given as times, are not",
-      "let a time service (NTP) set the clocks of both", "timedatectl status" },
+      "let a time service (NTP) set the clocks of both", "timedatectl set-ntp true" },
     { "clock.jump", FAILURE, "whether the server's clock went back", 1, ASK(A_FUTURE),
       "%s lie up to %t in the future (%c)",
       "the server's clock was put back: leases of dead relays and retries last longer by as much",
@@ -49,7 +52,7 @@ static const struct check checks[] = {
     { "server.encoding", WARNING, "how the server keeps text", 0, ASK(A_ENCODING), "the database keeps text as %s, not as UTF-8",
       "topics, keys, headers and errors with other letters are refused or, with SQL_ASCII, not checked; payloads are bytes "
       "and safe",
-      "move to a database that is made with ENCODING 'UTF8'", NULL },
+      "move to a database that keeps UTF-8, which the command makes", NULL },
     { "permission.missing", FAILURE, "which rights are missing", 1, LOOK(rights), "%s",
       "the error database.permission, as soon as that is done",
       "grant it, to this role or to one that it is a member of; permissions.md has all that each needs", NULL },
@@ -73,24 +76,28 @@ static const struct check checks[] = {
       "%s holds %c lanes, and its leases ended %t ago",
       "it crashed, hangs or lost its connection; a message of its may have been sent and will be sent again",
       "nothing, when another relay runs: it takes the lanes over once they have work; else start one, with its publisher and "
-      "its settings", NULL },
+      "its settings", "systemctl start outboxd" },
     { "relay.missing", FAILURE, "whether a relay is there", 1, ASK(A_UNATTENDED),
       "messages have been waiting in %c lanes for up to %t, and no relay holds any lane",
-      "no relay runs on this outbox, or none gets its messages through", "start one, or see its log", "systemctl status outboxd" },
+      "no relay runs on this outbox, or none gets its messages through", "start one, or see its log: journalctl -u outboxd",
+      "systemctl start outboxd" },
     { "relay.slow", WARNING, "whether relays keep up", 1, ASK(A_SLOW),
       "messages have been waiting in %c lanes for up to %t, while relays are busy with others",
-      "more is written than is published", "see what takes the publisher so long; raise relay.workers or relay.batch_size",
-      "outboxctl stats" },
+      "more is written than is published",
+      "see what takes the publisher so long; raise relay.workers or relay.batch_size, or let another relay help until they caught "
+      "up, with the configuration of the first",
+      "outboxd --config <file> --once --set relay.workers=8 --set relay.batch_size=1000" },
     { "publisher.unreachable", FAILURE, "whether the broker can be reached", -1, LOOK(unreachable), "%s",
       "nothing is published; messages wait, and are charged no attempts",
       "see whether the broker runs, then whether the URL, the user and the password are right; relays go on by themselves",
-      NULL },
+      "outboxctl doctor --publisher <url>" },
     { "publisher.failing", WARNING, "whether the publisher gets messages through", 1, ASK(A_FAILING),
       "%c messages have failed three times and more, the oldest being %t old; one error is: %s",
       "the broker cannot be reached, or does not like them; they die when their attempts are used up",
-      "see what the error says", "outboxctl list --state retry" },
+      "see what the errors say (outboxctl list --state retry has all) and mend that; then send them at once, instead of waiting",
+      "outboxctl redrive --all --state retry" },
     { "message.dead", WARNING, "whether messages died", 1, ASK(A_DEAD), "%c messages are dead, the first for %t",
-      "they are not sent any more", "see why, mend that, then send them again or discard them", "outboxctl list --state dead" },
+      "they are not sent any more", "see why (outboxctl list --state dead) and mend that, then send them again or discard them", "outboxctl redrive --all" },
     { "key.blocked", WARNING, "whether keys are blocked", 1, ASK(A_BLOCKED),
       "%c messages wait behind dead ones of their keys, the first for %t", "they wait until those are redriven or discarded",
       "redrive or discard the dead ones; ordering.dead=continue lets later ones pass", "outboxctl redrive --all" },
@@ -102,7 +109,7 @@ static const struct check checks[] = {
       "%s has had a transaction with writes open for %t", "its messages, and locks if it has any, wait for its end",
       "let the application end it; in need, end it for it", NULL },
     { "transaction.long", WARNING, "whether somebody keeps the database locked", 1, LOOK(locked), "%s",
-      "nobody else can write until that transaction ends", "find the program that has the file open, and let it commit", NULL },
+      "nobody else can write until that transaction ends", "find the program that has the file open, which the command shows, and let it commit or end it", "fuser -v <file>" },
     { "vacuum.blocked", WARNING, "what keeps dead rows from being removed", 1, ASK(A_SNAPSHOTS),
       "%s has kept a snapshot for %t", "rows that were deleted since cannot be vacuumed, and reads get slower",
       "let it end; in need, end it", NULL },
@@ -115,22 +122,11 @@ static const struct check checks[] = {
 
 #define CHECKS (sizeof(checks) / sizeof(checks[0]))
 
-/* What errors of connecting and of the tables mean; their texts have the advice. */
-static const struct {
-    const char *error, *meaning, *command;
-} errors[] = {
-    { "database.no_driver", "ODBC cannot load what speaks to the database", "odbcinst -q -d" },
-    { "database.no_dsn", "neither the user's nor the system's odbc.ini knows the name", "odbcinst -q -s" },
-    { "database.password", "the server is there, and refused the user", NULL },
-    { "database.unknown", "the server is there, and has no such database", NULL },
-    { "database.permission", "the server is there, and the user has too few rights", NULL },
-    { "database.connections", "the server is there, and full", NULL },
-    { "database.starting", "the server is there, and not ready", NULL },
-    { "database.connect", "no server answers where the DSN says", NULL },
-    { "database.file", "there is no database", "outboxctl migrate" },
-    { "schema.missing", "there is no outbox, or it has another schema.name or schema.prefix", "outboxctl migrate" },
-    { "schema.version", "the tables were made by another version of the library", "outboxctl --version" },
-};
+const struct check *outbox_doctor__checks(size_t *count)
+{
+    *count = CHECKS;
+    return checks;
+}
 
 /* ---- Telling ---- */
 
@@ -158,7 +154,7 @@ static int fill(const char *says, const struct found *f, struct outbox_buffer *o
     return good;
 }
 
-static int hand_over(struct doctor *d, const outbox_finding *finding)
+int outbox_doctor__hand_over(struct doctor *d, const outbox_finding *finding)
 {
     d->stopped = d->fn(d->user, finding) != 0;
     return d->stopped ? OUTBOX_NONE : OUTBOX_OK;
@@ -177,31 +173,9 @@ int outbox_doctor__tell(struct doctor *d, const struct check *c, const struct fo
     }
     finding.text = text.data;
     if (rc == OUTBOX_OK)
-        rc = hand_over(d, &finding);
+        rc = outbox_doctor__hand_over(d, &finding);
     outbox_buffer__free(&text);
     outbox_sqltext__free(&command);
-    return rc;
-}
-
-int outbox_doctor__tell_error(struct doctor *d, outbox_error *why, outbox_error **err)
-{
-    outbox_finding finding = { sizeof(finding), outbox_error_name(why), FAILURE, outbox_error_message(why), NULL, NULL, NULL };
-    size_t i;
-    int rc;
-
-    if (outbox_error_status(why) == OUTBOX_ERR_NOMEM) {
-        outbox_error_free(why);
-        return outbox_error__nomem(err);
-    }
-    for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
-        if (strcmp(errors[i].error, finding.name) == 0) {
-            finding.meaning = errors[i].meaning;
-            finding.command = errors[i].command;
-        }
-    if (d->conn != NULL && strcmp(finding.name, "schema.version") == 0 && d->conn->version < OUTBOX_SCHEMA_VERSION)
-        finding.command = "outboxctl migrate";
-    rc = hand_over(d, &finding);
-    outbox_error_free(why);
     return rc;
 }
 
@@ -209,8 +183,10 @@ int outbox_doctor__tell_error(struct doctor *d, outbox_error *why, outbox_error 
 static int tell_blind(struct doctor *d, const struct check *c, outbox_error *why, outbox_error **err)
 {
     int allowed = d->options.roles == OUTBOX_ROLE_WRITER && strcmp(outbox_error_name(why), "database.permission") == 0;
-    const struct check blind = { "doctor.blind", allowed ? FACT : WARNING, NULL, 0, -1, NULL, "%s", NULL,
-                                 "ask again as somebody who may see it, such as the tables' owner", NULL };
+    const struct check blind = { "doctor.blind", allowed ? FACT : WARNING, NULL, 0, -1, NULL, "%s",
+                                 "what is wrong there is not told",
+                                 "ask again as somebody who may see it, such as the tables' owner",
+                                 "outboxctl doctor '<DSN of that user>'" };
     struct outbox_buffer text = { NULL, 0, 0 };
     struct found found = { NULL, NULL, 0, 1 };
     int rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The doctor's parts: doctor.c has the table of checks, doctor_look.c those that are more than a statement, and
- * doctor_rights.c what each role needs, doctor_publisher.c whether the broker is there. */
+ * doctor_rights.c what each role needs, doctor_publisher.c whether the broker is there, doctor_error.c what errors mean. */
 #ifndef OUTBOX_DOCTOR_INTERNAL_H
 #define OUTBOX_DOCTOR_INTERNAL_H
 
@@ -42,9 +42,13 @@ struct check {
     int (*look)(struct doctor *d, const struct check *c, outbox_error **err);
     const char *says;
     const char *meaning, *advice; /* or NULL */
-    const char *command;          /* with {names} of tables; or NULL */
+    const char *command;          /* with {names} of tables, and with <words> for what only people know; or NULL */
 };
 
+/* The table. */
+const struct check *outbox_doctor__checks(size_t *count);
+/* To whoever wants to hear it; OUTBOX_NONE when that is enough. */
+int outbox_doctor__hand_over(struct doctor *d, const outbox_finding *finding);
 /* Tells of a finding; OUTBOX_ERR_NOMEM, or OUTBOX_NONE when nobody wants to hear more. */
 int outbox_doctor__tell(struct doctor *d, const struct check *c, const struct found *found, outbox_error **err);
 /* Tells of an error as a finding of its name, and frees it. */

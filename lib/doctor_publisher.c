@@ -35,6 +35,7 @@ static const struct {
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+#define PACKAGE_LETTERS "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 static int add(struct outbox_buffer *out, const char *text)
 {
@@ -93,12 +94,39 @@ static int fill(struct outbox_buffer *out, const char *command, const outbox_tar
     return good;
 }
 
-/* What tells more, or nothing for what is built in: there the error says all. */
-static int find_command(struct outbox_buffer *out, const outbox_target *target, outbox_error **err)
+/* Those that are built in have no target. The shell looks for a command as the publisher's shell does. */
+static int fill_built_in(struct outbox_buffer *out, const char *url)
+{
+    static const struct {
+        const char *scheme, *command, *ends_at;
+    } all[] = {
+        { "file:", "ls -ld ", "\n" },
+        { "exec:", "command -v ", " \t\n" },
+    };
+    struct outbox_buffer word = { NULL, 0, 0 };
+    size_t i;
+    int good = 1;
+
+    for (i = 0; i < sizeof(all) / sizeof(all[0]) && good; i++) {
+        size_t length = strlen(all[i].scheme);
+
+        if (strncmp(url, all[i].scheme, length) != 0)
+            continue;
+        good = outbox_buffer__add(&word, url + length, strcspn(url + length, all[i].ends_at)) && add(out, all[i].command) &&
+               add_quoted(out, word.data);
+    }
+    outbox_buffer__free(&word);
+    return good;
+}
+
+/* What tells more; nothing where the check's own command has to do. */
+static int find_command(struct outbox_buffer *out, const char *url, const outbox_target *target, outbox_error **err)
 {
     size_t i;
 
-    for (i = 0; target != NULL && i < COMMANDS; i++)
+    if (target == NULL)
+        return fill_built_in(out, url) ? OUTBOX_OK : outbox_error__nomem(err);
+    for (i = 0; i < COMMANDS; i++)
         if (outbox_target_is(target, commands[i].scheme))
             return fill(out, commands[i].command, target, commands[i].port) ? OUTBOX_OK : outbox_error__nomem(err);
     return OUTBOX_OK;
@@ -129,13 +157,19 @@ int outbox_doctor__reachable(struct doctor *d, const struct check *c, outbox_err
     return d->reached == OUTBOX_OK ? tell(d, c, shown(d->publisher), NULL, err) : OUTBOX_OK;
 }
 
-/* Relays with it do not start, and say the same. */
+/* Relays with it do not start, and say the same. A module that is not there has the name of its package in the text. */
 static int tell_refused(struct doctor *d, outbox_error **err)
 {
     const struct check refused = { outbox_error_name(d->unreached), OUTBOX_FAILURE, NULL, -1, -1, NULL, "%s",
                                    "relays with this publisher do not start", NULL, NULL };
+    const char *package = strstr(outbox_error_message(d->unreached), "liboutbox-");
+    char command[200];
 
-    return tell(d, &refused, outbox_error_message(d->unreached), NULL, err);
+    if (package != NULL && strcmp(refused.name, "module.missing") == 0)
+        snprintf(command, sizeof(command), "apt-get install %.*s", (int)strspn(package, PACKAGE_LETTERS), package);
+    else
+        snprintf(command, sizeof(command), "outboxctl doctor --publisher <url>");
+    return tell(d, &refused, outbox_error_message(d->unreached), command, err);
 }
 
 int outbox_doctor__unreachable(struct doctor *d, const struct check *c, outbox_error **err)
@@ -147,7 +181,7 @@ int outbox_doctor__unreachable(struct doctor *d, const struct check *c, outbox_e
         return OUTBOX_OK;
     if (d->publisher == NULL)
         return tell_refused(d, err);
-    rc = find_command(&command, d->publisher->target, err);
+    rc = find_command(&command, d->options.publisher, d->publisher->target, err);
     if (rc == OUTBOX_OK)
         rc = tell(d, c, outbox_error_message(d->unreached), command.data, err);
     outbox_buffer__free(&command);

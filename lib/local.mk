@@ -37,6 +37,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/connstr.c \
 	%D%/delivery.c \
 	%D%/doctor.c \
+	%D%/doctor_error.c \
 	%D%/doctor_look.c \
 	%D%/doctor_publisher.c \
 	%D%/doctor_rights.c \

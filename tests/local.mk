@@ -23,6 +23,7 @@ unit_tests = \
 	%D%/unit/buffer \
 	%D%/unit/conf \
 	%D%/unit/delivery \
+	%D%/unit/doctor \
 	%D%/unit/drivers \
 	%D%/unit/envelope \
 	%D%/unit/error \

@@ -20,6 +20,8 @@ static int take(void *user, const outbox_finding *f)
     s->severity = f->severity;
     CHECK(f->size == sizeof *f && f->text != NULL && f->text[0] != '\0', "%s says nothing", f->name);
     CHECK(strstr(f->text, "s3cr3t") == NULL, "a password in: %s", f->text);
+    CHECK(f->severity == OUTBOX_FACT || (f->meaning != NULL && f->command != NULL), "%s has no meaning or no command", f->name);
+    CHECK(f->command == NULL || strstr(f->command, "s3cr3t") == NULL, "a password in: %s", f->command);
     return s->count == s->stop_at;
 }
 

@@ -38,9 +38,10 @@ typedef struct outbox_finding {
     const char *name;         /**< stable, such as "lane.stale"; that of an error when one was the reason */
     outbox_severity severity; /**< how bad it is */
     const char *text;         /**< what was found */
-    const char *meaning;      /**< what follows from it, or NULL */
-    const char *advice;       /**< what to do, or NULL */
-    const char *command;      /**< a command of the shell or an SQL statement that mends it, or tells more, or NULL */
+    const char *meaning;      /**< what follows from it, or NULL, of facts only */
+    const char *advice;       /**< what to do, or NULL where the text says that */
+    const char *command;      /**< a command of the shell or SQL that mends it, or tells more where only people can know what
+                                   does; words in < > are for them to fill in; or NULL, of facts only */
 } outbox_finding;
 
 /** What to look at. Fields at 0 are the defaults. Since 0.1. */

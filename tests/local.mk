@@ -186,6 +186,7 @@ script_tests = \
 	%D%/abi \
 	%D%/browser/status \
 	%D%/conformance/documents \
+	%D%/conformance/examples \
 	%D%/conformance/connections \
 	%D%/conformance/daemon \
 	%D%/conformance/doctor \

@@ -200,6 +200,7 @@ script_tests = \
 	%D%/conformance/text \
 	%D%/conformance/tools \
 	%D%/conformance/tutorials \
+	%D%/conformance/tutorials_firebird \
 	%D%/conformance/permissions \
 	%D%/conformance/producers \
 	%D%/completions \

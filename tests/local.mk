@@ -184,6 +184,7 @@ endif
 
 script_tests = \
 	%D%/abi \
+	%D%/alerts \
 	%D%/browser/status \
 	%D%/conformance/documents \
 	%D%/conformance/examples \

@@ -67,8 +67,8 @@
     "FROM (SELECT q.*, sum(" BYTES("q") ") OVER (ORDER BY q.seq ROWS UNBOUNDED PRECEDING) - (" BYTES("q") ") AS ahead "                         \
     "FROM (" source ") q) m WHERE m.ahead < :bytes ORDER BY m.seq"
 
-/* For packed.h. By sizes in the server's encoding, so it has to be that of the connection: else the largest message is
- * said to have more bytes than any, and the batch is read by rows. Most messages have none of the optional columns: one
+/* For packed.h. By sizes in the server's encoding, so it has to be that of the connection: else each message is an
+ * empty text, and the batch is read by rows. Most messages have none of the optional columns: one
  * test is cheaper than six values. */
 #define OPTIONAL                                                                                                        \
     "CASE WHEN m.headers IS NULL AND m.content_type IS NULL AND m.message_type IS NULL AND "                            \

@@ -87,7 +87,8 @@ int outbox_stmt__bind(outbox_stmt *stmt, size_t index, const struct outbox_value
 int outbox_stmt__execute(outbox_stmt *stmt, const char *doing, int64_t *rows, outbox_error **err);
 
 /* Fetches the next row into cells. Columns come as the types say: 'i' a number, 't' text, 'T' text
- * of some kilobytes, 'b' bytes, in that order. Text and bytes land in the arena, with a NUL behind. OUTBOX_NONE after the last row. */
+ * of some kilobytes, 'b' bytes, in that order. Text and bytes land in the arena, with a NUL behind. OUTBOX_NONE after the
+ * last row. */
 int outbox_stmt__fetch(outbox_stmt *stmt, const char *types, struct outbox_value *cells, outbox_arena *arena,
                        outbox_error **err);
 

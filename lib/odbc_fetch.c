@@ -149,6 +149,25 @@ static int bind_columns(outbox_stmt *stmt, const char *types, outbox_error **err
     return OUTBOX_OK;
 }
 
+/* A message that did not fit, whose size is known: in one call, as a driver converts a value from its beginning each time. */
+static int fetch_message(outbox_stmt *stmt, SQLUSMALLINT column, size_t size, struct outbox_value *cell, outbox_arena *arena,
+                         outbox_error **err)
+{
+    unsigned char *data = outbox_arena__alloc(arena, size + 1);
+    SQLLEN got = 0;
+
+    if (data == NULL)
+        return outbox_error__nomem(err);
+    cell->type = OUTBOX_T_TEXT;
+    cell->data = data;
+    if (!SQL_SUCCEEDED(SQLGetData(stmt->handle, column, SQL_C_CHAR, data, (SQLLEN)size + 1, &got)))
+        return outbox_stmt__fail(stmt, "read a column", err);
+    if (got < 0 || (size_t)got > size)
+        return fetch_long(stmt, column, SQL_C_CHAR, size, got, cell, arena, err);
+    cell->size = (size_t)got;
+    return OUTBOX_OK;
+}
+
 static int take_cell(outbox_stmt *stmt, size_t i, struct outbox_value *cell, outbox_arena *arena, outbox_error **err)
 {
     const struct column *column = &stmt->columns[i];
@@ -166,6 +185,8 @@ static int take_cell(outbox_stmt *stmt, size_t i, struct outbox_value *cell, out
     cell->type = text ? OUTBOX_T_NULL_TEXT : OUTBOX_T_NULL_BYTES;
     if (null)
         return OUTBOX_OK;
+    if (stmt->types[i] == 'T' && column->size >= (SQLLEN)ROOM_MESSAGE)
+        return fetch_message(stmt, (SQLUSMALLINT)(i + 1), (size_t)column->size, cell, arena, err);
     /* It did not fit, or the driver does not know: as a whole, once more. */
     if (column->size < 0 || (size_t)column->size > room_of(stmt->types[i]) - (text ? 1 : 0))
         return fetch_bytes(stmt, (SQLUSMALLINT)(i + 1), ctype_of(stmt->types[i]), cell, arena, err);

@@ -100,10 +100,11 @@ static int find_module(const char *url, const outbox_conf *conf, const outbox_pu
     memcpy(&entry, &symbol, sizeof(entry));
     *module = entry();
     if (*module == NULL || (*module)->abi != OUTBOX_PUBLISHER_MODULE_ABI ||
-        (*module)->size < OUTBOX_SIZE_TO(outbox_publisher_module, open))
+        (*module)->size < OUTBOX_SIZE_TO(outbox_publisher_module, open) || (*module)->name == NULL ||
+        (*module)->open == NULL)
         return outbox_error__set(err, OUTBOX_ERR_UNSUPPORTED, "module.version",
-                                 "the publisher module %s is of another version than the library: install both from the "
-                                 "same release", name);
+                                 "the publisher module %s was built for another version of liboutbox: install one that "
+                                 "was built for this", name);
     return OUTBOX_OK;
 }
 

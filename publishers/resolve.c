@@ -17,7 +17,7 @@ struct question {
     pthread_cond_t changed;
     char host[256], port[16];
     struct addrinfo *list;
-    int rc, answered, forgotten;
+    int flags, rc, answered, forgotten;
 };
 
 static void question_free(struct question *q)
@@ -41,7 +41,7 @@ static void *run(void *arg)
 {
     struct question *q = arg;
     struct addrinfo *list;
-    int forgotten, rc = ask(q->host, q->port, AI_ADDRCONFIG, &list);
+    int forgotten, rc = ask(q->host, q->port, q->flags, &list);
 
     pthread_mutex_lock(&q->lock);
     q->rc = rc;
@@ -55,7 +55,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-static struct question *question_new(const char *host, const char *port)
+static struct question *question_new(const char *host, const char *port, int flags)
 {
     struct question *q = calloc(1, sizeof(*q));
     pthread_condattr_t attributes;
@@ -64,6 +64,7 @@ static struct question *question_new(const char *host, const char *port)
         return NULL;
     snprintf(q->host, sizeof(q->host), "%s", host);
     snprintf(q->port, sizeof(q->port), "%s", port);
+    q->flags = flags;
     pthread_mutex_init(&q->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -106,7 +107,7 @@ static void wait_for(struct question *q, int64_t timeout_ms, atomic_int *cancell
     }
 }
 
-int outbox_resolve(const char *host, const char *port, int64_t timeout_ms, atomic_int *cancelled,
+static int resolve(const char *host, const char *port, int flags, int64_t timeout_ms, atomic_int *cancelled,
                    struct addrinfo **list)
 {
     struct question *q;
@@ -114,7 +115,7 @@ int outbox_resolve(const char *host, const char *port, int64_t timeout_ms, atomi
 
     if (ask(host, port, AI_NUMERICHOST, list) == 0)
         return 0;
-    q = question_new(host, port);
+    q = question_new(host, port, flags);
     if (q == NULL)
         return EAI_MEMORY;
     if (!start(q)) {
@@ -135,10 +136,17 @@ int outbox_resolve(const char *host, const char *port, int64_t timeout_ms, atomi
     return rc;
 }
 
+int outbox_resolve(const char *host, const char *port, int64_t timeout_ms, atomic_int *cancelled,
+                   struct addrinfo **list)
+{
+    return resolve(host, port, AI_ADDRCONFIG, timeout_ms, cancelled, list);
+}
+
+/* Any address will do: which of them it can reach, the client library knows itself. */
 const char *outbox_resolve_first(const char *host, int64_t timeout_ms, atomic_int *cancelled)
 {
     struct addrinfo *list = NULL;
-    int rc = outbox_resolve(host, "1", timeout_ms, cancelled, &list);
+    int rc = resolve(host, "1", 0, timeout_ms, cancelled, &list);
 
     if (rc != 0)
         return gai_strerror(rc);

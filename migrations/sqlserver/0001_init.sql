@@ -1,7 +1,7 @@
 -- liboutbox: tables of one outbox.
 -- OPENJSON is a name like any other below level 130, and would be missed only when a message is enqueued.
 -- statement
-IF (SELECT compatibility_level FROM sys.databases WHERE database_id = DB_ID()) < 130
+IF (SELECT compatibility_level FROM sys.databases WHERE name = DB_NAME()) < 130
     THROW 50000, N'this database behaves like a server before 2016: ALTER DATABASE ... SET COMPATIBILITY_LEVEL = 130 or more', 1;
 -- statement
 CREATE TABLE {messages} (

@@ -131,7 +131,8 @@ int main(int argc, char **argv)
         {"relays that are killed", kill_relays, ""},
         /* Stopped amid a write it would stop all of SQLite, and keep a lane of Firebird, which ends no idle transaction. */
         {"a relay that sleeps past its lease", stop_relay, "sqlite firebird"},
-        {"a server that is killed", kill_server, "sqlite"},
+        /* Firebird 3 does not always end when it is asked to while relays are at work, nor when it is asked again. */
+        {"a server that is killed", kill_server, "sqlite firebird"},
     };
     static const struct {
         const char *name;

@@ -113,6 +113,82 @@ static void test_two(void)
     world_close(&w);
 }
 
+/* Members by name, with values that differ, */
+static void fill_values(struct outbox_metrics_values *v)
+{
+    v->name = "o";
+    v->publisher = "null";
+    v->view.up = 101, v->view.workers = 102, v->view.stuck = 103, v->view.lanes_held = 104;
+    v->backlog.valid = 1;
+    v->backlog.counts.by_state[OUTBOX_PENDING] = 105;
+    v->backlog.counts.by_state[OUTBOX_SCHEDULED] = 106;
+    v->backlog.counts.by_state[OUTBOX_RETRYING] = 107;
+    v->backlog.counts.by_state[OUTBOX_HELD] = 108;
+    v->backlog.counts.by_state[OUTBOX_DEAD] = 109;
+    v->backlog.counts.oldest_pending_us = 110000000;
+    v->backlog.blocked = 111, v->backlog.exact = 112, v->backlog.looks = 113, v->backlog.failures = 114;
+    v->lanes_held = 115, v->lanes_free = 116, v->backlog_age = 117000000;
+    v->database_up = 118, v->publisher_up = 119, v->kept = 120;
+    v->stats.claims = 121, v->stats.batches = 122, v->stats.published = 123, v->stats.failed = 124, v->stats.dead = 125;
+    v->stats.held = 126, v->stats.fenced = 127, v->stats.suspect = 128, v->stats.polls = 129, v->stats.wakeups = 130;
+    v->stats.db_errors = 131, v->stats.cleaned = 132, v->stats.looks = 133, v->stats.wake_state = 134;
+    v->stats.outages = 136, v->stats.probes = 137, v->stats.splits = 138, v->stats.messages = 139, v->stats.rejected = 140;
+    v->stats.bytes = 141;
+    v->view.cleaner.passes = 142, v->view.cleaner.failures = 143, v->view.cleaner.last_pass = 144000000;
+    v->view.publish_time.count[0] = 145;
+    v->view.latency.count[0] = 146;
+}
+
+/* … and what is to be told of each. */
+static const struct {
+    const char *name;
+    int value;
+} wanted[] = {
+    {"relay_up{outbox=\"o\"}", 101}, {"relay_workers{outbox=\"o\"}", 102}, {"relay_workers_stuck{outbox=\"o\"}", 103},
+    {"relay_lanes_held{outbox=\"o\"}", 104}, {"messages{outbox=\"o\",state=\"pending\"}", 105},
+    {"messages{outbox=\"o\",state=\"scheduled\"}", 106}, {"messages{outbox=\"o\",state=\"retry\"}", 107},
+    {"messages{outbox=\"o\",state=\"held\"}", 108}, {"messages{outbox=\"o\",state=\"dead\"}", 109},
+    {"oldest_pending_age_seconds{outbox=\"o\"}", 110}, {"keys_blocked{outbox=\"o\"}", 111},
+    {"backlog_exact{outbox=\"o\"}", 112}, {"backlog_looks_total{outbox=\"o\"}", 113},
+    {"backlog_failures_total{outbox=\"o\"}", 114}, {"lanes{outbox=\"o\",state=\"held\"}", 115},
+    {"lanes{outbox=\"o\",state=\"free\"}", 116}, {"backlog_age_seconds{outbox=\"o\"}", 117},
+    {"database_up{outbox=\"o\"}", 118}, {"publisher_up{outbox=\"o\"}", 119},
+    {"publisher_unanswered_deliveries{outbox=\"o\"}", 120}, {"lanes_claimed_total{outbox=\"o\"}", 121},
+    {"batches_total{outbox=\"o\"}", 122}, {"messages_published_total{outbox=\"o\"}", 123},
+    {"messages_retried_total{outbox=\"o\"}", 124}, {"messages_dead_total{outbox=\"o\"}", 125},
+    {"messages_held_total{outbox=\"o\"}", 126}, {"batches_fenced_total{outbox=\"o\"}", 127},
+    {"lease_expiries_total{outbox=\"o\"}", 128}, {"claims_empty_total{outbox=\"o\"}", 129},
+    {"wakeups_total{outbox=\"o\"}", 130}, {"database_errors_total{outbox=\"o\"}", 131},
+    {"cleaner_rows_removed_total{outbox=\"o\"}", 132}, {"polls_total{outbox=\"o\"}", 133},
+    {"wake_state{outbox=\"o\"}", 134}, {"publisher_outages_total{outbox=\"o\"}", 136},
+    {"publisher_probes_total{outbox=\"o\"}", 137}, {"publisher_splits_total{outbox=\"o\"}", 138},
+    {"messages_claimed_total{outbox=\"o\"}", 139}, {"messages_rejected_total{outbox=\"o\"}", 140},
+    {"published_bytes_total{outbox=\"o\"}", 141}, {"cleaner_passes_total{outbox=\"o\"}", 142},
+    {"cleaner_failures_total{outbox=\"o\"}", 143}, {"cleaner_last_pass_timestamp_seconds{outbox=\"o\"}", 144},
+    {"publish_duration_seconds_count{outbox=\"o\"}", 145}, {"end_to_end_latency_seconds_count{outbox=\"o\"}", 146},
+};
+
+static void test_rows(void)
+{
+    static struct outbox_metrics_values v;
+    char *text = NULL;
+
+    fill_values(&v);
+    CHECK_INT(outbox_metrics__text(&v, 1, &text, NULL), OUTBOX_OK);
+    REQUIRE(text != NULL, "no text");
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        char line[120];
+
+        snprintf(line, sizeof line, "\noutbox_%s %d\n", wanted[i].name, wanted[i].value);
+        CHECK_INT(lines_with(text, line), 1);
+        if (lines_with(text, line) != 1)
+            tap_note("not there: %s", line + 1);
+    }
+    /* Beside these only the information, which is not a number. */
+    CHECK_INT(sizeof wanted / sizeof wanted[0] + 1, outbox_metrics__rows);
+    outbox_free(text);
+}
+
 struct scraper {
     outbox_metrics *metrics;
     atomic_int scrapes, faults, done;
@@ -288,6 +364,7 @@ int main(void)
         {"buckets hold their bounds", test_histogram},
         {"labels are escaped", test_escape},
         {"two outboxes in one text", test_two},
+        {"each metric shows what it is called", test_rows},
         {"relays that come and go", test_come_and_go},
         {"a relay is not removed while a snapshot reads it", test_removal_waits},
         {"health of what does not run", test_health},

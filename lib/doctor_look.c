@@ -150,7 +150,7 @@ int outbox_doctor__skew(struct doctor *d, const struct check *c, outbox_error **
         return rc;
     if (d->conn->driver.zoned != NULL && is_zone(gap)) {
         zoned.advice = d->conn->driver.zoned;
-        zoned.command = NULL;
+        zoned.command = "systemctl edit <service>"; /* for its Environment=TZ=UTC */
     }
     return tell(d, &zoned, NULL, gap, err);
 }

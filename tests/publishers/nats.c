@@ -290,7 +290,12 @@ static void test_credentials(struct broker *b)
         if (files[i] != NULL)
             set(conf, "nats.credentials_file", path);
         if (parcel_make(&p, "any", 0, 10, 0) == 0 && CHECK_INT(outbox_publisher_open(text, conf, &p.publisher, &p.err), OUTBOX_OK)) {
-            CHECK_INT(parcel_send(&p, 0, 10, 60000), i == 0 ? DELIVERY_DONE : DELIVERY_UNAVAILABLE);
+            int sent, tries = 0;
+
+            do /* nats.c 3.4 signs about one challenge in 300 in a way that the server refuses */
+                sent = parcel_send(&p, 0, 10, 60000);
+            while (i == 0 && sent != DELIVERY_DONE && ++tries < 5);
+            CHECK_INT(sent, i == 0 ? DELIVERY_DONE : DELIVERY_UNAVAILABLE);
             CHECK(parcel_count(&p, i == 0 ? FATE_PUBLISHED : FATE_NONE) == 10, "%s: %s", files[i], p.why);
             CHECK(i == 0 || strstr(p.why, "uthorization") != NULL, "%s", p.why);
         }

@@ -167,10 +167,11 @@ for source in "$srcdir"/examples/*.c; do
 done
 
 # A publisher as a module, by the line that the guide has; whoever meets its scheme finds it.
+# shellcheck disable=SC2016  # what eval reads
 as_the_guide_says() (
 	mkdir -p "$tmp/module" && cd "$tmp/module" && cp "$srcdir/examples/scheme.c" . &&
 		line=$(grep '^cc .* -DLINES_MODULE ' "$srcdir/doc/publishers.md") &&
-		line=${line/#cc/\"\$\{cc[@]\}\" -Wall -Wextra -Werror} &&
+		line='"${cc[@]}" -Wall -Wextra -Werror'${line#cc} &&
 		eval "${line/pkg-config --cflags --libs outbox/flags --cflags --libs}" &&
 		OUTBOX_DSN=sqlite:none OUTBOX_MODULE_PATH=. LD_LIBRARY_PATH=$libdir \
 			"$root$(variable prefix)/bin/outboxd" --check --publisher lines:///tmp/messages

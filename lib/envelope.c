@@ -241,18 +241,24 @@ static const char *attribute_of(const char *name)
     return attribute;
 }
 
-/* What the message says of itself goes before what follows from it; but its id is its id. */
-static const char *own_attribute(const outbox_record *r, enum ce which)
+/* What the message says of itself, by a header of its own; or NULL. */
+static const char *set_attribute(const outbox_record *r, const char *name)
 {
     size_t i;
 
-    for (i = 0; i < r->header_count && which > CE_ID; i++) {
+    for (i = 0; i < r->header_count; i++) {
         const char *attribute = attribute_of(r->headers[i].name);
 
-        if (attribute != NULL && strcmp(attribute, ce_names[which]) == 0)
+        if (attribute != NULL && strcmp(attribute, name) == 0)
             return r->headers[i].value;
     }
     return NULL;
+}
+
+/* It goes before what follows from the message; but its id is its id. */
+static const char *own_attribute(const outbox_record *r, enum ce which)
+{
+    return which > CE_ID ? set_attribute(r, ce_names[which]) : NULL;
 }
 
 static int is_ours(const char *attribute)
@@ -414,19 +420,6 @@ static const char *header_of(const outbox_record *r, const char *name)
     return "";
 }
 
-static int sets_attribute(const outbox_record *r, const char *name)
-{
-    size_t i;
-
-    for (i = 0; i < r->header_count; i++) {
-        const char *attribute = attribute_of(r->headers[i].name);
-
-        if (attribute != NULL && strcmp(attribute, name) == 0)
-            return 1;
-    }
-    return 0;
-}
-
 /* The headers of W3C's trace context, as CloudEvents' extension for distributed tracing has them: where an event travels
  * without headers, nothing else tells its trace. The two belong together: those of a message that sets the attributes
  * itself are not mixed with them. */
@@ -434,7 +427,7 @@ static int put_trace(outbox_envelope *e, const outbox_record *r)
 {
     const char *parent = header_of(r, "traceparent"), *state = header_of(r, "tracestate");
 
-    if (parent[0] == '\0' || sets_attribute(r, "traceparent") || sets_attribute(r, "tracestate"))
+    if (parent[0] == '\0' || set_attribute(r, "traceparent") != NULL || set_attribute(r, "tracestate") != NULL)
         return 1;
     return put_member(e, "traceparent", parent) && (state[0] == '\0' || put_member(e, "tracestate", state));
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Producers of the publisher for Kafka, and what they say of themselves. */
 #include "kafka.h"
+#include "detached.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
@@ -107,25 +107,13 @@ static void *end(void *user)
 }
 
 /* A producer ends when its threads have, one of which may wait for a name server, and cannot be told not to: a call that
- * was cancelled must not wait with it. So a thread does that has nothing else to do, detached, with all signals blocked. */
+ * was cancelled must not wait with it. So a thread does that has nothing else to do. */
 static void end_later(struct kafka *k, struct kafka_link *link)
 {
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    pthread_t thread;
-    int started;
-
     pthread_mutex_lock(&k->lock);
     k->ending++;
     pthread_mutex_unlock(&k->lock);
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    started = pthread_create(&thread, &attributes, end, link) == 0;
-    pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!started)
+    if (!outbox_detached(end, link))
         end(link);
 }
 

@@ -34,7 +34,8 @@ outboxmodule_LTLIBRARIES += %D%/outbox-publisher-kafka.la
 %C%_outbox_publisher_kafka_la_SOURCES = \
 	%D%/kafka.c %D%/kafka.h \
 	%D%/kafka_conf.c \
-	%D%/kafka_link.c
+	%D%/kafka_link.c \
+	%D%/detached.c %D%/detached.h
 %C%_outbox_publisher_kafka_la_CPPFLAGS = $(AM_CPPFLAGS) $(RDKAFKA_CFLAGS)
 %C%_outbox_publisher_kafka_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_kafka_la_LIBADD = lib/liboutbox.la $(RDKAFKA_LIBS)
@@ -42,7 +43,8 @@ endif
 
 if WITH_RABBITMQ
 outboxmodule_LTLIBRARIES += %D%/outbox-publisher-amqp.la
-%C%_outbox_publisher_amqp_la_SOURCES = %D%/rabbitmq.c %D%/rabbitmq.h %D%/rabbitmq_link.c %D%/resolve.c
+%C%_outbox_publisher_amqp_la_SOURCES = %D%/rabbitmq.c %D%/rabbitmq.h %D%/rabbitmq_link.c \
+	%D%/resolve.c %D%/detached.c
 %C%_outbox_publisher_amqp_la_CPPFLAGS = $(AM_CPPFLAGS) $(RABBITMQ_CFLAGS)
 %C%_outbox_publisher_amqp_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
 %C%_outbox_publisher_amqp_la_LIBADD = lib/liboutbox.la $(RABBITMQ_LIBS)
@@ -53,7 +55,7 @@ outboxmodule_LTLIBRARIES += %D%/outbox-publisher-redis.la
 %C%_outbox_publisher_redis_la_SOURCES = \
 	%D%/redis.c \
 	%D%/redis_link.c %D%/redis_link.h \
-	%D%/resolve.c %D%/resolve.h \
+	%D%/resolve.c %D%/resolve.h %D%/detached.c \
 	%D%/sigpipe.c
 %C%_outbox_publisher_redis_la_CPPFLAGS = $(AM_CPPFLAGS) $(REDIS_CFLAGS)
 %C%_outbox_publisher_redis_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
@@ -68,7 +70,7 @@ outboxmodule_LTLIBRARIES += %D%/outbox-publisher-nats.la
 %C%_outbox_publisher_nats_la_SOURCES = \
 	%D%/nats.c %D%/nats_link.c \
 	%D%/flight.c lib/text.c \
-	%D%/resolve.c \
+	%D%/resolve.c %D%/detached.c \
 	%D%/sigpipe.c
 %C%_outbox_publisher_nats_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBNATS_CFLAGS)
 %C%_outbox_publisher_nats_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
@@ -82,7 +84,7 @@ outboxmodule_LTLIBRARIES += %D%/outbox-publisher-amqp1.la
 	%D%/amqp1_link.c \
 	%D%/amqp1_message.c \
 	%D%/flight.c lib/text.c \
-	%D%/resolve.c \
+	%D%/resolve.c %D%/detached.c \
 	%D%/sigpipe.c
 %C%_outbox_publisher_amqp1_la_CPPFLAGS = $(AM_CPPFLAGS) $(QPID_PROTON_CFLAGS)
 %C%_outbox_publisher_amqp1_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)
@@ -107,7 +109,7 @@ outboxmodule_LTLIBRARIES += %D%/outbox-publisher-mqtt.la
 	%D%/mqtt.c \
 	%D%/mqtt_tls.c %D%/mqtt_tls.h \
 	%D%/flight.c lib/text.c \
-	%D%/resolve.c \
+	%D%/resolve.c %D%/detached.c \
 	%D%/sigpipe.c
 %C%_outbox_publisher_mqtt_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBMOSQUITTO_CFLAGS)
 %C%_outbox_publisher_mqtt_la_LDFLAGS = $(AM_LDFLAGS) $(module_ldflags)

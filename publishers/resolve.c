@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The thread that asks and the one that waits share a question, which the last of them frees; its lock guards all of it. */
 #include "resolve.h"
+#include "detached.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,24 +73,6 @@ static struct question *question_new(const char *host, const char *port, int fla
     return q;
 }
 
-/* A detached thread with all signals blocked. */
-static int start(struct question *q)
-{
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    pthread_t thread;
-    int rc;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    rc = pthread_create(&thread, &attributes, run, q);
-    pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0;
-}
-
 /* With the lock held: until it is answered, in slices, so that a cancel is seen. */
 static void wait_for(struct question *q, int64_t timeout_ms, atomic_int *cancelled)
 {
@@ -118,7 +100,7 @@ static int resolve(const char *host, const char *port, int flags, int64_t timeou
     q = question_new(host, port, flags);
     if (q == NULL)
         return EAI_MEMORY;
-    if (!start(q)) {
+    if (!outbox_detached(run, q)) {
         question_free(q);
         return EAI_MEMORY;
     }

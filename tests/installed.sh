@@ -22,10 +22,11 @@ fi
 tmp=$tap_folder
 root=$tmp/root
 
-# Not as a part of the make that runs this: its flags would have it join that one's jobs.
+# Not as a part of the make that runs this: its flags would have it join that one's jobs. Alone with the modules:
+# libtool links each again for its final place, and moves the one that is there away while it does.
 install_all() {
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u GNUMAKEFLAGS \
-		"${OUTBOX_MAKE:-make}" -C "$builddir" install DESTDIR="$root"
+		flock -o "$builddir/tests/modules.lock" "${OUTBOX_MAKE:-make}" -C "$builddir" install DESTDIR="$root"
 }
 try "make install DESTDIR=" install_all
 if [ "$tap_failed" -ne 0 ]; then

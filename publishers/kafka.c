@@ -19,10 +19,10 @@
  * says of each message whether it can have been sent, and thrown away.
  *
  * Threads. publish() runs on several relay threads at once, each with a producer of its own (struct kafka_link), which nobody
- * else touches: callbacks come inside rd_kafka_flush(), on the thread in publish(), so there is nothing to lock, and a
- * thread that only polls would only be one more to wake. Producers without work wait in `idle`. librdkafka's own
- * threads block all signals; of this module they run log_line() only. `lock` guards `idle`, `calls` and `ending`: a producer
- * that is thrown away is freed by a thread of its own, which close() waits for. */
+ * else touches: callbacks come inside rd_kafka_poll() and rd_kafka_flush(), on the thread in publish(), so there is nothing
+ * to lock, and a thread that only polls would only be one more to wake. Producers without work wait in `idle`.
+ * librdkafka's own threads block all signals; of this module they run log_line() only. `lock` guards `idle`, `calls` and
+ * `ending`: a producer that is thrown away is freed by a thread of its own, which close() waits for. */
 #include "kafka.h"
 
 #include <stdatomic.h>
@@ -32,6 +32,7 @@
 #include <time.h>
 
 #define CHECK_MS 100             /* how soon a cancel is noticed */
+#define SEND_RUN 32              /* messages that are sent between two looks at what is acknowledged */
 /* Within which a purged producer says what became of its messages. It does at once, unless a thread of librdkafka's waits
  * for a name server. */
 #define PURGE_US INT64_C(5000000)
@@ -45,6 +46,7 @@ struct kafka_call {
     struct kafka_link *link;
     char *progress;        /* of each message */
     size_t count, owed;    /* all; those that are with the producer */
+    int sending;           /* send_ready() runs: it sends what becomes ready meanwhile */
     size_t doubts;         /* refused, perhaps for another's sake */
     int singly;            /* whatever is refused now was alone */
     int stopped;           /* the producer was purged; nothing more is sent */
@@ -156,7 +158,7 @@ static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
         link->down_since = 0;
         answer(c, index, OUTBOX_PUBLISHED, NULL);
     }
-    if (!c->singly)
+    if (!c->singly && !c->sending)
         send_ready(c);
 }
 
@@ -288,10 +290,16 @@ static void send_one(struct kafka_call *c, const outbox_record *r, size_t index)
 static void send_ready(struct kafka_call *c)
 {
     const outbox_record *r;
-    size_t index;
+    size_t index, sent = 0;
 
-    while (!c->stopped && (r = outbox_delivery_ready(c->delivery, &index)) != NULL)
+    c->sending = 1;
+    while (!c->stopped && (r = outbox_delivery_ready(c->delivery, &index)) != NULL) {
         send_one(c, r, index);
+        /* What is acknowledged already, while it is in the processor's cache. */
+        if (++sent % SEND_RUN == 0)
+            rd_kafka_poll(c->link->rk, 0);
+    }
+    c->sending = 0;
 }
 
 /* ---- waiting ---- */

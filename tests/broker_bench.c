@@ -56,10 +56,11 @@ static double by_publisher(struct parcel *p, struct broker *b)
     return (double)p->count * SECOND_US / (double)(monotonic_us() - start);
 }
 
-/* As many on their way as the publisher has: its window's, or its delivery's. */
-static double by_client(struct parcel *p, struct broker *b)
+/* As many on their way as the publisher has: its window's, or its delivery's, and of each key one. */
+static double by_client(struct parcel *p, struct broker *b, int keys)
 {
-    size_t window = b->kind->whole ? (size_t)env_number("OUTBOX_BENCH_DELIVERY", DELIVERY) : WINDOW;
+    size_t whole = (size_t)env_number("OUTBOX_BENCH_DELIVERY", DELIVERY);
+    size_t window = !b->kind->whole ? WINDOW : keys > 0 && (size_t)keys < whole ? (size_t)keys : whole;
     int64_t start;
 
     CHECK_INT(b->kind->make(b, "bench", 0), 0);
@@ -81,7 +82,7 @@ static void compare_both(struct broker *b, int keys, const char *what)
         publisher[i] = by_publisher(&p, b);
         publisher_us += processor_us() - start;
         start = processor_us();
-        client[i] = by_client(&p, b);
+        client[i] = by_client(&p, b, keys);
         client_us += processor_us() - start;
     }
     qsort(publisher, TURNS, sizeof *publisher, compare);

@@ -25,6 +25,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,9 @@ int bind_own(int fd, const struct sockaddr *address, socklen_t size)
             own.sin_port = htons((uint16_t)ports[port_next++]);
             own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
             setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+            /* As a broker does, for each connection, which inherits it: else an answer waits up to 40 ms for another's
+             * acknowledgement by TCP, and rates are of that. */
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
             return (int)syscall(SYS_bind, fd, &own, sizeof(own));
         }
     }

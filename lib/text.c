@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "text.h"
 
+#include <stdint.h>
 #include <string.h>
 
 /* Bytes in the character that starts here; 0 when none does. The second byte's range carries the rules against
@@ -38,11 +39,29 @@ static size_t character(const unsigned char *p, size_t left)
     return n;
 }
 
+/* How many bytes from the start on are printable ASCII, which most texts are to their end; eight at a time. As none of
+ * them has its top bit set, what is added to one carries into none. */
+static size_t plain(const unsigned char *p, size_t size)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones * 0x80;
+    uint64_t eight;
+    size_t at = 0;
+
+    for (; size - at >= sizeof(eight); at += sizeof(eight)) {
+        memcpy(&eight, p + at, sizeof(eight));
+        if ((eight & tops) != 0 || ((eight + ones * 0x60) & tops) != tops || ((eight + ones) & tops) != 0)
+            break; /* one of them is above 0x7f, below 0x20, or 0x7f */
+    }
+    while (at < size && p[at] >= 0x20 && p[at] < 0x7f)
+        at++;
+    return at;
+}
+
 long outbox_text__length(const char *text, size_t size)
 {
     const unsigned char *p = (const unsigned char *)text;
-    size_t at = 0, n;
-    long count = 0;
+    size_t at = plain(p, size), n;
+    long count = (long)at;
 
     while (at < size) {
         n = character(p + at, size - at);
@@ -59,7 +78,7 @@ int outbox_text__has_control(const char *text, size_t size)
     const unsigned char *p = (const unsigned char *)text;
     size_t i;
 
-    for (i = 0; i < size; i++)
+    for (i = plain(p, size); i < size; i++)
         if (p[i] < 0x20 || p[i] == 0x7f)
             return 1;
     return 0;

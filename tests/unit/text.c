@@ -119,6 +119,16 @@ Test(text, control_characters)
 
         cr_expect_eq(outbox_text__has_control(bytes, 3), c < 0x20 || c == 0x7f, "byte 0x%02x", (unsigned)c);
     }
+    /* Eight bytes are looked at at once, then the rest. */
+    for (c = 0; c < 256; c++)
+        for (size_t at = 0; at < 20; at++) {
+            char bytes[21];
+
+            memset(bytes, at % 2 == 0 ? ' ' : '~', sizeof(bytes));
+            bytes[at] = (char)c;
+            cr_expect_eq(outbox_text__has_control(bytes, 20), c < 0x20 || c == 0x7f, "byte 0x%02x at %zu", (unsigned)c, at);
+            cr_expect_eq(outbox_text__length(bytes, 20), c < 0x80 ? 20 : -1, "byte 0x%02x at %zu", (unsigned)c, at);
+        }
     cr_expect_not(outbox_text__has_control("", 0));
     cr_expect_not(outbox_text__has_control("ab\n", 2), "what stands behind the text is looked at");
 }

@@ -48,6 +48,9 @@ struct outbox_envelope {
     const char *values[NAMES];
     struct outbox_buffer topic, event;
     char created_at[OUTBOX_TIMETEXT_SIZE], token[48], attempt[24], why[200];
+    /* What token and attempt are the texts of: those of a batch nearly always have them in common. */
+    int64_t of_token;
+    int of_lane, of_attempts;
 };
 
 /* ---- Making and freeing -------------------------------------------------------- */
@@ -120,6 +123,8 @@ static int check_text(outbox_envelope *e, const char *what, const char *name, co
 {
     size_t size = text != NULL ? strlen(text) : 0;
 
+    if (outbox_text__is_plain(text, size))
+        return OUTBOX_OK;
     if (size > 0 && outbox_text__has_control(text, size))
         return refuse(e, what, name, "has a control character in it, such as a line break");
     if (size > 0 && outbox_text__length(text, size) < 0)
@@ -186,8 +191,10 @@ static int add_ours(outbox_envelope *e, const outbox_record *r)
     int rc = OUTBOX_OK;
 
     outbox_timetext__format(r->created_at, e->created_at);
-    snprintf(e->token, sizeof(e->token), "%d:%" PRId64, r->lane, r->token);
-    snprintf(e->attempt, sizeof(e->attempt), "%" PRId64, (int64_t)r->attempts + 1);
+    if (e->token[0] == '\0' || e->of_lane != r->lane || e->of_token != r->token)
+        snprintf(e->token, sizeof(e->token), "%d:%" PRId64, e->of_lane = r->lane, e->of_token = r->token);
+    if (e->attempt[0] == '\0' || e->of_attempts != r->attempts)
+        snprintf(e->attempt, sizeof(e->attempt), "%" PRId64, (int64_t)(e->of_attempts = r->attempts) + 1);
     e->values[OUTBOX_META_ID] = r->id.text;
     e->values[OUTBOX_META_CONTENT_TYPE] =
         e->mode == CLOUDEVENTS_STRUCTURED ? "application/cloudevents+json; charset=utf-8" : r->content_type;
@@ -318,6 +325,8 @@ static int is_reserved(const outbox_envelope *e, const char *name)
 {
     size_t i;
 
+    if (outbox_ascii__lower(name[0]) != 'o' && outbox_ascii__lower(name[0]) != 'c')
+        return 0; /* all of them begin so */
     for (i = 0; i < NAMES; i++)
         if (outbox_ascii__same(name, names[i], SIZE_MAX))
             return i != OUTBOX_META_CONTENT_TYPE || e->values[i] != NULL;

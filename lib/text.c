@@ -73,6 +73,11 @@ long outbox_text__length(const char *text, size_t size)
     return count;
 }
 
+int outbox_text__is_plain(const char *text, size_t size)
+{
+    return plain((const unsigned char *)text, size) == size;
+}
+
 int outbox_text__has_control(const char *text, size_t size)
 {
     const unsigned char *p = (const unsigned char *)text;

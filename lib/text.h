@@ -8,6 +8,9 @@
 /* How many characters; -1 when the bytes are not UTF-8 (overlong forms, surrogates and values past U+10FFFF are not). */
 long outbox_text__length(const char *text, size_t size);
 
+/* 1 when all of it is printable ASCII, which is soon seen. */
+int outbox_text__is_plain(const char *text, size_t size);
+
 /* 1 when there is a byte below 0x20, or 0x7f. */
 int outbox_text__has_control(const char *text, size_t size);
 

@@ -191,24 +191,22 @@ static void take_other_answer(struct call *c, size_t index, const char *data, si
     json_decref(ack);
 }
 
-static int has(const char *data, size_t size, const char *word)
-{
-    size_t length = strlen(word);
-
-    for (; size >= length; data++, size--)
-        if (memcmp(data, word, length) == 0)
-            return 1;
-    return 0;
-}
-
 /* What nearly all acknowledgements look like: {"stream":"ORDERS", "seq":17}. Parsing each costs a tenth of the speed. */
 static int is_plain_ack(const char *data, size_t size)
 {
-    static const char begin[] = "{\"stream\":\"";
+    static const char begin[] = "{\"stream\":\"", then[] = "\"seq\":";
+    const char *at = data + sizeof(begin) - 1, *end = data + size - 1;
 
-    return size > sizeof(begin) && memcmp(data, begin, sizeof(begin) - 1) == 0 &&
-           has(data, size, "\"seq\":") && !has(data, size, "\"error\"") &&
-           data[size - 1] == '}';
+    if (size < sizeof(begin) + sizeof(then) || memcmp(data, begin, sizeof(begin) - 1) != 0 || *end != '}')
+        return 0;
+    at = memchr(at, '"', (size_t)(end - at)); /* the end of the name */
+    while (at != NULL && ++at < end && (*at == ',' || *at == ' '))
+        continue;
+    if (at == NULL || (size_t)(end - at) < sizeof(then) || memcmp(at, then, sizeof(then) - 1) != 0)
+        return 0;
+    for (at += sizeof(then) - 1; at < end && *at >= '0' && *at <= '9'; at++)
+        continue;
+    return at == end;
 }
 
 static void take_answer(struct call *c, size_t index, const char *data, size_t size)

@@ -127,6 +127,7 @@ Test(text, control_characters)
             memset(bytes, at % 2 == 0 ? ' ' : '~', sizeof(bytes));
             bytes[at] = (char)c;
             cr_expect_eq(outbox_text__has_control(bytes, 20), c < 0x20 || c == 0x7f, "byte 0x%02x at %zu", (unsigned)c, at);
+            cr_expect_eq(outbox_text__is_plain(bytes, 20), c >= 0x20 && c < 0x7f, "byte 0x%02x at %zu", (unsigned)c, at);
             cr_expect_eq(outbox_text__length(bytes, 20), c < 0x80 ? 20 : -1, "byte 0x%02x at %zu", (unsigned)c, at);
         }
     cr_expect_not(outbox_text__has_control("", 0));

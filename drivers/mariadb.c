@@ -32,6 +32,22 @@
     "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "             \
     "m.max_attempts, m.created_at, m.available_at, CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, NULL, NULL, 0, 0"
 
+/* For packed.h. Sizes are of what the table holds: where the connection has another character set, such a text does not fit
+ * them, and one that is larger than max_allowed_packet is NULL. */
+#define OR_EMPTY(value) "COALESCE(" value ", '')"
+#define OPTIONAL                                                                                                        \
+    "CASE WHEN COALESCE(m.headers, m.content_type, m.message_type, m.max_attempts, m.available_at) IS NULL THEN '' "    \
+    "ELSE CONCAT(',', " OR_EMPTY("m.available_at") ", CASE WHEN m.available_at > {now} THEN ',2,' ELSE ',1,' END, "     \
+    OR_EMPTY("m.max_attempts") ", ',', " OR_EMPTY("LENGTH(m.headers)") ", ',', " OR_EMPTY("LENGTH(m.content_type)")     \
+    ", ',', " OR_EMPTY("LENGTH(m.message_type)") ") END"
+#define PACKED                                                                                                          \
+    "SELECT CONCAT(';;', COALESCE((SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane), '')) UNION ALL "          \
+    "(SELECT CASE WHEN {bytes} <= :bytes THEN CONCAT(m.seq, ',', m.created_at, ',', LENGTH(m.payload), ',', "           \
+    "LENGTH(m.topic), ',', " OR_EMPTY("LENGTH(m.partition_key)") ", " OPTIONAL ", ';', m.id, m.topic, "                 \
+    OR_EMPTY("m.partition_key") ", " OR_EMPTY("m.headers") ", " OR_EMPTY("m.content_type") ", "                         \
+    OR_EMPTY("m.message_type") ", HEX(m.payload)) ELSE '' END FROM {messages} m FORCE INDEX (lane_seq) "                \
+    "WHERE m.lane = :lane ORDER BY m.lane, m.seq LIMIT :limit)"
+
 /* A table of VALUES has the types that its rows have when the statement is prepared, and a parameter then is a short
  * number, to which greater ones are cut without a word. The first row, which is no message's, makes them long. */
 #define ROW "/*!80019 ROW */"
@@ -138,6 +154,7 @@ const struct outbox_driver outbox_driver__mariadb = {
         [Q_READ] = "SELECT " MESSAGE ", NULL, (SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane) "
                    "FROM {messages} m FORCE INDEX (lane_seq) WHERE m.lane = :lane AND m.seq <= :seq "
                    "ORDER BY m.seq LIMIT :limit",
+        [Q_READ_PACKED] = PACKED,
         [Q_SIZES] = "SELECT m.seq, {bytes} FROM {messages} m FORCE INDEX (lane_seq) WHERE m.lane = :lane "
                     "ORDER BY m.seq LIMIT :limit",
         [Q_DELETE] = "DELETE m FROM {messages} m FORCE INDEX (PRIMARY) WHERE m.lane = :lane AND m.seq IN ([[:seq]])",

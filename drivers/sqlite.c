@@ -15,6 +15,21 @@
     "(SELECT * FROM {messages} WHERE " where " ORDER BY lane, seq LIMIT :limit) q) m WHERE m.ahead < :bytes "           \
     "ORDER BY m.seq"
 
+/* For packed.h. PRINTF() makes a text of all parts at once, where || copies what there is so far each time; a NULL is no text.
+ * Rows are joined to their numbers, as those of a subquery would be copied. Most messages have none of the optional columns. */
+#define SIZE(column) "LENGTH(CAST(m." column " AS BLOB))"
+#define OPTIONAL                                                                                                        \
+    "CASE WHEN COALESCE(m.headers, m.content_type, m.message_type, m.max_attempts, m.available_at) IS NOT NULL THEN "   \
+    "PRINTF(',%s,%d,%s,%s,%s,%s', m.available_at, CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, m.max_attempts, " \
+    SIZE("headers") ", " SIZE("content_type") ", " SIZE("message_type") ") END"
+#define PACKED(where)                                                                                                   \
+    "SELECT PRINTF(';;%s', (SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane)) UNION ALL "                      \
+    "SELECT CASE WHEN " BYTES("m") " <= :bytes THEN PRINTF('%d,%s,%d,%d,%s%s;%s%s%s%s%s%s%s', m.seq, m.created_at, "    \
+    "LENGTH(m.payload), " SIZE("topic") ", " SIZE("partition_key") ", " OPTIONAL ", m.id, m.topic, m.partition_key, "   \
+    "m.headers, m.content_type, m.message_type, HEX(m.payload)) ELSE '' END FROM "                                      \
+    "(SELECT seq FROM {messages} WHERE " where " ORDER BY lane, seq LIMIT :limit) s CROSS JOIN {messages} m "           \
+    "ON m.seq = s.seq"
+
 /* The driver shows no rows of a bare UPDATE … RETURNING; behind a WITH it does. */
 #define CLAIM(work)                                                                                                     \
     "WITH c(lane) AS (SELECT l.lane FROM {lanes} l WHERE l.lane >= 0 AND (l.owner IS NULL OR l.lease_until < {now}) "   \
@@ -26,6 +41,10 @@
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = {lanes_plain}.lane LIMIT 1)"
 
 static const char *const dbms[] = { "SQLite", NULL };
+
+/* On connections of the library's own only, a relay's say. Messages of a lane lie far apart, those of other lanes between them:
+ * SQLite's 2 MB do not hold the next batches of all lanes, so that each page was read again for each of them. KiB. */
+static const char *const setup[] = { "PRAGMA cache_size = -16384", NULL };
 
 /* Every diagnostic is HY000; the numbers are SQLite's. */
 static const struct outbox_errclass errors[] = {
@@ -79,6 +98,7 @@ const struct outbox_driver outbox_driver__sqlite = {
     .begin = "BEGIN IMMEDIATE",
     .commit = "COMMIT",
     .rollback = "ROLLBACK",
+    .setup = setup,
     .wake_file = 1,
     .errors = errors,
     .probes = outbox_probes__sqlite,
@@ -96,5 +116,7 @@ const struct outbox_driver outbox_driver__sqlite = {
         [Q_FAIL_DEFERRED] = OUTBOX_FAIL_DEFERRED,
         [Q_READ] = WINDOW("lane = :lane"),
         [Q_READ_POSITION] = WINDOW("lane = :lane AND seq > :pos"),
+        [Q_READ_PACKED] = PACKED("lane = :lane"),
+        [Q_READ_PACKED_POSITION] = PACKED("lane = :lane AND seq > :pos"),
     },
 };

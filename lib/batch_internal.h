@@ -59,7 +59,7 @@ struct outbox_packed_batch {
     struct outbox_value *texts;
     size_t count, room;
     int has_head;
-    int too_large; /* a message has more bytes than its share */
+    int unfit; /* a message did not come so */
 };
 
 struct outbox_batch {

@@ -46,7 +46,7 @@ static char *take_numbers(char *at, struct outbox_value *found)
     return at != NULL && *at == ';' && i >= KEY ? at + 1 : NULL;
 }
 
-/* 1 when all that the numbers announce is there. */
+/* 1 when all that the numbers announce is there, and nothing else. */
 static int is_whole(const struct outbox_value *found, size_t left)
 {
     size_t i;
@@ -61,7 +61,15 @@ static int is_whole(const struct outbox_value *found, size_t left)
             return 0;
         left -= (size_t)size;
     }
-    return found[PAYLOAD].number >= 0 && (uint64_t)found[PAYLOAD].number <= left / 2;
+    return left % 2 == 0 && found[PAYLOAD].number >= 0 && (uint64_t)found[PAYLOAD].number == left / 2;
+}
+
+int outbox_packed__fits(const char *text, const char *end)
+{
+    struct outbox_value found[NUMBERS];
+    const char *from = take_numbers((char *)(uintptr_t)text, found);
+
+    return from != NULL && is_whole(found, (size_t)(end - from));
 }
 
 /* Each byte of eight characters at once: what a digit or letter stands for, and whether it is none. */
@@ -168,7 +176,7 @@ int outbox_packed__take(char *text, char *end, char id[OUTBOX_PACKED_ID + 1], st
         from += size;
     }
     size = (size_t)found[PAYLOAD].number;
-    if (from + 2 * size != end || !take_hex(from, size, (unsigned char *)to))
+    if (!take_hex(from, size, (unsigned char *)to))
         return OUTBOX_NONE;
     to[size] = '\0';
     cells[5] = (struct outbox_value){ OUTBOX_T_BYTES, 0, to, size };

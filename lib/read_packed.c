@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reads new messages as a text each (packed.h). A message with more bytes than its share of the batch sends the whole read to
- * the rows, by a statement of its own: so all of them are bounded without a sum over what comes before each row, which is a
- * fifth of what a read costs the server. Where one was, there are more, so the next reads do not try. */
+/* Reads new messages as a text each (packed.h). One that does not come so, as it has more bytes than its share of the batch or
+ * values that no library wrote, sends the whole read to the rows, by a statement of its own: so all of them are bounded
+ * without a sum over what comes before each row, which is a fifth of what a read costs the server. Where one was, there are
+ * more, so the next reads do not try. */
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "packed.h"
@@ -23,20 +24,20 @@ struct keep {
     struct outbox_packed_batch *packed;
 };
 
-/* "T" of Q_READ_PACKED. They are kept until all are there, as the last one may be too large. */
+/* "T" of Q_READ_PACKED. They are kept until all are there, as the last one may not come so. */
 static int keep_text(void *ctx, const struct outbox_value *row, outbox_error **err)
 {
     const struct keep *k = ctx;
     struct outbox_packed_batch *packed = k->packed;
     char *text = (char *)(uintptr_t)row->data;
 
-    if (row->type != OUTBOX_T_TEXT || (packed->has_head && packed->count == packed->room))
+    if (packed->has_head ? packed->count == packed->room : row->type != OUTBOX_T_TEXT)
         return no_message(k->batch, err);
     if (!packed->has_head) {
         packed->has_head = 1;
         return outbox_packed__head(text, text + row->size, packed->head) == OUTBOX_OK ? OUTBOX_OK : no_message(k->batch, err);
     }
-    packed->too_large |= row->size == 0;
+    packed->unfit |= row->type != OUTBOX_T_TEXT || !outbox_packed__fits(text, text + row->size);
     packed->texts[packed->count++] = *row;
     return OUTBOX_OK;
 }
@@ -110,7 +111,7 @@ int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, siz
     }
     if (rc != OUTBOX_OK)
         return rc;
-    if (!packed.too_large)
+    if (!packed.unfit)
         return take_texts(batch, &packed, take, ctx, err);
     consumer->by_rows = BY_ROWS;
     return OUTBOX_NONE;

@@ -100,6 +100,7 @@ static void test_new(struct fixture *fx)
         {"topic = ''", BOTH, DEAD},
         {"topic = 'a\r\nb'", BOTH, DEAD},
         {"topic = CAST(X'FF' AS TEXT)", SQLITE, DEAD},
+        {"topic = 'a' || CHAR(0) || 'b'", SQLITE, DELIVERED},
         {"partition_key = CAST(X'EDA080' AS TEXT)", SQLITE, DEAD},
         {"content_type = 'text/plain\r\nX-Header: 1'", BOTH, DEAD},
         {"content_type = CAST(X'C0AF' AS TEXT)", SQLITE, DEAD},

@@ -28,9 +28,13 @@ static void check_number(const struct outbox_value *cell, int64_t number)
 static int take(const char *message, struct outbox_value *c)
 {
     static char text[400], id[OUTBOX_PACKED_ID + 1];
+    int fits, rc;
 
     snprintf(text, sizeof(text), "%s", message);
-    return outbox_packed__take(text, text + strlen(text), id, c);
+    fits = outbox_packed__fits(text, text + strlen(text));
+    rc = outbox_packed__take(text, text + strlen(text), id, c);
+    cr_expect(fits || rc != OUTBOX_OK, "\"%s\" does not fit, and is taken", message);
+    return rc;
 }
 
 Test(packed, messages)
@@ -146,5 +150,6 @@ Test(packed, what_is_no_message)
         struct outbox_value c[17];
 
         cr_expect_eq(take(wrong[i], c), OUTBOX_NONE, "\"%s\"", wrong[i]);
+        cr_expect_not(outbox_packed__fits(wrong[i], wrong[i] + strlen(wrong[i])), "\"%s\"", wrong[i]);
     }
 }

@@ -204,20 +204,30 @@ static int parse(const struct conf_row *row, const char *value, int64_t *out)
     return *out >= row->min && *out <= row->max;
 }
 
+static int names_module(const outbox_conf *conf, const char *name, size_t size)
+{
+    size_t i;
+
+    for (i = 0; i < conf->scheme_count; i++)
+        if (strncmp(conf->schemes[i].module->name, name, size) == 0 && conf->schemes[i].module->name[size] == '\0')
+            return 1;
+    return outbox_publisher__is_module(name, size);
+}
+
 /* "redis.mode" belongs to a publisher; which keys it takes is checked when it is opened. Client libraries' own settings have
- * no other characters, and a key appears in messages. */
+ * no other characters, and a key appears in messages. The name of a module may have dots in it, too. */
 static int is_extra(const outbox_conf *conf, const char *key)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    const char *dot = strchr(key, '.');
-    size_t i, size = dot != NULL ? (size_t)(dot - key) : 0;
+    const char *dot;
 
-    if (size == 0 || dot[1] == '\0' || strlen(key) > CONF_EXTRA_KEY_MAX || key[strspn(key, allowed)] != '\0')
+    if (strlen(key) > CONF_EXTRA_KEY_MAX)
         return 0;
-    for (i = 0; i < conf->scheme_count; i++)
-        if (strncmp(conf->schemes[i].module->name, key, size) == 0 && conf->schemes[i].module->name[size] == '\0')
+    for (dot = strchr(key, '.'); dot != NULL; dot = strchr(dot + 1, '.'))
+        if (dot > key && dot[1] != '\0' && dot[1 + strspn(dot + 1, allowed)] == '\0' &&
+            names_module(conf, key, (size_t)(dot - key)))
             return 1;
-    return outbox_publisher__is_module(key, size);
+    return 0;
 }
 
 static struct outbox_extra *find_extra(const outbox_conf *conf, const char *key)

@@ -171,6 +171,20 @@ Test(target, secrets)
     unlink(path);
 }
 
+Test(target, any_scheme_has_settings)
+{
+    outbox_publisher_module other = module;
+
+    other.name = "my+bus-v.2";
+    cr_assert_eq(outbox_publisher_register(conf, "my+bus-v.2", &other, NULL), OUTBOX_OK);
+    cr_expect_eq(outbox_conf_set(conf, "my+bus-v.2.tls.key_password", "s", &err), OUTBOX_OK, "%s", outbox_error_message(err));
+    cr_expect_eq(outbox_conf_set(conf, "my+bus-v.count", "3", NULL), OUTBOX_ERR_CONF);
+    cr_expect_eq(outbox_conf_set(conf, "my+bus-v.2.co+unt", "3", NULL), OUTBOX_ERR_CONF);
+    set("my+bus-v.2.count", "3");
+    cr_assert_eq(outbox_target__new(&other, "my+bus-v.2://h", conf, &target, &err), OUTBOX_OK, "%s", outbox_error_message(err));
+    cr_expect_eq(outbox_target_number(target, "count"), 3);
+}
+
 Test(target, registering)
 {
     outbox_publisher_module bad = module;

@@ -6,7 +6,7 @@
  * Prints ratios of medians, no verdict.
  *
  *     OUTBOX_BENCH_ROUNDS     rounds (7)
- *     OUTBOX_BENCH_MESSAGES   of a drain (10000)
+ *     OUTBOX_BENCH_MESSAGES   of a drain (100000)
  *     OUTBOX_BENCH_JSON       a file to which each figure is added (bench.h)
  *     argv[1]                 only databases whose name contains it
  */
@@ -373,7 +373,7 @@ int main(int argc, char **argv)
 {
     static const struct native sqlite = {lite_open, lite_enqueue, lite_take, lite_close};
     static const struct native mariadb = {maria_open, maria_enqueue, maria_take, maria_close};
-    long rounds = env_number("OUTBOX_BENCH_ROUNDS", 7), messages = env_number("OUTBOX_BENCH_MESSAGES", 10000);
+    long rounds = env_number("OUTBOX_BENCH_ROUNDS", 7), messages = env_number("OUTBOX_BENCH_MESSAGES", 100000);
     int good = 1;
 
     rounds = rounds < ROUNDS_MAX ? rounds : ROUNDS_MAX - 1;

@@ -160,7 +160,8 @@ const struct outbox_driver outbox_driver__mariadb = {
         [Q_DELETE] = "DELETE m FROM {messages} m FORCE INDEX (PRIMARY) WHERE m.lane = :lane AND m.seq IN ([[:seq]])",
         [Q_FAIL] = "INSERT INTO {deferred} (lane, seq, " OUTBOX_COPIED ", state, attempts, available_at, last_error, "
                    "key_hash, deferred_at) " OUTCOMES " SELECT lane, seq, " OUTBOX_COPIED ", vstate, vattempts, "
-                   "CASE WHEN vstate = 2 THEN available_at ELSE {now} + vdelay END, verror, vkey, {now} FROM {messages} JOIN v ON vseq = seq WHERE lane = :lane",
+                   "CASE WHEN vstate = 2 THEN available_at ELSE {now} + vdelay END, verror, vkey, {now} FROM {messages} "
+                   "JOIN v ON vseq = seq WHERE lane = :lane",
         /* UPDATE takes no WITH here; a table that is joined may begin with one. */
         [Q_FAIL_DEFERRED] =
             "UPDATE {deferred} d JOIN (" OUTCOMES " SELECT * FROM v) w "
@@ -183,7 +184,8 @@ const struct outbox_driver outbox_driver__mariadb = {
             "SET d.state = 3, d.available_at = {now} WHERE d.lane = :lane",
         [Q_STRANDED] =
             "SELECT DISTINCT m.lane, m.key_hash FROM {deferred} m WHERE m.state = 5 AND m.key_hash <> 0 AND "
-            FIRST_OF_KEY("4") " < COALESCE(" FIRST_OF_KEY("3") ", 9223372036854775807) ORDER BY m.lane, m.key_hash LIMIT :limit",
+            FIRST_OF_KEY("4") " < COALESCE(" FIRST_OF_KEY("3") ", 9223372036854775807) ORDER BY m.lane, m.key_hash "
+            "LIMIT :limit",
         [Q_ARCHIVE_DELETE] = "DELETE p FROM {published} p FORCE INDEX (PRIMARY) WHERE p.lane = :lane AND "
                              "p.seq IN ([[:seq]])",
         [Q_DEDUP_DELETE] = "DELETE d FROM {dedup} d FORCE INDEX (PRIMARY) WHERE d.dedup_key IN ([[:dedup]])",

@@ -64,7 +64,8 @@
  * look for rows with the same seq, of which there are none. */
 #define BYTES(m) "octet_length(" m ".payload) + coalesce(octet_length(" m ".headers), 0)"
 #define BOUNDED(source)                                                                                                 \
-    "FROM (SELECT q.*, sum(" BYTES("q") ") OVER (ORDER BY q.seq ROWS UNBOUNDED PRECEDING) - (" BYTES("q") ") AS ahead "                         \
+    "FROM (SELECT q.*, sum(" BYTES("q") ") OVER (ORDER BY q.seq ROWS UNBOUNDED PRECEDING) - (" BYTES("q") ") AS "       \
+    "ahead "                                                                                                            \
     "FROM (" source ") q) m WHERE m.ahead < :bytes ORDER BY m.seq"
 
 /* For packed.h. By sizes in the server's encoding, so it has to be that of the connection: else each message is an
@@ -246,7 +247,8 @@ const struct outbox_driver outbox_driver__postgresql = {
                    "(SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane LIMIT 1) FROM {lanes} l WHERE l.lane = :lane",
         [Q_READ] = "SELECT " RAW ", NULL::text, " ANY_DEFERRED " " BOUNDED(NEXT_ROWS),
         /* The snapshot is that of this statement, the one with which it sees the rows; written out once, not for each. */
-        [Q_READ_POSITION] = "SELECT " RAW ", (SELECT pg_current_snapshot()::text), " ANY_DEFERRED " " BOUNDED(BY_POSITION(LATE_ROWS)),
+        [Q_READ_POSITION] = "SELECT " RAW ", (SELECT pg_current_snapshot()::text), " ANY_DEFERRED " "
+                            BOUNDED(BY_POSITION(LATE_ROWS)),
         [Q_READ_PACKED] = PACKED("", "", NEXT_ROWS),
         [Q_READ_PACKED_POSITION] = PACKED("", SNAPSHOT, BY_POSITION(LATE_ROWS)),
         [Q_SUSPECTS] = "(" LATE_ROWS ") UNION ALL (SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos "
@@ -357,9 +359,11 @@ const struct outbox_driver outbox_driver__postgresql = {
          * by a transaction that copied others. */
         [Q_REBASE_PASSED] =
             "SELECT max(CASE WHEN (SELECT CASE WHEN " WRITTEN_HERE("m", "100000") " AND "
-            "(SELECT n.tx FROM (SELECT n.xmin AS by, n.tx FROM {messages} n WHERE n.lane = m.lane AND n.seq > m.seq ORDER BY n.lane, n.seq LIMIT 100) n "
+            "(SELECT n.tx FROM (SELECT n.xmin AS by, n.tx FROM {messages} n WHERE n.lane = m.lane AND n.seq > m.seq "
+            "ORDER BY n.lane, n.seq LIMIT 100) n "
             "WHERE n.by = m.xmin AND n.tx <> m.tx LIMIT 1) IS NULL THEN 1 END FROM {messages} m WHERE "
-            "m.lane = l.lane AND m.seq <= l.pos ORDER BY m.lane, m.seq LIMIT 1) = 1 THEN 1 ELSE 0 END) FROM {lanes} l WHERE l.lane >= 0",
+            "m.lane = l.lane AND m.seq <= l.pos ORDER BY m.lane, m.seq LIMIT 1) = 1 THEN 1 ELSE 0 END) FROM {lanes} l "
+            "WHERE l.lane >= 0",
         /* As in Q_RENUMBER, but that no xid of the rows can be compared. What has a number that was drawn here is taken
          * for written here unless its xids say otherwise: to send it twice is better than never. */
         [Q_REBASE_NUMBERS] =

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the user says by the environment, where that chooses code, formats or secrets: a program with more rights than its user must
- * not take what the user names. */
+/* What the user says by the environment, where that chooses code, formats or secrets: a program with more rights than its
+ * user must not take what the user names. */
 #ifndef OUTBOX_ENVIRONMENT_H
 #define OUTBOX_ENVIRONMENT_H
 

@@ -6,9 +6,9 @@
  *
  * Waiting. All waiting workers share one time of the next look, and one of them takes it. After an empty look the next
  * wait is twice as long, from OUTBOX_IDLE_FIRST_US to the poll interval, and those before it gets there are shortened at
- * random, so that relays do not look in step. Work found starts this again, unless a wake-up is sure to come for all that is committed from now
- * on (`covered`): then the wait stays as long as it is. No wait is longer than the poll interval, whatever becomes of
- * wake-ups.
+ * random, so that relays do not look in step. Work found starts this again, unless a wake-up is sure to come for all that
+ * is committed from now on (`covered`): then the wait stays as long as it is. No wait is longer than the poll interval,
+ * whatever becomes of wake-ups.
  *
  * How many look. A wake lets one worker look. One that finds more than a single message, or finds something twice in a
  * row, lets one more look, which does the same: as many wake as there is work for. While the one that found something

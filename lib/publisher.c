@@ -226,8 +226,8 @@ int outbox_publisher_new(const outbox_publisher_ops *ops, void *self, outbox_pub
 {
     outbox_publisher *p;
 
-    if (publisher == NULL || ops == NULL || ops->size < OUTBOX_SIZE_TO(outbox_publisher_ops, close) || ops->abi != OUTBOX_PUBLISHER_ABI ||
-        ops->publish == NULL || ops->name == NULL)
+    if (publisher == NULL || ops == NULL || ops->size < OUTBOX_SIZE_TO(outbox_publisher_ops, close) ||
+        ops->abi != OUTBOX_PUBLISHER_ABI || ops->publish == NULL || ops->name == NULL)
         return outbox_error__set(err, OUTBOX_ERR_INVALID, "publisher.bad_ops",
                                  "a publisher needs size, abi, a name and a publish function");
     p = calloc(1, sizeof(*p));

@@ -3,9 +3,9 @@
  *
  * Threads: N workers (each with a connection and a consumer of its own), one keeper (a connection of its own; renews the
  * leases that workers hold), one watcher (no connection; see watch.c), one waker (see waker.h), one cleaner (see cleaner.c).
- * `lock` guards stats, the histograms, failure, up, silent and each worker's owner, what it holds, and what stands from lane to pinned; the signals, the idle
- * state, the breaker and deliveries have locks of their own. None of them is taken under another, and none is held when the
- * publisher or a hook is called. Nothing of ODBC crosses a thread. */
+ * `lock` guards stats, the histograms, failure, up, silent and each worker's owner, what it holds, and what stands from lane
+ * to pinned; the signals, the idle state, the breaker and deliveries have locks of their own. None of them is taken under
+ * another, and none is held when the publisher or a hook is called. Nothing of ODBC crosses a thread. */
 #ifndef OUTBOX_RELAY_INTERNAL_H
 #define OUTBOX_RELAY_INTERNAL_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Passwords: wiped before their memory is freed, and in what drivers and driver managers say: overwritten with '*', in place. */
+/* Passwords: wiped before their memory is freed, and in what drivers and driver managers say: overwritten with '*', in
+ * place. */
 #ifndef OUTBOX_SECRETS_H
 #define OUTBOX_SECRETS_H
 

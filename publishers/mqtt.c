@@ -370,7 +370,8 @@ static int send_one(struct call *c, const outbox_record *r, size_t index)
     int filled = outbox_envelope_fill(c->link->envelope, r, &why), rc;
     outbox_verdict verdict;
 
-    if (filled == OUTBOX_OK && outbox_flight__too_large(&c->flight, index, c->link->envelope, c->p->max_message, "mqtt.max_message"))
+    if (filled == OUTBOX_OK &&
+        outbox_flight__too_large(&c->flight, index, c->link->envelope, c->p->max_message, "mqtt.max_message"))
         return 1;
     if (filled != OUTBOX_OK) {
         outbox_flight__answer(&c->flight, index, filled == OUTBOX_ERR_INVALID ? OUTBOX_REJECT : OUTBOX_RETRY, -1,

@@ -334,7 +334,9 @@ static enum course step(struct call *c)
         return BROKEN;
     if (c->flight.in_flight == 0)
         return DONE;
-    if (!(c->p->login.mode == CORE ? flush_core(c) : take_messages(c, c->p->ack_ms < WAIT_MS ? c->p->ack_ms : WAIT_MS)) || !take_refusals(c))
+    if (!(c->p->login.mode == CORE ? flush_core(c)
+                                   : take_messages(c, c->p->ack_ms < WAIT_MS ? c->p->ack_ms : WAIT_MS)) ||
+        !take_refusals(c))
         return BROKEN;
     if (c->flight.in_flight > 0 && outbox_flight__now_ms() - c->moved_ms > c->p->ack_ms) {
         snprintf(c->why, sizeof(c->why), "no acknowledgement came for %lld ms (nats.ack_timeout)",

@@ -315,7 +315,8 @@ static void check_names(void)
 
     tap_begin("every function of ODBC that the library calls is interposed");
     snprintf(command, sizeof command, "%s -u '%s/lib/.libs/liboutbox-core.a' | "
-             "grep -vE 'SQLGetPrivateProfileString|SQLReadFileDSN' | sed -n 's/^ *U \\(SQL[A-Z][A-Za-z]*\\)$/\\1/p' | sort -u", nm != NULL ? nm : "nm", build != NULL ? build : ".");
+             "grep -vE 'SQLGetPrivateProfileString|SQLReadFileDSN' | sed -n 's/^ *U \\(SQL[A-Z][A-Za-z]*\\)$/\\1/p' | "
+             "sort -u", nm != NULL ? nm : "nm", build != NULL ? build : ".");
     if (CHECK((symbols = popen(command, "r")) != NULL, "nm")) {
         while (fscanf(symbols, "%127s", name) == 1) {
             count++;

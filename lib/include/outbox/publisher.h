@@ -37,12 +37,12 @@ typedef struct outbox_publisher_ops {
     /**
      * Sends the messages of a delivery. Called on relay threads, several at once when there are several workers.
      * Answers may come later; the delivery lives until each message was answered, also when it was cancelled. A
-     * negative return says that the whole call failed; the delivery is gone then. OUTBOX_ERR_LOST and OUTBOX_ERR_CONNECT say that the broker cannot
-     * be reached: whatever was not answered counts as OUTBOX_UNAVAILABLE. After anything else the relay looks for the
-     * message that is to blame: what was not answered is sent again in halves, in order, until a message fails alone,
-     * which counts as OUTBOX_UNKNOWN; the others cost nothing. It must return some time: one that neither returns nor
-     * takes or answers a message for relay.publish_timeout loses its lane to another relay, which sends the same
-     * messages. Required.
+     * negative return says that the whole call failed; the delivery is gone then. OUTBOX_ERR_LOST and
+     * OUTBOX_ERR_CONNECT say that the broker cannot be reached: whatever was not answered counts as OUTBOX_UNAVAILABLE.
+     * After anything else the relay looks for the message that is to blame: what was not answered is sent again in
+     * halves, in order, until a message fails alone, which counts as OUTBOX_UNKNOWN; the others cost nothing. It must
+     * return some time: one that neither returns nor takes or answers a message for relay.publish_timeout loses its
+     * lane to another relay, which sends the same messages. Required.
      */
     int (*publish)(void *self, outbox_delivery *delivery, outbox_error **err);
     /**

@@ -2,9 +2,9 @@
 /**
  * @file outbox/sys/wake.h
  * The contract of wake-up sources, for those who write one.
- * Programs do not need it. A source tells a relay that there may be work, so that the relay need not wait for its next poll. All its functions
- * are called on one thread, the relay's waker, and none may block: a source waits by naming file descriptors and a time.
- * Nothing depends on a source: what it misses is found by polling.
+ * Programs do not need it. A source tells a relay that there may be work, so that the relay need not wait for its next
+ * poll. All its functions are called on one thread, the relay's waker, and none may block: a source waits by naming file
+ * descriptors and a time. Nothing depends on a source: what it misses is found by polling.
  *
  * A loadable module is a file outbox-wake-NAME.so in the module folder, with one visible symbol, the function
  * outbox_wake_NAME of the type outbox_wake_entry.

@@ -38,7 +38,7 @@ enum outbox_query {
     Q_LANE,             /* what Q_CLAIM returns, of one lane */
     Q_READ,             /* a batch of a lane; then snapshot, any deferred message or NULL: ti */
     Q_READ_POSITION,
-    Q_READ_PACKED,      /* the same, as packed.h says, and empty for messages with more than :bytes bytes: T; or NULL */
+    Q_READ_PACKED,      /* the same, as packed.h says, but no text of messages with more than :bytes bytes: T; or NULL */
     Q_READ_PACKED_POSITION,
     Q_SIZES,            /* seq, bytes of a batch to come: ii; NULL: Q_READ bounds its bytes itself */
     Q_SUSPECTS,         /* messages of a lane that are not settled: i */
@@ -183,6 +183,7 @@ struct outbox_driver {
     const char *create_schema;  /* NULL: schemas are not made here */
     const struct outbox_connect *connect; /* NULL: nothing is said */
     const char *const *setup;   /* run on connections of the library's own; ends with NULL */
+    const char *claims;         /* and on those of them that claim; it is no harm when it fails; or NULL */
     /* After it, no statement of the connection waits for a lock for long; NULL: the ODBC driver's timeout, in whole seconds,
      * has to do. For what comes round again, like the renewal of leases. A driver that has it sees to it in Q_TAKE itself. */
     const char *impatience;

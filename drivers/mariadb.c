@@ -32,8 +32,8 @@
     "m.lane, m.seq, m.id, m.topic, m.partition_key, m.payload, m.headers, m.content_type, m.message_type, "             \
     "m.max_attempts, m.created_at, m.available_at, CASE WHEN m.available_at > {now} THEN 2 ELSE 1 END, NULL, NULL, 0, 0"
 
-/* For packed.h. Sizes are of what the table holds: where the connection has another character set, such a text does not fit
- * them, and one that is larger than max_allowed_packet is NULL. */
+/* For packed.h. Sizes are of what the table holds: where the connection has another character set, a text with other letters
+ * does not fit them. One that is larger than max_allowed_packet is NULL, as is all with sql_mode = EMPTY_STRING_IS_NULL. */
 #define OR_EMPTY(value) "COALESCE(" value ", '')"
 #define OPTIONAL                                                                                                        \
     "CASE WHEN COALESCE(m.headers, m.content_type, m.message_type, m.max_attempts, m.available_at) IS NULL THEN '' "    \

@@ -16,7 +16,9 @@
     "ORDER BY m.seq"
 
 /* For packed.h. PRINTF() makes a text of all parts at once, where || copies what there is so far each time; a NULL is no text.
- * Rows are joined to their numbers, as those of a subquery would be copied. Most messages have none of the optional columns. */
+ * Rows are joined to their numbers, as those of a subquery would be copied. Most messages have none of the optional columns.
+ * Columns take any type here, and a text ends for PRINTF() where a NUL is, so an id must have its size, and what may be NULL
+ * be a number: then no other faults make up for each other. */
 #define SIZE(column) "LENGTH(CAST(m." column " AS BLOB))"
 #define OPTIONAL                                                                                                        \
     "CASE WHEN COALESCE(m.headers, m.content_type, m.message_type, m.max_attempts, m.available_at) IS NOT NULL THEN "   \
@@ -24,7 +26,8 @@
     SIZE("headers") ", " SIZE("content_type") ", " SIZE("message_type") ") END"
 #define PACKED(where)                                                                                                   \
     "SELECT PRINTF(';;%s', (SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane)) UNION ALL "                      \
-    "SELECT CASE WHEN " BYTES("m") " <= :bytes THEN PRINTF('%d,%s,%d,%d,%s%s;%s%s%s%s%s%s%s', m.seq, m.created_at, "    \
+    "SELECT CASE WHEN " BYTES("m") " <= :bytes AND " SIZE("id") " = 36 AND TYPEOF(m.available_at) IN ('null', "        \
+    "'integer') AND TYPEOF(m.max_attempts) IN ('null', 'integer') THEN PRINTF('%d,%s,%d,%d,%s%s;%s%s%s%s%s%s%s', m.seq, m.created_at, "    \
     "LENGTH(m.payload), " SIZE("topic") ", " SIZE("partition_key") ", " OPTIONAL ", m.id, m.topic, m.partition_key, "   \
     "m.headers, m.content_type, m.message_type, HEX(m.payload)) ELSE '' END FROM "                                      \
     "(SELECT seq FROM {messages} WHERE " where " ORDER BY lane, seq LIMIT :limit) s CROSS JOIN {messages} m "           \
@@ -41,10 +44,6 @@
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = {lanes_plain}.lane LIMIT 1)"
 
 static const char *const dbms[] = { "SQLite", NULL };
-
-/* On connections of the library's own only, a relay's say. Messages of a lane lie far apart, those of other lanes between them:
- * SQLite's 2 MB do not hold the next batches of all lanes, so that each page was read again for each of them. KiB. */
-static const char *const setup[] = { "PRAGMA cache_size = -16384", NULL };
 
 /* Every diagnostic is HY000; the numbers are SQLite's. */
 static const struct outbox_errclass errors[] = {
@@ -98,7 +97,9 @@ const struct outbox_driver outbox_driver__sqlite = {
     .begin = "BEGIN IMMEDIATE",
     .commit = "COMMIT",
     .rollback = "ROLLBACK",
-    .setup = setup,
+    /* Messages of a lane lie far apart, those of other lanes between them: SQLite's 2 MB hardly hold the next batches of all
+     * lanes, so that each page was read again for each of them. In KiB. */
+    .claims = "PRAGMA cache_size = -8192",
     .wake_file = 1,
     .errors = errors,
     .probes = outbox_probes__sqlite,

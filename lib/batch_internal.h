@@ -59,7 +59,9 @@ struct outbox_packed_batch {
     struct outbox_value *texts;
     size_t count, room;
     int has_head;
-    int unfit; /* a message did not come so */
+    int64_t last; /* seq of the last text */
+    int headless; /* what should have said what the statement saw does not */
+    int unfit;    /* a message did not come so, or not in its order */
 };
 
 struct outbox_batch {

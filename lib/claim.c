@@ -53,6 +53,8 @@ int outbox_consumer_new(outbox_conn *conn, const outbox_conf *conf, const char *
         return rc;
     }
     consumer->conn = conn;
+    if (conn->driver.claims != NULL && !outbox_odbc__is_borrowed(conn->odbc))
+        outbox_odbc__direct(conn->odbc, conn->driver.claims, NULL);
     if (owner != NULL)
         snprintf(consumer->owner, sizeof(consumer->owner), "%s", owner);
     else

@@ -191,10 +191,15 @@ static int add_ours(outbox_envelope *e, const outbox_record *r)
     int rc = OUTBOX_OK;
 
     outbox_timetext__format(r->created_at, e->created_at);
-    if (e->token[0] == '\0' || e->of_lane != r->lane || e->of_token != r->token)
-        snprintf(e->token, sizeof(e->token), "%d:%" PRId64, e->of_lane = r->lane, e->of_token = r->token);
-    if (e->attempt[0] == '\0' || e->of_attempts != r->attempts)
-        snprintf(e->attempt, sizeof(e->attempt), "%" PRId64, (int64_t)(e->of_attempts = r->attempts) + 1);
+    if (e->token[0] == '\0' || e->of_lane != r->lane || e->of_token != r->token) {
+        e->of_lane = r->lane;
+        e->of_token = r->token;
+        snprintf(e->token, sizeof(e->token), "%d:%" PRId64, r->lane, r->token);
+    }
+    if (e->attempt[0] == '\0' || e->of_attempts != r->attempts) {
+        e->of_attempts = r->attempts;
+        snprintf(e->attempt, sizeof(e->attempt), "%" PRId64, (int64_t)r->attempts + 1);
+    }
     e->values[OUTBOX_META_ID] = r->id.text;
     e->values[OUTBOX_META_CONTENT_TYPE] =
         e->mode == CLOUDEVENTS_STRUCTURED ? "application/cloudevents+json; charset=utf-8" : r->content_type;

@@ -30,7 +30,7 @@ static char *take_number(char *at, struct outbox_value *value)
     return at;
 }
 
-/* As many as there are before the semicolon; the others are NULL. */
+/* Those before the semicolon, without or with the optional ones. */
 static char *take_numbers(char *at, struct outbox_value *found)
 {
     size_t i;
@@ -39,11 +39,11 @@ static char *take_numbers(char *at, struct outbox_value *found)
         found[i] = (struct outbox_value){ OUTBOX_T_NULL_INT, 0, NULL, 0 };
     for (i = 0; i < NUMBERS; i++) {
         at = take_number(at, &found[i]);
-        if (at == NULL || *at != ',')
+        if (at == NULL || *at != ',' || i == NUMBERS - 1)
             break;
         at++;
     }
-    return at != NULL && *at == ';' && i >= KEY ? at + 1 : NULL;
+    return at != NULL && *at == ';' && (i == KEY || i == NUMBERS - 1) ? at + 1 : NULL;
 }
 
 /* 1 when all that the numbers announce is there, and nothing else. */
@@ -64,11 +64,12 @@ static int is_whole(const struct outbox_value *found, size_t left)
     return left % 2 == 0 && found[PAYLOAD].number >= 0 && (uint64_t)found[PAYLOAD].number == left / 2;
 }
 
-int outbox_packed__fits(const char *text, const char *end)
+int outbox_packed__fits(const char *text, const char *end, int64_t *seq)
 {
     struct outbox_value found[NUMBERS];
     const char *from = take_numbers((char *)(uintptr_t)text, found);
 
+    *seq = from != NULL ? found[SEQ].number : 0;
     return from != NULL && is_whole(found, (size_t)(end - from));
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reads new messages as a text each (packed.h). One that does not come so, as it has more bytes than its share of the batch or
- * values that no library wrote, sends the whole read to the rows, by a statement of its own: so all of them are bounded
- * without a sum over what comes before each row, which is a fifth of what a read costs the server. Where one was, there are
- * more, so the next reads do not try. */
+/* Reads new messages as a text each (packed.h), in the order of a UNION ALL, which servers keep and none promises. One that
+ * does not come so, as it has more bytes than its share of the batch or values that no library wrote, sends the whole read to
+ * the rows, by a statement of its own: so all of them are bounded without a sum over what comes before each row, which is a
+ * fifth of what a read costs the server. Where one was, there are more, so the next reads do not try. */
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "packed.h"
@@ -31,13 +31,18 @@ static int keep_text(void *ctx, const struct outbox_value *row, outbox_error **e
     struct outbox_packed_batch *packed = k->packed;
     char *text = (char *)(uintptr_t)row->data;
 
-    if (packed->has_head ? packed->count == packed->room : row->type != OUTBOX_T_TEXT)
-        return no_message(k->batch, err);
+    int64_t last = packed->last;
+
     if (!packed->has_head) {
         packed->has_head = 1;
-        return outbox_packed__head(text, text + row->size, packed->head) == OUTBOX_OK ? OUTBOX_OK : no_message(k->batch, err);
+        packed->headless = row->type != OUTBOX_T_TEXT ||
+                           outbox_packed__head(text, text + row->size, packed->head) != OUTBOX_OK;
+        return OUTBOX_OK;
     }
-    packed->unfit |= row->type != OUTBOX_T_TEXT || !outbox_packed__fits(text, text + row->size);
+    if (packed->count == packed->room)
+        return no_message(k->batch, err);
+    packed->unfit |= row->type != OUTBOX_T_TEXT || !outbox_packed__fits(text, text + row->size, &packed->last) ||
+                     packed->last < last;
     packed->texts[packed->count++] = *row;
     return OUTBOX_OK;
 }
@@ -52,6 +57,7 @@ static int read_texts(outbox_batch *batch, enum outbox_query query, const struct
 
     memset(packed, 0, sizeof(*packed));
     packed->room = limit;
+    packed->last = INT64_MIN;
     packed->texts = outbox_arena__alloc(arena, limit * sizeof(*packed->texts));
     if (packed->texts == NULL)
         return outbox_error__nomem(err);
@@ -59,22 +65,21 @@ static int read_texts(outbox_batch *batch, enum outbox_query query, const struct
     return rc == OUTBOX_OK && !packed->has_head ? no_message(batch, err) : rc;
 }
 
-/* They come in the order of a UNION ALL, which every server keeps and none promises: so it is looked at. */
 static int take_texts(outbox_batch *batch, const struct outbox_packed_batch *packed, outbox_row_fn take, void *ctx,
                       outbox_error **err)
 {
     struct outbox_value cells[24];
     char id[OUTBOX_PACKED_ID + 1];
-    int64_t last = INT64_MIN;
     size_t i;
     int rc = OUTBOX_OK;
 
     for (i = 0; i < packed->count && rc == OUTBOX_OK; i++) {
         char *text = (char *)(uintptr_t)packed->texts[i].data;
 
-        if (outbox_packed__take(text, text + packed->texts[i].size, id, cells) != OUTBOX_OK || cells[1].number < last)
+        if (outbox_packed__take(text, text + packed->texts[i].size, id, cells) != OUTBOX_OK) {
+            batch->consumer->by_rows = BY_ROWS;
             return no_message(batch, err);
-        last = cells[1].number;
+        }
         cells[0] = (struct outbox_value){ OUTBOX_T_INT, batch->lane, NULL, 0 };
         cells[17] = packed->head[OUTBOX_PACKED_SNAPSHOT];
         cells[18] = packed->head[OUTBOX_PACKED_DEFERRED];
@@ -111,7 +116,7 @@ int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, siz
     }
     if (rc != OUTBOX_OK)
         return rc;
-    if (!packed.unfit)
+    if (!packed.unfit && !packed.headless)
         return take_texts(batch, &packed, take, ctx, err);
     consumer->by_rows = BY_ROWS;
     return OUTBOX_NONE;
@@ -147,6 +152,10 @@ int outbox_batch__read_ahead(outbox_batch *batch, struct outbox_args *args, cons
     if (rc != OUTBOX_OK) {
         batch->consumer->by_rows = BY_ROWS;
         return rc; /* what came does not count: the commit failed */
+    }
+    if (packed->headless) {
+        batch->consumer->by_rows = BY_ROWS;
+        return no_message(batch, err);
     }
     if (moved->type != OUTBOX_T_TEXT)
         return OUTBOX_OK;

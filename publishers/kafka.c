@@ -293,9 +293,10 @@ static void send_ready(struct kafka_call *c)
     size_t index, sent = 0;
 
     c->sending = 1;
-    while (!c->stopped && (r = outbox_delivery_ready(c->delivery, &index)) != NULL) {
+    while (!c->stopped && !c->link->fatal && (r = outbox_delivery_ready(c->delivery, &index)) != NULL) {
         send_one(c, r, index);
-        /* What is acknowledged already, while it is in the processor's cache. */
+        /* What is acknowledged already, while it is in the processor's cache. Reports may be handed out within one here: each
+         * is of another message, of which no two with one key are on their way, so their order does not matter. */
         if (++sent % SEND_RUN == 0)
             rd_kafka_poll(c->link->rk, 0);
     }

@@ -191,14 +191,27 @@ static void take_other_answer(struct call *c, size_t index, const char *data, si
     json_decref(ack);
 }
 
-/* What nearly all acknowledgements look like: {"stream":"ORDERS", "seq":17}. Parsing each costs a tenth of the speed. */
+static int has(const char *data, size_t size, const char *word)
+{
+    size_t length = strlen(word);
+
+    for (; size >= length; data++, size--)
+        if (memcmp(data, word, length) == 0)
+            return 1;
+    return 0;
+}
+
+/* What nearly all acknowledgements look like: {"stream":"ORDERS", "seq":17}, perhaps with a domain, or that it is a duplicate,
+ * behind it. Parsing each costs a tenth of the speed. */
 static int is_plain_ack(const char *data, size_t size)
 {
     static const char begin[] = "{\"stream\":\"", then[] = "\"seq\":";
-    const char *at = data + sizeof(begin) - 1, *end = data + size - 1;
+    const char *at, *end;
 
-    if (size < sizeof(begin) + sizeof(then) || memcmp(data, begin, sizeof(begin) - 1) != 0 || *end != '}')
+    if (size < sizeof(begin) + sizeof(then) || memcmp(data, begin, sizeof(begin) - 1) != 0 || data[size - 1] != '}')
         return 0;
+    end = data + size - 1;
+    at = data + sizeof(begin) - 1;
     at = memchr(at, '"', (size_t)(end - at)); /* the end of the name */
     while (at != NULL && ++at < end && (*at == ',' || *at == ' '))
         continue;
@@ -206,7 +219,7 @@ static int is_plain_ack(const char *data, size_t size)
         return 0;
     for (at += sizeof(then) - 1; at < end && *at >= '0' && *at <= '9'; at++)
         continue;
-    return at == end;
+    return at[-1] != ':' && (at == end || (*at == ',' && !has(at, (size_t)(end - at), "\"error\"")));
 }
 
 static void take_answer(struct call *c, size_t index, const char *data, size_t size)

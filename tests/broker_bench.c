@@ -5,7 +5,7 @@
  * message costs this process of its processor, which others on the machine do not change.
  *
  *     OUTBOX_BENCH_MESSAGES   messages a turn (20000)
- *     OUTBOX_BENCH_DELIVERY   messages that are handed to the publisher at once (10000; to Kafka's, which has no window, 1000)
+ *     OUTBOX_BENCH_DELIVERY   messages that are handed to the publisher at once (10000; to one without a window 1000)
  */
 #include "broker.h"
 

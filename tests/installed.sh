@@ -24,10 +24,12 @@ root=$tmp/root
 
 # Not as a part of the make that runs this: its flags would have it join that one's jobs. Alone with the modules:
 # libtool links each again for its final place, and moves the one that is there away while it does.
-install_all() {
+install_all() (
+	exec 9>"$builddir/tests/modules.lock"
+	! command -v flock >/dev/null || flock 9
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u GNUMAKEFLAGS \
-		flock -o "$builddir/tests/modules.lock" "${OUTBOX_MAKE:-make}" -C "$builddir" install DESTDIR="$root"
-}
+		"${OUTBOX_MAKE:-make}" -C "$builddir" install DESTDIR="$root" 9>&-
+)
 try "make install DESTDIR=" install_all
 if [ "$tap_failed" -ne 0 ]; then
 	finish

@@ -86,6 +86,9 @@ static int send_three(struct fixture *fx)
 static void test_new(struct fixture *fx)
 {
     static const struct corruption corruptions[] = {
+        /* Sizes that are wrong in two places, and right in all; first, as such a row has the next ones read by columns. */
+        {"id = id || CHAR(10) || CHAR(10), topic = 'ab' || CHAR(0) || 'c'", SQLITE, DELIVERED},
+        {"max_attempts = '5,', headers = 'x', content_type = 'c'", SQLITE, DEAD},
         {"max_attempts = 2147483647", BOTH, DELIVERED},
         {"max_attempts = 9223372036854775807", SQLITE, DELIVERED},
         {"max_attempts = 'many'", SQLITE, DELIVERED},

@@ -34,18 +34,19 @@
 
 /* For packed.h. Sizes are of what the table holds: where the connection has another character set, a text with other letters
  * does not fit them. One that is larger than max_allowed_packet is NULL, as is all with sql_mode = EMPTY_STRING_IS_NULL. */
-#define OR_EMPTY(value) "COALESCE(" value ", '')"
+#define OR_EMPTY(column) "COALESCE(m." column ", '')"
+#define SIZE(column) "COALESCE(LENGTH(m." column "), '')"
 #define OPTIONAL                                                                                                        \
     "CASE WHEN COALESCE(m.headers, m.content_type, m.message_type, m.max_attempts, m.available_at) IS NULL THEN '' "    \
-    "ELSE CONCAT(',', " OR_EMPTY("m.available_at") ", CASE WHEN m.available_at > {now} THEN ',2,' ELSE ',1,' END, "     \
-    OR_EMPTY("m.max_attempts") ", ',', " OR_EMPTY("LENGTH(m.headers)") ", ',', " OR_EMPTY("LENGTH(m.content_type)")     \
-    ", ',', " OR_EMPTY("LENGTH(m.message_type)") ") END"
+    "ELSE CONCAT(',', " OR_EMPTY("available_at") ", CASE WHEN m.available_at > {now} THEN ',2,' ELSE ',1,' END, "       \
+    OR_EMPTY("max_attempts") ", ',', " SIZE("headers") ", ',', " SIZE("content_type")                                   \
+    ", ',', " SIZE("message_type") ") END"
 #define PACKED                                                                                                          \
     "SELECT CONCAT(';;', COALESCE((SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane), '')) UNION ALL "          \
     "(SELECT CASE WHEN {bytes} <= :bytes THEN CONCAT(m.seq, ',', m.created_at, ',', LENGTH(m.payload), ',', "           \
-    "LENGTH(m.topic), ',', " OR_EMPTY("LENGTH(m.partition_key)") ", " OPTIONAL ", ';', m.id, m.topic, "                 \
-    OR_EMPTY("m.partition_key") ", " OR_EMPTY("m.headers") ", " OR_EMPTY("m.content_type") ", "                         \
-    OR_EMPTY("m.message_type") ", HEX(m.payload)) ELSE '' END FROM {messages} m FORCE INDEX (lane_seq) "                \
+    "LENGTH(m.topic), ',', " SIZE("partition_key") ", " OPTIONAL ", ';', m.id, m.topic, "                               \
+    OR_EMPTY("partition_key") ", " OR_EMPTY("headers") ", " OR_EMPTY("content_type") ", "                               \
+    OR_EMPTY("message_type") ", HEX(m.payload)) ELSE '' END FROM {messages} m FORCE INDEX (lane_seq) "                  \
     "WHERE m.lane = :lane ORDER BY m.lane, m.seq LIMIT :limit)"
 
 /* A table of VALUES has the types that its rows have when the statement is prepared, and a parameter then is a short

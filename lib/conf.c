@@ -214,20 +214,26 @@ static int names_module(const outbox_conf *conf, const char *name, size_t size)
     return outbox_publisher__is_module(name, size);
 }
 
+/* The name of a module may have dots in it, too, and that of another may be its beginning: the longest counts. */
+size_t outbox_conf__module_size(const outbox_conf *conf, const char *key)
+{
+    const char *dot;
+    size_t size = 0;
+
+    for (dot = strchr(key, '.'); dot != NULL; dot = strchr(dot + 1, '.'))
+        if (dot > key && dot[1] != '\0' && names_module(conf, key, (size_t)(dot - key)))
+            size = (size_t)(dot - key);
+    return size;
+}
+
 /* "redis.mode" belongs to a publisher; which keys it takes is checked when it is opened. Client libraries' own settings have
- * no other characters, and a key appears in messages. The name of a module may have dots in it, too. */
+ * no other characters, and a key appears in messages. */
 static int is_extra(const outbox_conf *conf, const char *key)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    const char *dot;
+    size_t size = strlen(key) <= CONF_EXTRA_KEY_MAX ? outbox_conf__module_size(conf, key) : 0;
 
-    if (strlen(key) > CONF_EXTRA_KEY_MAX)
-        return 0;
-    for (dot = strchr(key, '.'); dot != NULL; dot = strchr(dot + 1, '.'))
-        if (dot > key && dot[1] != '\0' && dot[1 + strspn(dot + 1, allowed)] == '\0' &&
-            names_module(conf, key, (size_t)(dot - key)))
-            return 1;
-    return 0;
+    return size > 0 && key[size + 1 + strspn(key + size + 1, allowed)] == '\0';
 }
 
 static struct outbox_extra *find_extra(const outbox_conf *conf, const char *key)

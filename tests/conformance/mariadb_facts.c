@@ -174,6 +174,26 @@ static void test_charset(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 0);
 }
 
+/* On a borrowed connection of which '' is NULL, batches do not come as texts: there is nothing to be seen of it. */
+static void test_empty_is_null(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_conn *conn = NULL;
+    struct seen seen = {0};
+    struct db db;
+
+    CHECK(send_text(fx, "t", "k", "1") && send_text(fx, "t", "k", "2") && send_text(fx, "t", "other", "3"), "not sent");
+    REQUIRE_INT(db_open(&db, fx->dsn, 1), 0);
+    CHECK_INT(db_exec(&db, "SET SESSION sql_mode = CONCAT(@@sql_mode, ',EMPTY_STRING_IS_NULL')"), 0);
+    MUST(outbox_conn_borrow(db.dbc, fx->conf, &conn, &fx->err));
+    MUST(outbox_consumer_new(conn, fx->conf, NULL, &consumer, &fx->err));
+    CHECK_INT(drain(fx, consumer, &seen), 3);
+    outbox_consumer_free(consumer);
+    outbox_conn_close(conn);
+    db_close(&db);
+    seen_clear(&seen);
+}
+
 /* What makes tables commits at once, so an attempt that failed leaves some: the next one takes them over. */
 static void test_half_migrated(struct fixture *fx)
 {
@@ -200,6 +220,7 @@ int main(int argc, char **argv)
         {"times do not depend on the session's zone", test_time_zone, 0},
         {"keys differ by case, accents and blanks", test_collation, 0},
         {"a connection in another character set is refused", test_charset, 0},
+        {"a connection on which an empty string is NULL", test_empty_is_null, 0},
         {"a migration that failed halfway is taken up", test_half_migrated, 0},
     };
     const struct target *target = target_find("mariadb/delete");

@@ -96,6 +96,13 @@ Test(envelope, plain)
     record.partition_key = record.content_type = record.message_type = NULL;
     cr_expect_str_eq(filled(), "outbox-id=0190aaaa-bbbb-7ccc-8ddd-000000000001|outbox-created-at=2026-01-01T00:00:00.000000Z|"
                                "outbox-token=5:9|outbox-attempt=3");
+    /* Each of the numbers that are mostly those of the message before. */
+    record.lane = 6;
+    cr_expect(strstr(filled(), "outbox-token=6:9|outbox-attempt=3") != NULL);
+    record.token = 10;
+    cr_expect(strstr(filled(), "outbox-token=6:10|outbox-attempt=3") != NULL);
+    record.attempts = 0;
+    cr_expect(strstr(filled(), "outbox-token=6:10|outbox-attempt=1") != NULL);
 }
 
 Test(envelope, native_places)

@@ -181,6 +181,11 @@ Test(target, any_scheme_has_settings)
     cr_expect_eq(outbox_conf_set(conf, "my+bus-v.count", "3", NULL), OUTBOX_ERR_CONF);
     cr_expect_eq(outbox_conf_set(conf, "my+bus-v.2.co+unt", "3", NULL), OUTBOX_ERR_CONF);
     set("my+bus-v.2.count", "3");
+    /* One whose name is the beginning of another's does not get what is the other's. */
+    module.name = "my+bus-v";
+    cr_assert_eq(outbox_publisher_register(conf, "my+bus-v", &module, NULL), OUTBOX_OK);
+    cr_assert_eq(outbox_target__new(&module, "my+bus-v://h", conf, &target, &err), OUTBOX_OK, "%s", outbox_error_message(err));
+    outbox_target__free(target);
     cr_assert_eq(outbox_target__new(&other, "my+bus-v.2://h", conf, &target, &err), OUTBOX_OK, "%s", outbox_error_message(err));
     cr_expect_eq(outbox_target_number(target, "count"), 3);
 }

@@ -184,10 +184,17 @@ static size_t distance(size_t total)
     }
 }
 
+/* Some do not happen, such as one of a call that is made only now and then; more than half of so many as are asked for have
+ * to, for which more are tried. */
+static int is_wanted(size_t run, size_t hits, size_t limit)
+{
+    return run < limit || (hits * 2 <= limit && run < 3 * limit);
+}
+
 static void run_path(struct world *w, const struct path *path)
 {
     struct fault none = {INTERPOSE_COUNT, 0, NULL};
-    long limit = env_number("OUTBOX_TEST_FAULTS", (test_all() ? 2 : 1) * (target_is_postgresql(w->fx->target) ? 8 : 40));
+    size_t limit = (size_t)env_number("OUTBOX_TEST_FAULTS", (test_all() ? 2 : 1) * (target_is_postgresql(w->fx->target) ? 8 : 40));
     long only = env_number("OUTBOX_TEST_FAULT", -1), calls;
     size_t total, step, at = 0, run = 0, hits = 0;
     int64_t start = monotonic_us();
@@ -199,7 +206,7 @@ static void run_path(struct world *w, const struct path *path)
         return;
     total = fault_total(w, calls);
     step = distance(total);
-    for (size_t i = 0; i < total && (test_long() || (long)run < limit || only >= 0) && !tap_failed(); i++) {
+    for (size_t i = 0; i < total && (test_long() || only >= 0 || is_wanted(run, hits, limit)) && !tap_failed(); i++) {
         struct fault fault = fault_at(w, at, calls);
 
         at = (at + step) % total;
@@ -211,7 +218,7 @@ static void run_path(struct world *w, const struct path *path)
         if (tap_failed())
             tap_note("OUTBOX_TEST_FAULT=%zu", i);
     }
-    CHECK(hits * 2 > run || only >= 0, "%zu of %zu faults did not happen", run - hits, run);
+    CHECK(hits * 2 > (test_long() || run < limit ? run : limit) || only >= 0, "%zu of %zu faults did not happen", run - hits, run);
     tap_note("%s: %ld calls of ODBC, %zu of %zu faults run, %zu of them happened, %.1f s", path->name, calls, run,
              total, hits, (double)(monotonic_us() - start) / 1e6);
 }

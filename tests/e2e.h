@@ -106,6 +106,13 @@ void e2e_stop_relays(struct e2e *run);
 /* Waits until nothing waits in the outbox. */
 void e2e_wait_drained(struct e2e *run);
 long e2e_delivered(const struct e2e *run);
+/* What the relays told at their end, in sum; who is killed tells nothing. Returns 0 when nobody told anything. */
+struct e2e_told {
+    long published;
+    long fenced;     /* batches that their relay could not settle any more */
+    long taken_over; /* lanes, from a relay of which the lease was over */
+};
+int e2e_told(const struct e2e *run, struct e2e_told *told);
 void e2e_verdict(struct e2e *run);
 /* The same where relays crashed: the report is printed, and nothing may be lost, invented, altered or stuck, no more sent
  * again than most_again, and no more charged than suspect mode may. crashes: how often a relay lost what it held, by its

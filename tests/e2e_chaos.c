@@ -199,30 +199,12 @@ static void strike_on(struct chaos *c)
     }
 }
 
-/* Batches that were fenced and lanes that were taken over, as the relays told at their end; who is killed tells nothing. */
-static void read_stats(const struct chaos *c, long sums[2])
-{
-    char path[128];
-    long published, fenced, suspect;
-    FILE *file;
-
-    sums[0] = sums[1] = 0;
-    snprintf(path, sizeof path, "%s/relay-stats", c->run.directory);
-    if (!CHECK((file = fopen(path, "re")) != NULL, "no statistics"))
-        return;
-    while (fscanf(file, "%ld %ld %ld", &published, &fenced, &suspect) == 3) {
-        sums[0] += fenced;
-        sums[1] += suspect;
-    }
-    fclose(file);
-}
-
 /* What sleepers had in hand was taken over by others, and not settled by them when they woke. Not each one's: what it
  * was about to let go may have gone, or may have been settled. */
-static void check_taken_over(const struct chaos *c, const long sums[2])
+static void check_taken_over(const struct chaos *c, const struct e2e_told *told)
 {
-    tap_note("%ld batches were fenced, %ld lanes taken over", sums[0], sums[1]);
-    CHECK(sums[0] >= c->done.stops / 4 && sums[1] >= c->done.stops / 2, "too few to prove anything");
+    tap_note("%ld batches were fenced, %ld lanes taken over", told->fenced, told->taken_over);
+    CHECK(told->fenced >= c->done.stops / 4 && told->taken_over >= c->done.stops / 2, "too few to prove anything");
 }
 
 static void judge(struct chaos *c)
@@ -231,18 +213,18 @@ static void judge(struct chaos *c)
     long batch = plan->batch ? plan->batch : 100, relays = plan->relays;
     long crashes = c->done.kills + c->done.stops + c->done.restarts * relays;
     struct e2e_report r;
-    long sums[2];
+    struct e2e_told told;
 
     tap_note("%d kills, %d sleeps, %d restarts", c->done.kills, c->done.stops, c->done.restarts);
     /* Each worker has one batch in hand, and with it go those whose settling was not confirmed. */
     if (!e2e_judge(&c->run, crashes, batch * plan->workers * crashes, &r))
         return;
     CHECK_INT(r.disorder, 0);
-    read_stats(c, sums);
+    e2e_told(&c->run, &told);
     if (c->done.stops > 0 && c->done.kills + c->done.restarts == 0)
-        check_taken_over(c, sums);
+        check_taken_over(c, &told);
     /* Who is killed publishes nothing any more. One that a busy machine keeps from renewing a lease may, and is fenced. */
-    CHECK(c->done.stops > 0 || c->done.restarts > 0 || r.stale <= batch * sums[0], "%ld had an old token", r.stale);
+    CHECK(c->done.stops > 0 || c->done.restarts > 0 || r.stale <= batch * told.fenced, "%ld had an old token", r.stale);
 }
 
 void e2e_run_chaos(struct fixture *fx, const struct e2e_plan *plan, const struct e2e_chaos *chaos)

@@ -81,34 +81,11 @@ static void cut_in_batch(struct e2e *run)
     }
 }
 
-struct told {
-    long fenced;     /* batches that their relay could not settle any more */
-    long taken_over; /* lanes, from a relay of which the lease was over */
-};
-
-static struct told told_by_relays(const struct e2e *run)
-{
-    struct told sum = {0, 0};
-    long published, fenced, taken_over;
-    char path[128];
-    FILE *file;
-
-    snprintf(path, sizeof path, "%s/relay-stats", run->directory);
-    if (!CHECK((file = fopen(path, "re")) != NULL, "no statistics"))
-        return sum;
-    while (fscanf(file, "%ld %ld %ld", &published, &fenced, &taken_over) == 3) {
-        sum.fenced += fenced;
-        sum.taken_over += taken_over;
-    }
-    fclose(file);
-    return sum;
-}
-
 static long enough = 5000; /* messages, before the last cable is pulled */
 
 /* Each lane that was taken over had one batch in hand that may go again. They are more than what the cut host held where
  * the machine is so busy that others' leases run out, too. */
-static void judge(struct e2e *run, const struct told *told)
+static void judge(struct e2e *run, const struct e2e_told *told)
 {
     long most = told->taken_over * 100;
     struct e2e_report r;
@@ -137,7 +114,7 @@ static int has_noticed(void)
 static void run_cut(struct fixture *fx, int for_long)
 {
     int times = for_long ? 1 : test_long() ? 10 : 2, over;
-    struct told told;
+    struct e2e_told told;
     struct e2e run;
 
     if (!e2e_begin(&run, fx, &plan))
@@ -162,7 +139,7 @@ static void run_cut(struct fixture *fx, int for_long)
     e2e_join_producers(&run);
     e2e_wait_drained(&run);
     e2e_stop_relays(&run);
-    told = told_by_relays(&run);
+    e2e_told(&run, &told);
     judge(&run, &told);
     /* On a machine that is busy the link may be down until connections are dead. */
     CHECK(for_long || told.fenced > 0 || has_noticed(), "nobody was fenced");

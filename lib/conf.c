@@ -214,26 +214,21 @@ static int names_module(const outbox_conf *conf, const char *name, size_t size)
     return outbox_publisher__is_module(name, size);
 }
 
-/* The name of a module may have dots in it, too, and that of another may be its beginning: the longest counts. */
-size_t outbox_conf__module_size(const outbox_conf *conf, const char *key)
+/* How much of "redis.mode" names a publisher; 0: it is none's. Which keys that takes is checked when it is opened. Its name may
+ * have dots in it, too, and that of another may be its beginning: the longest counts. Client libraries' own settings have no
+ * other characters than these, and a key appears in messages. */
+static size_t module_of(const outbox_conf *conf, const char *key)
 {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     const char *dot;
     size_t size = 0;
 
+    if (strlen(key) > CONF_EXTRA_KEY_MAX)
+        return 0;
     for (dot = strchr(key, '.'); dot != NULL; dot = strchr(dot + 1, '.'))
         if (dot > key && dot[1] != '\0' && names_module(conf, key, (size_t)(dot - key)))
             size = (size_t)(dot - key);
-    return size;
-}
-
-/* "redis.mode" belongs to a publisher; which keys it takes is checked when it is opened. Client libraries' own settings have
- * no other characters, and a key appears in messages. */
-static int is_extra(const outbox_conf *conf, const char *key)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    size_t size = strlen(key) <= CONF_EXTRA_KEY_MAX ? outbox_conf__module_size(conf, key) : 0;
-
-    return size > 0 && key[size + 1 + strspn(key + size + 1, allowed)] == '\0';
+    return size > 0 && key[size + 1 + strspn(key + size + 1, allowed)] == '\0' ? size : 0;
 }
 
 static struct outbox_extra *find_extra(const outbox_conf *conf, const char *key)
@@ -246,7 +241,7 @@ static struct outbox_extra *find_extra(const outbox_conf *conf, const char *key)
     return NULL;
 }
 
-static int add_extra(outbox_conf *conf, const char *key, char *value, outbox_error **err)
+static int add_extra(outbox_conf *conf, size_t module, const char *key, char *value, outbox_error **err)
 {
     struct outbox_extra *more = realloc(conf->extras, (conf->extra_count + 1) * sizeof(*more));
     char *name = more != NULL ? strdup(key) : NULL;
@@ -255,12 +250,12 @@ static int add_extra(outbox_conf *conf, const char *key, char *value, outbox_err
         conf->extras = more;
     if (name == NULL)
         return outbox_error__nomem(err);
-    more[conf->extra_count++] = (struct outbox_extra){ name, value };
+    more[conf->extra_count++] = (struct outbox_extra){ name, value, module };
     return OUTBOX_OK;
 }
 
 /* Its value may be a password: no error shows it. */
-static int set_extra(outbox_conf *conf, const char *key, const char *value, outbox_error **err)
+static int set_extra(outbox_conf *conf, size_t module, const char *key, const char *value, outbox_error **err)
 {
     static const struct conf_row any = { "", TEXT, "", 0, CONF_EXTRA_MAX, NULL, "" };
     struct outbox_extra *extra = find_extra(conf, key);
@@ -280,7 +275,7 @@ static int set_extra(outbox_conf *conf, const char *key, const char *value, outb
         extra->value = copy;
         return OUTBOX_OK;
     }
-    rc = add_extra(conf, key, copy, err);
+    rc = add_extra(conf, module, key, copy, err);
     if (rc != OUTBOX_OK)
         free(copy);
     return rc;
@@ -291,12 +286,13 @@ int outbox_conf_set(outbox_conf *conf, const char *key, const char *value, outbo
     int row = row_of(key);
     char range[160];
     int64_t number;
+    size_t module;
     char *copy;
 
     if (conf == NULL || key == NULL || value == NULL)
         return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.null", "a setting needs a conf, a key and a value");
-    if (row < 0 && is_extra(conf, key))
-        return set_extra(conf, key, value, err);
+    if (row < 0 && (module = module_of(conf, key)) > 0)
+        return set_extra(conf, module, key, value, err);
     if (row < 0)
         return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.unknown_key",
                                  "there is no setting \"%.100s\"; outbox.conf(5) and `outboxctl settings` list them",
@@ -385,7 +381,7 @@ static int copy_extras(outbox_conf *copy, const outbox_conf *conf)
         copy->scheme_count = conf->scheme_count;
     }
     for (i = 0; i < conf->extra_count; i++)
-        if (set_extra(copy, conf->extras[i].key, conf->extras[i].value, NULL) != OUTBOX_OK)
+        if (set_extra(copy, conf->extras[i].module, conf->extras[i].key, conf->extras[i].value, NULL) != OUTBOX_OK)
             return OUTBOX_ERR_NOMEM;
     return OUTBOX_OK;
 }

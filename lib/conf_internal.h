@@ -33,6 +33,7 @@ enum { DEAD_BLOCK, DEAD_CONTINUE };
 
 struct outbox_extra {
     char *key, *value;
+    size_t module; /* so much of the key names the module */
 };
 
 /* A scheme that the program opens by itself. */
@@ -57,8 +58,6 @@ struct outbox_conf {
     int only_looks; /* the doctor's: publishers make no files */
 };
 
-/* Of "redis.mode": how long the name of the module is; 0: it is no module's setting. */
-size_t outbox_conf__module_size(const outbox_conf *conf, const char *key);
 int64_t outbox_conf__number(const outbox_conf *conf, enum outbox_conf_key key);
 const char *outbox_conf__text(const outbox_conf *conf, enum outbox_conf_key key);
 

@@ -169,8 +169,8 @@ static int take_rest(outbox_target *t, outbox_error **err)
     for (i = 0; i < t->conf->extra_count; i++) {
         const char *key = t->conf->extras[i].key + size + 1;
 
-        if (strncmp(t->conf->extras[i].key, t->module->name, size) != 0 || key[-1] != '.' || row_of(t, key) != NULL ||
-            row_of_file(t, key) != NULL || outbox_conf__module_size(t->conf, t->conf->extras[i].key) > size)
+        if (t->conf->extras[i].module != size || strncmp(t->conf->extras[i].key, t->module->name, size) != 0 ||
+            row_of(t, key) != NULL || row_of_file(t, key) != NULL)
             continue;
         if ((t->module->flags & OUTBOX_MODULE_EXTRA_SETTINGS) == 0)
             return outbox_error__set(err, OUTBOX_ERR_CONF, "conf.unknown_key",

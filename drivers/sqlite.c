@@ -26,8 +26,9 @@
     SIZE("headers") ", " SIZE("content_type") ", " SIZE("message_type") ") END"
 #define PACKED(where)                                                                                                   \
     "SELECT PRINTF(';;%s', (SELECT MIN(d.seq) FROM {deferred} d WHERE d.lane = :lane)) UNION ALL "                      \
-    "SELECT CASE WHEN " BYTES("m") " <= :bytes AND " SIZE("id") " = 36 AND TYPEOF(m.available_at) IN ('null', "        \
-    "'integer') AND TYPEOF(m.max_attempts) IN ('null', 'integer') THEN PRINTF('%d,%s,%d,%d,%s%s;%s%s%s%s%s%s%s', m.seq, m.created_at, "    \
+    "SELECT CASE WHEN " BYTES("m") " <= :bytes AND " SIZE("id") " = 36 AND TYPEOF(m.available_at) IN ('null', "         \
+    "'integer') AND TYPEOF(m.max_attempts) IN ('null', 'integer') THEN "                                                \
+    "PRINTF('%d,%s,%d,%d,%s%s;%s%s%s%s%s%s%s', m.seq, m.created_at, "                                                   \
     "LENGTH(m.payload), " SIZE("topic") ", " SIZE("partition_key") ", " OPTIONAL ", m.id, m.topic, m.partition_key, "   \
     "m.headers, m.content_type, m.message_type, HEX(m.payload)) ELSE '' END FROM "                                      \
     "(SELECT seq FROM {messages} WHERE " where " ORDER BY lane, seq LIMIT :limit) s CROSS JOIN {messages} m "           \

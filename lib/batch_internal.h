@@ -61,7 +61,7 @@ struct outbox_packed_batch {
     int has_head;
     int64_t last; /* seq of the last text */
     int headless; /* what should have said what the statement saw does not */
-    int unfit;    /* a message did not come so, or not in its order */
+    int unfit;    /* that, or a message did not come so, or not in its order */
 };
 
 struct outbox_batch {

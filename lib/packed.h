@@ -26,8 +26,9 @@ enum outbox_packed_head { OUTBOX_PACKED_XBOUND, OUTBOX_PACKED_SNAPSHOT, OUTBOX_P
 /* The first text, in place. OUTBOX_NONE: it is none. end: behind it, where a NUL is. */
 int outbox_packed__head(char *text, char *end, struct outbox_value head[OUTBOX_PACKED_HEAD]);
 
-/* 1 when a text is as long as its own numbers say, of which seq is the first. It is not where columns hold what no library writes
- * (a NUL within a topic, a number that is a text), or where sizes are of another character set than the connection's. */
+/* 1 when a text is as long as its own numbers say, of which seq is the first. It is not where columns hold what no library
+ * writes (a NUL within a topic, a number that is a text), or where sizes are of another character set than the
+ * connection's. */
 int outbox_packed__fits(const char *text, const char *end, int64_t *seq);
 
 /* Takes a message apart, in place: cells get the columns of OUTBOX_RECORD_TYPES, but not the lane; texts and payload stay where

@@ -35,8 +35,8 @@ static int keep_text(void *ctx, const struct outbox_value *row, outbox_error **e
 
     if (!packed->has_head) {
         packed->has_head = 1;
-        packed->headless = row->type != OUTBOX_T_TEXT ||
-                           outbox_packed__head(text, text + row->size, packed->head) != OUTBOX_OK;
+        packed->headless = packed->unfit =
+            row->type != OUTBOX_T_TEXT || outbox_packed__head(text, text + row->size, packed->head) != OUTBOX_OK;
         return OUTBOX_OK;
     }
     if (packed->count == packed->room)
@@ -116,7 +116,7 @@ int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, siz
     }
     if (rc != OUTBOX_OK)
         return rc;
-    if (!packed.unfit && !packed.headless)
+    if (!packed.unfit)
         return take_texts(batch, &packed, take, ctx, err);
     consumer->by_rows = BY_ROWS;
     return OUTBOX_NONE;

@@ -201,8 +201,8 @@ static int has(const char *data, size_t size, const char *word)
     return 0;
 }
 
-/* What nearly all acknowledgements look like: {"stream":"ORDERS", "seq":17}, perhaps with a domain, or that it is a duplicate,
- * behind it. Parsing each costs a tenth of the speed. */
+/* What nearly all acknowledgements look like: {"stream":"ORDERS", "seq":17}, perhaps with a domain, or that it is a
+ * duplicate, behind it. Parsing each costs a tenth of the speed. */
 static int is_plain_ack(const char *data, size_t size)
 {
     static const char begin[] = "{\"stream\":\"", then[] = "\"seq\":";
@@ -211,8 +211,7 @@ static int is_plain_ack(const char *data, size_t size)
     if (size < sizeof(begin) + sizeof(then) || memcmp(data, begin, sizeof(begin) - 1) != 0 || data[size - 1] != '}')
         return 0;
     end = data + size - 1;
-    at = data + sizeof(begin) - 1;
-    at = memchr(at, '"', (size_t)(end - at)); /* the end of the name */
+    at = memchr(data + sizeof(begin) - 1, '"', size - sizeof(begin)); /* the end of the name */
     while (at != NULL && ++at < end && (*at == ',' || *at == ' '))
         continue;
     if (at == NULL || (size_t)(end - at) < sizeof(then) || memcmp(at, then, sizeof(then) - 1) != 0)

@@ -64,9 +64,11 @@ static double by_publisher(struct parcel *p, struct broker *b)
 /* As many on their way as the publisher has: its window's, or its delivery's, and of each key one. */
 static double by_client(struct parcel *p, struct broker *b, int keys)
 {
-    size_t whole = delivery_of(b), window = !b->kind->whole ? WINDOW : keys > 0 && (size_t)keys < whole ? (size_t)keys : whole;
+    size_t window = b->kind->whole ? delivery_of(b) : WINDOW;
     int64_t start;
 
+    if (keys > 0 && (size_t)keys < window)
+        window = (size_t)keys;
     CHECK_INT(b->kind->make(b, "bench", 0), 0);
     start = monotonic_us();
     CHECK_INT(b->kind->baseline(b, "bench", p, window), 0);

@@ -194,7 +194,8 @@ static int is_wanted(size_t run, size_t hits, size_t limit)
 static void run_path(struct world *w, const struct path *path)
 {
     struct fault none = {INTERPOSE_COUNT, 0, NULL};
-    size_t limit = (size_t)env_number("OUTBOX_TEST_FAULTS", (test_all() ? 2 : 1) * (target_is_postgresql(w->fx->target) ? 8 : 40));
+    long sample = (test_all() ? 2 : 1) * (target_is_postgresql(w->fx->target) ? 8 : 40);
+    size_t limit = (size_t)env_number("OUTBOX_TEST_FAULTS", sample);
     long only = env_number("OUTBOX_TEST_FAULT", -1), calls;
     size_t total, step, at = 0, run = 0, hits = 0;
     int64_t start = monotonic_us();
@@ -218,7 +219,8 @@ static void run_path(struct world *w, const struct path *path)
         if (tap_failed())
             tap_note("OUTBOX_TEST_FAULT=%zu", i);
     }
-    CHECK(hits * 2 > (test_long() || run < limit ? run : limit) || only >= 0, "%zu of %zu faults did not happen", run - hits, run);
+    CHECK(hits * 2 > (test_long() || run < limit ? run : limit) || only >= 0, "%zu of %zu faults did not happen",
+          run - hits, run);
     tap_note("%s: %ld calls of ODBC, %zu of %zu faults run, %zu of them happened, %.1f s", path->name, calls, run,
              total, hits, (double)(monotonic_us() - start) / 1e6);
 }

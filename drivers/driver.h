@@ -30,8 +30,11 @@ enum outbox_query {
     Q_INSERT_ARRAYS,    /* enqueue any number of rows, each column as an array in text and all payloads as one, cut at
                          * :starts (from 1) and :sizes; or NULL */
     Q_DEDUP,            /* note ids and keys that must be unique */
-    Q_CLAIM,            /* lease a lane that has work; Q_CLAIM columns; NULL: Q_CANDIDATES and Q_TAKE */
+    Q_CLAIM,            /* lease a lane that has work; columns as of Q_LANE; NULL: Q_CANDIDATES and Q_TAKE */
     Q_CLAIM_POSITION,
+    Q_CLAIM_NEWEST,     /* the same two, for connections of the library's own: sooner found. A row of NULLs when somebody else
+                         * changed the lane's row meanwhile, and then the others have the last word; or NULL */
+    Q_CLAIM_NEWEST_POSITION,
     Q_CANDIDATES,       /* lane, token of free lanes with work: ii */
     Q_CANDIDATES_POSITION,
     Q_TAKE,             /* lease one of them if its token is still that */
@@ -47,8 +50,11 @@ enum outbox_query {
     Q_RELEASE_ALL,      /* the same, let go */
     Q_SETTLE,           /* fence; keep or release */
     Q_SETTLE_POSITION,  /* the same, and move the position, unless numbers began again since :file was asked */
-    Q_SETTLE_READ,      /* both in one: Q_SETTLE_POSITION, then Q_READ_PACKED_POSITION from there, with the new xbound, which
-                         * is NULL when nothing was changed: T; or NULL */
+    Q_SETTLE_NEWEST,    /* the same two, sooner found; they may change nothing when somebody else changes the row
+                         * meanwhile, and then the others have the last word; or NULL */
+    Q_SETTLE_NEWEST_POSITION,
+    Q_SETTLE_READ,      /* that, then Q_READ_PACKED_POSITION from there, with the new xbound, which is NULL when nothing was
+                         * changed: T; or NULL */
     Q_DELETE,           /* messages by seq */
     Q_ARCHIVE,          /* copy messages by seq to the published ones */
     Q_ARCHIVE_DEFERRED,

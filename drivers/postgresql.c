@@ -47,18 +47,63 @@
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane AND d.available_at <= {now} "                                \
     "ORDER BY d.lane, d.available_at LIMIT 1)"
 
+#define WORK NEW_BEYOND ", " LATE_LISTED ", " LATE_BEYOND ", " DUE
+
+/* The row of a lane as it is now, whatever else is in its table. While some transaction has a snapshot for long, a backup say,
+ * none of the versions written since can go away, and each claim and each settlement writes one; what looks for a lane by its
+ * key visits all of them. A later version lies behind the earlier ones, and so does its entry in the index, where equal keys
+ * are in the order of the rows: from the end, the first one that is met is the one that lives. (Once they can go away it may
+ * lie before dead ones, which costs their visit, once, and no more than before. Without deduplicate_items, as merged entries
+ * come in the other order when they are read backwards.) By a range, as what is sorted by a column that equals something is
+ * not sorted at all.
+ *
+ * It is changed by its ctid. Somebody else may have changed it since the statement's snapshot, and then nothing may be at that
+ * place: servers since November 2025 ask again where the row is, and change nothing; earlier ones change the version that
+ * is there now. So what a statement asks for has to hold for that version, too: a settlement asks for the token, and a claim
+ * has locked the last version and asked it whether it is free. */
+#define NEWEST(columns, lane)                                                                                           \
+    "(SELECT " columns " FROM {lanes} n WHERE n.lane >= " lane " AND n.lane <= " lane " "                               \
+    "ORDER BY n.lane DESC LIMIT 1)"
+
+#define THE_NEWEST "ctid = " NEWEST("ctid", ":lane") " AND "
+
+/* Each lane so; -1, the cleaner's, is none of them. */
+#define LANES(columns)                                                                                                  \
+    "generate_series(0, (SELECT value::integer FROM {meta} WHERE name = 'lanes') - 1) g CROSS JOIN LATERAL "            \
+    NEWEST(columns, "g")
+
 /* Lanes are looked at in order, the one that waits longest first, until one has work: while there is a backlog that is the
  * first or second, and to look at all would cost five times as much. What is free is asked of the row that gets locked, so
  * that it is asked again of a row that changed meanwhile; the inner list only gives the order. */
-#define CLAIM(work)                                                                                                     \
+#define LEASE                                                                                                           \
     "UPDATE {lanes} u SET token = u.token + 1, lease_until = {now} + :lease, "                                          \
-    "suspect = CASE WHEN u.owner IS NULL THEN u.suspect ELSE -greatest(u.batch, 1) END, "                               \
-    "owner = :owner, batch = :batch WHERE u.lane = (SELECT l.lane FROM (SELECT f.lane, f.lease_until FROM {lanes} f "   \
-    "WHERE f.lane >= 0 AND (f.owner IS NULL OR f.lease_until < (SELECT {now})) ORDER BY f.lease_until, f.lane OFFSET 0) o " \
-    "JOIN {lanes} l ON l.lane = o.lane WHERE " FREE " AND coalesce(" work ") IS NOT NULL "                              \
-    "ORDER BY o.lease_until, o.lane LIMIT 1 FOR UPDATE OF l SKIP LOCKED) "                                              \
+    "suspect = CASE WHEN u.owner IS NULL THEN u.suspect ELSE -greatest(u.batch, 1) END, owner = :owner, batch = :batch "
+
+#define LEASED                                                                                                          \
     "RETURNING u.lane, u.token, u.pos, u.snap::text, u.xbound::text, u.low, u.suspect, "                                \
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = u.lane LIMIT 1)"
+
+#define CLAIM(work)                                                                                                     \
+    LEASE "WHERE u.lane = (SELECT l.lane FROM (SELECT f.lane, f.lease_until FROM {lanes} f WHERE f.lane >= 0 "          \
+    "AND (f.owner IS NULL OR f.lease_until < (SELECT {now})) ORDER BY f.lease_until, f.lane OFFSET 0) o "               \
+    "JOIN {lanes} l ON l.lane = o.lane WHERE " FREE " AND coalesce(" work ") IS NOT NULL "                              \
+    "ORDER BY o.lease_until, o.lane LIMIT 1 FOR UPDATE OF l SKIP LOCKED) " LEASED
+
+/* The same behind versions that cannot go away. All lanes at once are found sooner by their table while it is small: their rows
+ * fill a page for each six or seven, versions between two vacuums some more. When the row that was found and locked is not
+ * where it was, the answer is a row of NULLs. */
+#define SIZE(is)                                                                                                        \
+    "(SELECT pg_relation_size('{lanes}'::regclass) " is " value::bigint * 6400 FROM {meta} WHERE name = 'lanes')"
+
+#define PLACE "n.ctid AS place, n.lane, n.owner, n.lease_until"
+#define CLAIM_NEWEST(work)                                                                                              \
+    "WITH c AS MATERIALIZED (SELECT o.place FROM (SELECT a.place FROM (SELECT " PLACE " FROM {lanes} n WHERE "          \
+    "n.lane >= 0 AND " SIZE("<") " UNION ALL SELECT n.* FROM " LANES(PLACE) " n WHERE " SIZE(">=") ") a "               \
+    "WHERE a.owner IS NULL OR a.lease_until < (SELECT {now}) ORDER BY a.lease_until, a.lane OFFSET 0) o "               \
+    "CROSS JOIN LATERAL (SELECT l.lane FROM {lanes} l WHERE l.ctid = o.place AND coalesce(" work ") IS NOT NULL "       \
+    "OFFSET 0) w CROSS JOIN LATERAL (SELECT l.lane FROM {lanes} l WHERE l.lane >= w.lane AND l.lane <= w.lane AND " FREE\
+    " ORDER BY l.lane DESC LIMIT 1 FOR UPDATE SKIP LOCKED) k LIMIT 1), "                                                \
+    "u AS (" LEASE "WHERE u.ctid = (SELECT c.place FROM c) " LEASED ") SELECT u.* FROM c LEFT JOIN u ON true"
 
 /* Bounds the bytes of a batch in the server: psqlODBC fetches whole results into memory. By ROWS, which costs less than a
  * look for rows with the same seq, of which there are none. */
@@ -102,9 +147,9 @@
     "m.tx >= pg_snapshot_xmax(:snap::pg_snapshot) AND m.tx < " bound " AND m.seq <= :pos AND m.seq > :low) o "          \
     "ORDER BY o.seq LIMIT :limit"
 
-#define MOVE                                                                                                            \
+#define MOVE(row)                                                                                                       \
     "UPDATE {lanes} SET pos = :pos, snap = :snap::pg_snapshot, xbound = pg_current_xact_id(), owner = :owner, "         \
-    "lease_until = {now} + :lease, suspect = :suspect WHERE lane = :lane AND token = :token AND "                       \
+    "lease_until = {now} + :lease, suspect = :suspect WHERE " row "lane = :lane AND token = :token AND "                \
     "pg_relation_filenode(:sequence::bigint::oid)::bigint = :file RETURNING xbound::text"
 
 /* Whether a row of a restored table was written here: a transaction's own xids lie close together, be it the one of a
@@ -242,7 +287,9 @@ const struct outbox_driver outbox_driver__postgresql = {
             ":available::bigint[], :starts::integer[], :sizes::integer[]) u(lane, id, topic, partition_key, headers, "
             "content_type, message_type, max_attempts, available_at, starts, sizes)",
         [Q_CLAIM] = CLAIM(NEW ", " DUE),
-        [Q_CLAIM_POSITION] = CLAIM(NEW_BEYOND ", " LATE_LISTED ", " LATE_BEYOND ", " DUE),
+        [Q_CLAIM_POSITION] = CLAIM(WORK),
+        [Q_CLAIM_NEWEST] = CLAIM_NEWEST(NEW ", " DUE),
+        [Q_CLAIM_NEWEST_POSITION] = CLAIM_NEWEST(WORK),
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, l.snap::text, l.xbound::text, l.low, l.suspect, "
                    "(SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane LIMIT 1) FROM {lanes} l WHERE l.lane = :lane",
         [Q_READ] = "SELECT " RAW ", NULL::text, " ANY_DEFERRED " " BOUNDED(NEXT_ROWS),
@@ -256,21 +303,24 @@ const struct outbox_driver outbox_driver__postgresql = {
         /* A lane that somebody has locked does not keep the others waiting: whoever settles it renews it, too. */
         [Q_RENEW_ALL] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE lane = ANY(ARRAY("
                         "SELECT l.lane FROM {lanes} l WHERE l.owner = :owner FOR UPDATE SKIP LOCKED))",
-        [Q_SETTLE_POSITION] = MOVE,
+        [Q_SETTLE_POSITION] = MOVE(""),
+        [Q_SETTLE_NEWEST] = "UPDATE {lanes} SET owner = :owner, lease_until = {now} + :lease, suspect = :suspect WHERE "
+                            THE_NEWEST "lane = :lane AND token = :token",
+        [Q_SETTLE_NEWEST_POSITION] = MOVE(THE_NEWEST),
         /* The lane is ours before and after, so one snapshot is enough; it is older than the xid that settles, which is
          * above all that it sees. */
-        [Q_SETTLE_READ] = "WITH s AS (" MOVE ") " PACKED("(SELECT s.xbound FROM s), ", SNAPSHOT,
+        [Q_SETTLE_READ] = "WITH s AS (" MOVE(THE_NEWEST) ") " PACKED("(SELECT s.xbound FROM s), ", SNAPSHOT,
                           BY_POSITION(LATE_ROWS_BELOW("pg_snapshot_xmax(pg_current_snapshot())"))),
         [Q_DELETE] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
-        [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, snap, published_at) SELECT lane, pos, low, snap, {now} "
-                      "FROM {lanes} WHERE lane = :lane",
+        [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, snap, published_at) SELECT n.lane, n.pos, n.low, n.snap, "
+                      "{now} FROM " NEWEST("n.*", ":lane") " n",
         [Q_FAIL] = OUTBOX_FAIL,
         [Q_PROMOTE] = OUTBOX_PROMOTE,
         [Q_FAIL_DEFERRED] = OUTBOX_FAIL_DEFERRED,
         [Q_DEFERRED_READ] = "SELECT " DEFERRED " FROM {deferred} m WHERE m.lane = :lane AND "
                             "m.seq = ANY (:seqs::bigint[])",
         [Q_DEFERRED_DELETE] = "DELETE FROM {deferred} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
-        [Q_LANES] = "SELECT lane, pos, snap::text, xbound::text, low, cleaned FROM {lanes} WHERE lane >= 0 ORDER BY lane",
+        [Q_LANES] = "SELECT l.* FROM " LANES("n.lane, n.pos, n.snap::text, n.xbound::text, n.low, n.cleaned") " l",
         /* No settled row is as late as xbound: one that is was written after its number had begun again. What came by a
          * restore has no xid of another cluster any more. */
         [Q_CLEAN] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (ARRAY(SELECT m.seq FROM {messages} m WHERE "
@@ -319,12 +369,13 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_FUTURE] =
             "SELECT max(CASE WHEN l.xbound >= s.xmax OR (SELECT m.tx FROM {messages} m WHERE m.lane = l.lane AND "
             "m.tx >= s.xmax AND m.seq > l.pos ORDER BY m.lane, m.tx, m.seq LIMIT 1) IS NOT NULL THEN 1 ELSE 0 END) "
-            "FROM {lanes} l, (SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xmax) s WHERE l.lane >= 0",
+            "FROM (SELECT pg_snapshot_xmax(pg_current_snapshot()) AS xmax) s, " LANES("n.*") " l",
         /* The sequence went back: by TRUNCATE … RESTART IDENTITY, by logical replication, which does not copy it, or by a
          * restore of some tables. A role that may not look does not know. A restart gives it another file; one by setval()
          * does not. */
         [Q_SEQUENCE] =
-            "SELECT CASE WHEN s.last < (SELECT max(pos) FROM {lanes}) THEN 1 ELSE 0 END, coalesce(s.last, -1), s.oid::bigint, "
+            "SELECT CASE WHEN s.last < (SELECT max(l.pos) FROM " LANES("pos") " l) THEN 1 ELSE 0 END, coalesce(s.last, -1), "
+            "s.oid::bigint, "
             "s.file::bigint FROM (SELECT q.oid, pg_relation_filenode(q.oid) AS file, CASE WHEN "
             "has_sequence_privilege(q.oid, 'SELECT') THEN coalesce(pg_sequence_last_value(q.oid), 0) END AS last FROM "
             "(SELECT pg_get_serial_sequence('{messages}', 'seq')::regclass AS oid) q OFFSET 0) s",
@@ -332,7 +383,7 @@ const struct outbox_driver outbox_driver__postgresql = {
          * positions again. */
         [Q_BEHIND] =
             "SELECT max(CASE WHEN (SELECT m.tx FROM {messages} m WHERE m.lane = l.lane AND m.seq <= l.pos "
-            "ORDER BY m.lane, m.seq LIMIT 1) >= l.xbound THEN 1 ELSE 0 END) FROM {lanes} l WHERE l.lane >= 0",
+            "ORDER BY m.lane, m.seq LIMIT 1) >= l.xbound THEN 1 ELSE 0 END) FROM " LANES("n.*") " l",
         /* Beyond what waits, too: it came by a restore. */
         [Q_ADVANCE] = "SELECT setval(s.oid, greatest(max(l.pos), max((SELECT m.seq FROM {messages} m WHERE m.lane = l.lane "
                       "ORDER BY m.lane DESC, m.seq DESC LIMIT 1)), pg_sequence_last_value(s.oid))) FROM {lanes} l, "

@@ -107,6 +107,8 @@ static int take_lease(void *ctx, const struct outbox_value *c, outbox_error **er
     outbox_batch *batch = ctx;
 
     (void)err;
+    if (c[0].type == OUTBOX_T_NULL_INT)
+        return OUTBOX_OK;
     batch->lane = (int)c[0].number;
     batch->token = c[1].number;
     batch->pos = c[2].number;
@@ -175,8 +177,10 @@ static int take_portably(outbox_batch *batch, struct outbox_args *args, outbox_e
     return rc;
 }
 
-/* In one statement. */
-static int take_at_once(outbox_batch *batch, enum outbox_query query, const struct outbox_args *args, outbox_error **err)
+/* In one statement; or in two, when the first found a lane whose row somebody else changed meanwhile. That one begins with
+ * WITH, for which a connection that is not ours may declare a cursor, and that fails. */
+static int take_at_once(outbox_batch *batch, enum outbox_query query, enum outbox_query newest,
+                        const struct outbox_args *args, outbox_error **err)
 {
     outbox_conn *conn = batch->consumer->conn;
     struct outbox_result lane = { LANE_TYPES, &batch->lane_arena, take_lease, batch, 0 };
@@ -186,6 +190,11 @@ static int take_at_once(outbox_batch *batch, enum outbox_query query, const stru
     if ((conn->driver.flags & OUTBOX_DRIVER_CLAIM_LOCKS) != 0) {
         rc = look(conn, args, &c, err);
         if (rc != OUTBOX_OK || c.count == 0)
+            return rc;
+    }
+    if (outbox_conn__sql(conn, newest) != NULL && !outbox_odbc__is_borrowed(conn->odbc)) {
+        rc = outbox_conn__run(conn, newest, args, 0, "lease a lane with work", &lane, err);
+        if (rc != OUTBOX_OK || lane.rows == 0 || batch->open)
             return rc;
     }
     return outbox_conn__run(conn, query, args, 0, "lease a lane with work", &lane, err);
@@ -233,7 +242,7 @@ static int lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **e
     outbox_args__int(&args, P_LEASE, outbox_consumer__lease_us(consumer));
     outbox_args__int(&args, P_BATCH, outbox_conf__number(consumer->conf, CONF_RELAY_BATCH_SIZE));
     if (outbox_conn__sql(conn, query) != NULL)
-        rc = take_at_once(batch, query, &args, err);
+        rc = take_at_once(batch, query, outbox_conn__form(conn, Q_CLAIM_NEWEST), &args, err);
     else
         rc = take_portably(batch, &args, err);
     if (rc == OUTBOX_OK && batch->open) {

@@ -135,7 +135,7 @@ nodist_%C%_liboutbox_core_la_SOURCES =
 lib_LTLIBRARIES += %D%/liboutbox.la
 %C%_liboutbox_la_SOURCES =
 %C%_liboutbox_la_LIBADD = %D%/liboutbox-core.la
-%C%_liboutbox_la_LDFLAGS = $(AM_LDFLAGS) $(NO_UNDEFINED) -no-undefined \
+%C%_liboutbox_la_LDFLAGS = $(AM_LDFLAGS) $(NO_UNDEFINED) $(PACKED_RELOCATIONS) -no-undefined \
 	-version-info $(LT_CURRENT):$(LT_REVISION):$(LT_AGE)
 EXTRA_%C%_liboutbox_la_DEPENDENCIES = %D%/outbox.map
 if HAVE_VERSION_SCRIPT

@@ -39,6 +39,23 @@ static void fence_args(const outbox_batch *batch, int keep, struct outbox_args *
     outbox_args__int(args, P_SUSPECT, batch->suspect);
 }
 
+/* The lane's row is found sooner by where it is, which fails when somebody else changed it meanwhile, be it the keeper that
+ * renews the lease: then nothing was written, and it is looked for by its key. */
+static int write_lane(outbox_conn *conn, enum outbox_query query, enum outbox_query newest,
+                      const struct outbox_args *args, const char *doing, struct outbox_result *result, outbox_error **err)
+{
+    int rc = OUTBOX_OK;
+
+    if (outbox_conn__sql(conn, newest) != NULL)
+        rc = outbox_conn__run(conn, newest, args, 0, doing, result, err);
+    return rc == OUTBOX_OK && result->rows == 0 ? outbox_conn__run(conn, query, args, 0, doing, result, err) : rc;
+}
+
+static int write_position(outbox_conn *conn, const struct outbox_args *args, struct outbox_result *result, outbox_error **err)
+{
+    return write_lane(conn, Q_SETTLE_POSITION, Q_SETTLE_NEWEST_POSITION, args, "settle a batch", result, err);
+}
+
 int outbox_batch__fence(outbox_batch *batch, int keep, outbox_error **err)
 {
     struct outbox_result result = { NULL, NULL, NULL, NULL, 0 };
@@ -46,7 +63,8 @@ int outbox_batch__fence(outbox_batch *batch, int keep, outbox_error **err)
     int rc;
 
     fence_args(batch, keep, &args);
-    rc = outbox_conn__run(batch->consumer->conn, Q_SETTLE, &args, 0, keep ? "keep a lane" : "release a lane", &result, err);
+    rc = write_lane(batch->consumer->conn, Q_SETTLE, Q_SETTLE_NEWEST, &args, keep ? "keep a lane" : "release a lane",
+                    &result, err);
     if (rc == OUTBOX_OK && result.rows != 1) {
         batch->open = 0;
         return lost(batch, err);
@@ -68,25 +86,28 @@ static int take_xbound(void *ctx, const struct outbox_value *cells, outbox_error
 static int move_position(outbox_batch *batch, struct outbox_args *args, int ahead, struct outbox_result *result,
                          outbox_error **err)
 {
+    outbox_conn *conn = batch->consumer->conn;
     const char **xbound = result->ctx;
     outbox_error *why = NULL;
     int rc;
 
-    if (ahead) {
-        rc = outbox_batch__read_ahead(batch, args, xbound, &why);
+    if (!ahead)
+        return write_position(conn, args, result, err);
+    rc = outbox_batch__read_ahead(batch, args, xbound, &why);
+    if (rc == OUTBOX_OK && *xbound == NULL)
+        return outbox_conn__run(conn, Q_SETTLE_POSITION, args, 0, "settle a batch", result, err); /* as write_lane() */
+    if (rc == OUTBOX_OK || rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONNECT || rc == OUTBOX_ERR_CONFLICT) {
         result->rows = *xbound != NULL;
-        if (rc == OUTBOX_OK || rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONNECT || rc == OUTBOX_ERR_CONFLICT) {
-            if (err != NULL && *err == NULL)
-                *err = why;
-            else
-                outbox_error_free(why);
-            return rc;
-        }
-        outbox_log__write(batch->consumer->conf, OUTBOX_LOG_DEBUG, "not read ahead: %s", outbox_error_message(why));
-        outbox_error_free(why);
-        *xbound = NULL;
+        if (err != NULL && *err == NULL)
+            *err = why;
+        else
+            outbox_error_free(why);
+        return rc;
     }
-    return outbox_conn__run(batch->consumer->conn, Q_SETTLE_POSITION, args, 0, "settle a batch", result, err);
+    outbox_log__write(batch->consumer->conf, OUTBOX_LOG_DEBUG, "not read ahead: %s", outbox_error_message(why));
+    outbox_error_free(why);
+    *xbound = NULL;
+    return write_position(conn, args, result, err);
 }
 
 /* The fence, and the position with it. ahead: what follows is read at the same time. */

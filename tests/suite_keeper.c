@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Leases of a relay while somebody else keeps the row of one of its lanes locked. */
+/* Leases of a relay while somebody else keeps the row of one of its lanes locked, or changes it all the time. */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "conn_internal.h"
 #include "script.h"
@@ -84,10 +87,144 @@ static void test_locked_lane(struct fixture *fx)
     act_close(fx, &a);
 }
 
+enum { RESTLESS = 8 };
+
+/* Changes nothing of them, one after the other, as a cleaner does. */
+struct restless {
+    struct fixture *fx;
+    atomic_int stop, changes;
+};
+
+static void *change_lanes(void *ctx)
+{
+    struct restless *r = ctx;
+    struct db db;
+
+    if (db_open(&db, r->fx->dsn, 1) != 0)
+        return NULL;
+    while (!atomic_load(&r->stop))
+        if (db_exec(&db, "UPDATE %slanes SET cleaned = cleaned WHERE lane = %d", r->fx->prefix,
+                    atomic_fetch_add(&r->changes, 1) % RESTLESS) != 0)
+            break;
+    db_close(&db);
+    return NULL;
+}
+
+/* One of the lanes has work and is not locked, so one is always found; and what was published is always settled. */
+static void work_among_changes(struct fixture *fx, outbox_consumer *consumer, int messages)
+{
+    outbox_batch *batch = NULL;
+
+    for (int i = 0; i < messages; i++) {
+        int rc = outbox_consumer_claim(consumer, &batch, &fx->err);
+
+        REQUIRE(rc == OUTBOX_OK, "%d of %d were found, then: %s", i, messages,
+                rc == OUTBOX_NONE ? "nothing" : outbox_error_message(fx->err));
+        CHECK_INT(outbox_batch_answer(batch, 0, OUTBOX_PUBLISHED, -1, NULL), OUTBOX_OK);
+        if (i % 2 == 0)
+            OK(outbox_batch_settle(batch, &fx->err));
+        else
+            OK(outbox_batch_release(batch, &fx->err));
+        outbox_batch_free(batch);
+    }
+}
+
+static void test_restless_lanes(struct fixture *fx)
+{
+    struct restless r = {.fx = fx};
+    outbox_consumer *consumer = NULL;
+    pthread_t thread;
+    int messages = 400;
+
+    if (strncmp(fx->target->name, "postgresql/", 11) != 0) {
+        tap_skip("elsewhere a lane's row is found by its key alone");
+        return;
+    }
+    fixture_set(fx, "schema.lanes", "8");
+    fixture_set(fx, "relay.batch_size", "1");
+    REQUIRE(fixture_migrate(fx) == 0, "no outbox");
+    for (int i = 0; i < messages; i++)
+        CHECK_INT(db_exec(&fx->db, "INSERT INTO %smessages (lane, id, topic, payload) VALUES (%d, gen_random_uuid(), 't', "
+                          "'')", fx->prefix, i % RESTLESS), 0);
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    REQUIRE(pthread_create(&thread, NULL, change_lanes, &r) == 0, "no thread");
+    work_among_changes(fx, consumer, messages);
+    atomic_store(&r.stop, 1);
+    pthread_join(thread, NULL);
+    CHECK(atomic_load(&r.changes) > messages, "only %d changes", atomic_load(&r.changes));
+    tap_note("%d changes meanwhile", atomic_load(&r.changes));
+    CHECK_INT(drain(fx, consumer, NULL), messages / 2);
+}
+
+/* ---- Its row is changed while a batch is settled ---- */
+
+struct settling {
+    outbox_batch *batch;
+    int (*settle)(outbox_batch *, outbox_error **);
+    outbox_error *err;
+    int rc;
+};
+
+static void *settle_run(void *ctx)
+{
+    struct settling *s = ctx;
+
+    s->rc = s->settle(s->batch, &s->err);
+    return NULL;
+}
+
+/* Its statement waits for the row, and then the row is not where it was. */
+static void settle_behind_a_change(struct fixture *fx, outbox_batch *batch, int (*settle)(outbox_batch *, outbox_error **))
+{
+    struct settling s = {batch, settle, NULL, OUTBOX_OK};
+    struct db other;
+    pthread_t thread;
+    int waits;
+
+    CHECK_INT(outbox_batch_answer(batch, 0, OUTBOX_PUBLISHED, -1, NULL), OUTBOX_OK);
+    REQUIRE(db_open(&other, fx->dsn, 0) == 0, "no connection");
+    CHECK_INT(db_exec(&other, "UPDATE %slanes SET cleaned = cleaned WHERE lane = 0", fx->prefix), 0);
+    REQUIRE(pthread_create(&thread, NULL, settle_run, &s) == 0, "no thread");
+    WAIT_FOR(db_int(&fx->db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
+                             "'%%UPDATE %%%slanes%%'", fx->prefix) > 0, waits);
+    CHECK(waits, "nobody waits for the row");
+    CHECK_INT(db_commit(&other), 0);
+    pthread_join(thread, NULL);
+    db_close(&other);
+    CHECK(s.rc == OUTBOX_OK, "%s", outbox_error_message(s.err));
+    outbox_error_free(s.err);
+}
+
+static void test_changed_lane(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_batch *batch = NULL;
+
+    if (strncmp(fx->target->name, "postgresql/", 11) != 0) {
+        tap_skip("elsewhere a lane's row is found by its key alone");
+        return;
+    }
+    fixture_set(fx, "schema.lanes", "1");
+    fixture_set(fx, "relay.batch_size", "1");
+    REQUIRE(fixture_migrate(fx) == 0, "no outbox");
+    for (int i = 0; i < 4; i++)
+        REQUIRE(send_text(fx, "t", "k", "word"), "cannot enqueue");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    REQUIRE(OK(outbox_consumer_claim(consumer, &batch, &fx->err)), "nothing was claimed");
+    settle_behind_a_change(fx, batch, outbox_batch_next);
+    CHECK_INT(outbox_batch_count(batch), 1);
+    settle_behind_a_change(fx, batch, outbox_batch_next);
+    settle_behind_a_change(fx, batch, outbox_batch_settle);
+    outbox_batch_free(batch);
+    CHECK_INT(drain(fx, consumer, NULL), 1);
+}
+
 void suite_keeper(const struct target *target, const char *only)
 {
     static const struct test tests[] = {
         {"leases: one lane's row is locked for longer than a lease", test_locked_lane, 1},
+        {"leases: the lanes' rows change all the time", test_restless_lanes, 1},
+        {"leases: a lane's row is changed while its batch is settled", test_changed_lane, 1},
     };
 
     suite_run(tests, COUNT_OF(tests), target, only);

@@ -246,24 +246,13 @@ static void test_not_read(struct fixture *fx)
     seen_clear(&seen);
 }
 
-/* With this attribute psqlODBC would make a cursor of each statement that begins with WITH, which the server refuses where
- * that changes something. */
-static void test_cursors(struct fixture *fx)
+static void drain_by_two(struct fixture *fx, outbox_conn *conn)
 {
     outbox_consumer *consumer = NULL;
-    outbox_conn *conn = NULL;
     outbox_batch *batch;
     struct seen seen = {0};
-    char dsn[1024];
     int rc = OUTBOX_OK;
 
-    if (!target_is_postgresql(fx->target)) {
-        tap_skip("a matter of psqlODBC");
-        return;
-    }
-    fixture_set(fx, "relay.batch_size", "2");
-    snprintf(dsn, sizeof(dsn), "UseDeclareFetch=1;%s", fx->dsn);
-    MUST(outbox_conn_open(dsn, fx->conf, &conn, &fx->err));
     MUST(outbox_consumer_new(conn, fx->conf, NULL, &consumer, &fx->err));
     batch = claim_two(fx, consumer, &seen);
     while (batch != NULL && (rc = outbox_batch_next(batch, &fx->err)) == OUTBOX_OK) {
@@ -275,7 +264,31 @@ static void test_cursors(struct fixture *fx)
     seen_clear(&seen);
     outbox_batch_free(batch);
     outbox_consumer_free(consumer);
+}
+
+/* With this attribute psqlODBC would make a cursor of each statement that begins with WITH, which the server refuses where
+ * that changes something. */
+static void test_cursors(struct fixture *fx)
+{
+    outbox_conn *conn = NULL;
+    char dsn[1024];
+    struct db db;
+
+    if (!target_is_postgresql(fx->target)) {
+        tap_skip("a matter of psqlODBC");
+        return;
+    }
+    fixture_set(fx, "relay.batch_size", "2");
+    snprintf(dsn, sizeof(dsn), "UseDeclareFetch=1;%s", fx->dsn);
+    MUST(outbox_conn_open(dsn, fx->conf, &conn, &fx->err));
+    drain_by_two(fx, conn);
     outbox_conn_close(conn);
+    /* On a connection of the caller's they stay. */
+    REQUIRE(db_open(&db, dsn, 1) == 0, "no connection");
+    MUST(outbox_conn_borrow(db.dbc, fx->conf, &conn, &fx->err));
+    drain_by_two(fx, conn);
+    outbox_conn_close(conn);
+    db_close(&db);
 }
 
 /* Numbers of subtransactions are not those of their transaction. */

@@ -24,7 +24,7 @@ CREATE INDEX {prefix}messages_tx ON {messages} (lane, tx, seq);
 ALTER TABLE {messages} ALTER COLUMN tx SET (n_distinct = -0.1);
 -- statement
 CREATE TABLE {lanes} (
-    lane        smallint PRIMARY KEY,
+    lane        smallint PRIMARY KEY WITH (deduplicate_items = off),
     owner       text,
     token       bigint  NOT NULL DEFAULT 0,
     lease_until bigint  NOT NULL DEFAULT 0,

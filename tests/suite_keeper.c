@@ -151,7 +151,7 @@ static void test_restless_lanes(struct fixture *fx)
     work_among_changes(fx, consumer, messages);
     atomic_store(&r.stop, 1);
     pthread_join(thread, NULL);
-    CHECK(atomic_load(&r.changes) > messages, "only %d changes", atomic_load(&r.changes));
+    CHECK(atomic_load(&r.changes) > messages / 10, "only %d changes", atomic_load(&r.changes));
     tap_note("%d changes meanwhile", atomic_load(&r.changes));
     CHECK_INT(drain(fx, consumer, NULL), messages / 2);
 }

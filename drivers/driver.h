@@ -205,6 +205,16 @@ struct outbox_driver {
 /* What a message keeps wherever it goes. */
 #define OUTBOX_COPIED "id, topic, partition_key, payload, headers, content_type, message_type, max_attempts, created_at"
 
+/* Q_INSERT, Q_DEDUP and Q_SETTLE; what a dialect says before them, or of the row beside its key, it says there. */
+#define OUTBOX_INSERT                                                                                                   \
+    "INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, message_type, "            \
+    "max_attempts, available_at) VALUES [[(:lane, {id}, :topic, :key, :payload, :headers, :content_type, "              \
+    ":message_type, :max_attempts, :available)]]"
+#define OUTBOX_DEDUP "INSERT INTO {dedup} (dedup_key) VALUES [[(:dedup)]]"
+#define OUTBOX_SETTLE(row)                                                                                              \
+    "UPDATE {lanes} SET owner = :owner, lease_until = {now} + :lease, suspect = :suspect "                              \
+    "WHERE " row "lane = :lane AND token = :token"
+
 /* Q_TAKE, as any database has it. */
 #define OUTBOX_TAKE                                                                                                     \
     "UPDATE {lanes} SET token = token + 1, lease_until = {now} + :lease, "                                              \

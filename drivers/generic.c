@@ -89,10 +89,8 @@ const struct outbox_driver outbox_driver__generic = {
     .sql = {
         [Q_META] = "SELECT name, value FROM {meta}",
         [Q_CLOCK] = "SELECT {now} FROM {meta} WHERE name = 'version'",
-        [Q_INSERT] = "INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, "
-                     "message_type, max_attempts, available_at) VALUES [[(:lane, {id}, :topic, :key, :payload, "
-                     ":headers, :content_type, :message_type, :max_attempts, :available)]]",
-        [Q_DEDUP] = "INSERT INTO {dedup} (dedup_key) VALUES [[(:dedup)]]",
+        [Q_INSERT] = OUTBOX_INSERT,
+        [Q_DEDUP] = OUTBOX_DEDUP,
         [Q_CANDIDATES] =
             "SELECT l.lane, l.token FROM {lanes} l WHERE l.lane >= 0 AND (l.owner IS NULL OR l.lease_until < {now}) AND "
             "((SELECT MIN(m.seq) FROM {messages} m WHERE m.lane = l.lane) IS NOT NULL OR "
@@ -116,8 +114,7 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_RENEW] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE lane = :lane AND token = :token",
         [Q_RENEW_ALL] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE owner = :owner",
         [Q_RELEASE_ALL] = "UPDATE {lanes} SET owner = NULL, lease_until = {now} WHERE owner = :owner",
-        [Q_SETTLE] = "UPDATE {lanes} SET owner = :owner, lease_until = {now} + :lease, suspect = :suspect "
-                     "WHERE lane = :lane AND token = :token",
+        [Q_SETTLE] = OUTBOX_SETTLE(""),
         [Q_SETTLE_POSITION] = "UPDATE {lanes} SET pos = :pos, low = :pos, owner = :owner, lease_until = {now} + :lease, "
                               "suspect = :suspect WHERE lane = :lane AND token = :token",
         /* One at a time, by the whole key: for a list, a planner may rather read all of a small table, and a database without

@@ -76,9 +76,6 @@
     "generate_series(0, (SELECT value::integer FROM {meta} WHERE name = 'lanes') - 1) g CROSS JOIN LATERAL "            \
     NEWEST(columns, "g")
 
-/* Lanes are looked at in order, the one that waits longest first, until one has work: while there is a backlog that is the
- * first or second, and to look at all would cost five times as much. What is free is asked of the row that gets locked, so
- * that it is asked again of a row that changed meanwhile; the inner list only gives the order. */
 #define LEASE                                                                                                           \
     "UPDATE {lanes} u SET token = u.token + 1, lease_until = {now} + :lease, "                                          \
     "suspect = CASE WHEN u.owner IS NULL THEN u.suspect ELSE -greatest(u.batch, 1) END, owner = :owner, batch = :batch "
@@ -87,6 +84,9 @@
     "RETURNING u.lane, u.token, u.pos, u.snap::text, u.xbound::text, u.low, u.suspect, "                                \
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = u.lane LIMIT 1)"
 
+/* Lanes are looked at in order, the one that waits longest first, until one has work: while there is a backlog that is the
+ * first or second, and to look at all would cost five times as much. What is free is asked of the row that gets locked, so
+ * that it is asked again of a row that changed meanwhile; the inner list only gives the order. */
 #define CLAIM(work)                                                                                                     \
     LEASE "WHERE u.lane = (SELECT l.lane FROM (SELECT f.lane, f.lease_until FROM {lanes} f WHERE f.lane >= 0 "          \
     "AND (f.owner IS NULL OR f.lease_until < (SELECT {now})) ORDER BY f.lease_until, f.lane OFFSET 0) o "               \
@@ -308,8 +308,7 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_RENEW_ALL] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE lane = ANY(ARRAY("
                         "SELECT l.lane FROM {lanes} l WHERE l.owner = :owner FOR UPDATE SKIP LOCKED))",
         [Q_SETTLE_POSITION] = MOVE(""),
-        [Q_SETTLE_NEWEST] = "UPDATE {lanes} SET owner = :owner, lease_until = {now} + :lease, suspect = :suspect WHERE "
-                            THE_NEWEST "lane = :lane AND token = :token",
+        [Q_SETTLE_NEWEST] = OUTBOX_SETTLE(THE_NEWEST),
         [Q_SETTLE_NEWEST_POSITION] = MOVE(THE_NEWEST),
         /* The lane is ours before and after, so one snapshot is enough; it is older than the xid that settles, which is
          * above all that it sees. */

@@ -109,10 +109,8 @@ const struct outbox_driver outbox_driver__sqlite = {
     .errors = errors,
     .probes = outbox_probes__sqlite,
     .sql = {
-        [Q_INSERT] = KEPT "INSERT INTO {messages} (lane, id, topic, partition_key, payload, headers, content_type, "
-                     "message_type, max_attempts, available_at) VALUES [[(:lane, {id}, :topic, :key, :payload, "
-                     ":headers, :content_type, :message_type, :max_attempts, :available)]]",
-        [Q_DEDUP] = KEPT "INSERT INTO {dedup} (dedup_key) VALUES [[(:dedup)]]",
+        [Q_INSERT] = KEPT OUTBOX_INSERT,
+        [Q_DEDUP] = KEPT OUTBOX_DEDUP,
         [Q_DELETE] = OUTBOX_DELETE_LIST,
         [Q_WAKE] = "SELECT file, '' FROM pragma_database_list WHERE name = 'main'",
         /* A deferred transaction that has read cannot write once another one has committed; one that writes first waits

@@ -69,8 +69,7 @@ static int settle_on(struct fixture *fx, outbox_consumer *consumer, int batches)
 
     for (; rc == OUTBOX_OK && batches > 0; batches--) {
         full += outbox_batch_count(batch) == BATCH_SIZE;
-        for (size_t i = 0; i < outbox_batch_count(batch); i++)
-            outbox_batch_answer(batch, i, OUTBOX_PUBLISHED, -1, NULL);
+        answer_all(batch, OUTBOX_PUBLISHED);
         rc = batches > 1 ? outbox_batch_next(batch, &fx->err) : outbox_batch_settle(batch, &fx->err);
     }
     CHECK_INT(rc, OUTBOX_OK);

@@ -324,11 +324,11 @@ static int baseline(struct broker *b, const char *topic, const struct parcel *p,
 
 #define BY_H2 3000
 
-/* What the proxy wrote down: how many requests came by HTTP/2, and by how many connections. */
-static long count_protocols(const struct broker *b, long *connections)
+/* What the proxy wrote down: how many requests came by HTTP/2, and by how many connections the first at_once of them. */
+static long count_protocols(const struct broker *b, long at_once, long *connections)
 {
+    long n = 0, lines = 0, connection, last = -1;
     char path[200], protocol[20];
-    long n = 0, connection, last = -1;
     FILE *file;
 
     snprintf(path, sizeof path, "%s/protocols", b->directory);
@@ -336,7 +336,7 @@ static long count_protocols(const struct broker *b, long *connections)
     *connections = 0;
     while (file != NULL && fscanf(file, "%19s %ld", protocol, &connection) == 2) {
         n += strcmp(protocol, "HTTP/2.0") == 0;
-        *connections += connection > last;
+        *connections += lines++ < at_once && connection > last;
         last = connection > last ? connection : last;
     }
     if (file != NULL)
@@ -372,9 +372,12 @@ static void test_h2(struct broker *b)
         CHECK_INT(l.distinct, BY_H2);
         CHECK_INT(l.repeated, 0);
         ledger_free(&l);
-        CHECK_INT(count_protocols(b, &connections), BY_H2);
-        /* By HTTP/1.1 each of the 16 requests at once would have one. */
-        CHECK(connections < 16, "%ld connections", connections);
+        /*
+         * Of 16 requests at once, 15 wait for the connection of the first to share it. How many are opened when that one
+         * is ended, with requests under way, depends on the moment.
+         */
+        CHECK_INT(count_protocols(b, 16, &connections), BY_H2);
+        CHECK_INT(connections, 1);
     }
     outbox_conf_free(conf);
     parcel_free(&p);

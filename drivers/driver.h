@@ -35,6 +35,8 @@ enum outbox_query {
     Q_CLAIM_NEWEST,     /* the same two, for connections of the library's own: sooner found. A row of NULLs when somebody else
                          * changed the lane's row meanwhile, and then the others have the last word; or NULL */
     Q_CLAIM_NEWEST_POSITION,
+    Q_GATHER,           /* lease up to :count lanes that have work, and read at most :limit messages of each, by position: texts
+                         * as packed.h says, a NULL for a lane that somebody else changed meanwhile: T; or NULL */
     Q_CANDIDATES,       /* lane, token of free lanes with work: ii */
     Q_CANDIDATES_POSITION,
     Q_TAKE,             /* lease one of them if its token is still that */
@@ -55,6 +57,8 @@ enum outbox_query {
     Q_SETTLE_NEWEST_POSITION,
     Q_SETTLE_READ,      /* that, then Q_READ_PACKED_POSITION from there, with the new xbound, which is NULL when nothing was
                          * changed: T; or NULL */
+    Q_SETTLE_GATHERED,  /* Q_SETTLE_POSITION of several lanes, each let go, from :lane, :token and :pos as arrays: the lanes
+                         * that it settled: i; others have the last word, as above; there is one where there is Q_GATHER */
     Q_DELETE,           /* messages by seq */
     Q_ARCHIVE,          /* copy messages by seq to the published ones */
     Q_ARCHIVE_DEFERRED,

@@ -99,15 +99,30 @@
 #define SIZE(is)                                                                                                        \
     "(SELECT pg_relation_size('{lanes}'::regclass) " is " value::bigint * 6400 FROM {meta} WHERE name = 'lanes')"
 
-#define PLACE "n.ctid AS place, n.lane, n.owner, n.lease_until"
+#define PLACE "n.ctid AS place, n.*"
+#define FOUND(work)                                                                                                     \
+    "FROM (SELECT a.* FROM (SELECT " PLACE " FROM {lanes} n WHERE n.lane >= 0 AND " SIZE("<") " UNION ALL "             \
+    "SELECT n.* FROM " LANES(PLACE) " n WHERE " SIZE(">=") ") a WHERE a.owner IS NULL OR a.lease_until < (SELECT {now}) "\
+    "ORDER BY a.lease_until, a.lane OFFSET 0) l CROSS JOIN LATERAL (SELECT k.lane FROM {lanes} k WHERE "                \
+    "k.lane >= l.lane AND k.lane <= l.lane AND k.lane >= 0 AND (k.owner IS NULL OR k.lease_until < {now}) "             \
+    "ORDER BY k.lane DESC LIMIT 1 FOR UPDATE SKIP LOCKED) k WHERE coalesce(" work ") IS NOT NULL "
+
 #define CLAIM_NEWEST(work)                                                                                              \
-    "WITH c AS MATERIALIZED (SELECT o.place FROM (SELECT a.place FROM (SELECT " PLACE " FROM {lanes} n WHERE "          \
-    "n.lane >= 0 AND " SIZE("<") " UNION ALL SELECT n.* FROM " LANES(PLACE) " n WHERE " SIZE(">=") ") a "               \
-    "WHERE a.owner IS NULL OR a.lease_until < (SELECT {now}) ORDER BY a.lease_until, a.lane OFFSET 0) o "               \
-    "CROSS JOIN LATERAL (SELECT l.lane FROM {lanes} l WHERE l.ctid = o.place AND coalesce(" work ") IS NOT NULL "       \
-    "OFFSET 0) w CROSS JOIN LATERAL (SELECT l.lane FROM {lanes} l WHERE l.lane >= w.lane AND l.lane <= w.lane AND " FREE\
-    " ORDER BY l.lane DESC LIMIT 1 FOR UPDATE SKIP LOCKED) k LIMIT 1), "                                                \
+    "WITH c AS MATERIALIZED (SELECT l.place " FOUND(work) "LIMIT 1), "                                              \
     "u AS (" LEASE "WHERE u.ctid = (SELECT c.place FROM c) " LEASED ") SELECT u.* FROM c LEFT JOIN u ON true"
+
+/* So many lanes at once, each with what is new there. One that has anything out of the ordinary (its owner crashed, messages go
+ * one at a time, something is deferred) comes alone, when it is its turn: the first that is found.
+ *
+ * A statement sees what there was when it began. If somebody settled the lane after that and let it go before this one locked
+ * it, what was settled then may be read here once more: then it is not read. That can be told by the xid that settled. */
+#define ALONE "l.owner IS NOT NULL OR l.suspect <> 0 OR (SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane LIMIT 1) "\
+    "IS NOT NULL"
+#define AS_IT_IS "u.suspect = 0 AND u.deferred IS NULL AND pg_visible_in_snapshot(u.xbound, pg_current_snapshot())"
+
+#define LANE_TEXT                                                                                                       \
+    "CASE WHEN u.lane IS NOT NULL THEN concat('L', u.lane, ',', u.token, ',', u.pos, ',', u.low, ',', u.suspect, ';', " \
+    "u.snap, ';', u.xbound, ';', CASE WHEN " AS_IT_IS " THEN pg_current_snapshot() END, ';', u.deferred) END"
 
 /* Bounds the bytes of a batch in the server: psqlODBC fetches whole results into memory. By ROWS, which costs less than a
  * look for rows with the same seq, of which there are none. */
@@ -129,32 +144,61 @@
     "octet_length(m.payload)::bigint + octet_length(m.topic) + coalesce(octet_length(m.partition_key), 0) + "                   \
     "coalesce(octet_length(m.headers), 0) + coalesce(octet_length(m.content_type), 0) + "                               \
     "coalesce(octet_length(m.message_type), 0)"
-#define PACKED(xbound, snapshot, source)                                                                                \
-    "SELECT concat(" xbound "';', " snapshot "';', " ANY_DEFERRED ") UNION ALL SELECT CASE WHEN " ALL_BYTES " <= :bytes "  \
+#define PACKED_TEXT                                                                                                     \
+    "CASE WHEN " ALL_BYTES " <= :bytes "                                                                                \
     "AND (SELECT current_setting('server_encoding') IN ('UTF8', 'SQL_ASCII')) THEN concat(m.seq, ',', m.created_at, "   \
     "',', octet_length(m.payload), ',', octet_length(m.topic), ',', octet_length(m.partition_key), " OPTIONAL ", ';', " \
-    "m.id, m.topic, m.partition_key, m.headers, m.content_type, m.message_type, encode(m.payload, 'hex')) ELSE '' END " \
+    "m.id, m.topic, m.partition_key, m.headers, m.content_type, m.message_type, encode(m.payload, 'hex')) ELSE '' END "
+#define PACKED(xbound, snapshot, source)                                                                                \
+    "SELECT concat(" xbound "';', " snapshot "';', " ANY_DEFERRED ") UNION ALL SELECT " PACKED_TEXT                     \
     "FROM (" source ") m"
 #define SNAPSHOT "pg_current_snapshot(), "
 #define NEXT_ROWS "SELECT * FROM {messages} WHERE lane = :lane ORDER BY lane, seq LIMIT :limit"
-#define BY_POSITION(late)                                                                                               \
-    "(SELECT m.* FROM (" late ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m WHERE m.lane = :lane AND "       \
-    "m.seq = s.seq) m) UNION ALL (SELECT * FROM {messages} WHERE lane = :lane AND seq > :pos ORDER BY lane, seq "       \
+#define BY_POSITION(late) BY_POSITION_OF(":lane", ":pos", late)
+/* Late ones by a range, in order: by what equals something, or as a join, the planner may take the other index, or all of the
+ * lane, for as good, before the tables' first ANALYZE. */
+#define BY_POSITION_OF(lane, pos, late)                                                                                 \
+    "(SELECT m.* FROM (" late ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m WHERE m.lane = " lane " AND "         \
+    "m.seq >= s.seq AND m.seq <= s.seq ORDER BY m.lane, m.seq LIMIT 1) m) UNION ALL (SELECT * FROM {messages} WHERE lane = " lane " AND seq > " pos " ORDER BY lane, seq " \
     "LIMIT :limit) ORDER BY seq LIMIT :limit"
 
 /* Below which xid they are: the one that settled, later than all of them. */
 #define LATE_ROWS LATE_ROWS_BELOW(":xbound::xid8")
-#define LATE_ROWS_BELOW(bound)                                                                                          \
-    "SELECT o.seq FROM (SELECT q.seq FROM pg_snapshot_xip(:snap::pg_snapshot) x CROSS JOIN LATERAL (SELECT m.seq FROM " \
-    "{messages} m WHERE m.lane = :lane AND m.tx = x AND m.seq <= :pos AND m.seq > :low ORDER BY m.lane, m.tx, m.seq "   \
-    "LIMIT :limit) q UNION ALL SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND "                                \
-    "m.tx >= pg_snapshot_xmax(:snap::pg_snapshot) AND m.tx < " bound " AND m.seq <= :pos AND m.seq > :low) o "          \
-    "ORDER BY o.seq LIMIT :limit"
+#define LATE_ROWS_BELOW(bound) LATE_ROWS_OF(":lane", ":pos", ":low", ":snap::pg_snapshot", bound)
+#define LATE_ROWS_OF(lane, pos, low, snap, bound)                                                                       \
+    "SELECT o.seq FROM (SELECT q.seq FROM pg_snapshot_xip(" snap ") x CROSS JOIN LATERAL (SELECT m.seq FROM "           \
+    "{messages} m WHERE m.lane = " lane " AND m.tx = x AND m.seq <= " pos " AND m.seq > " low " "                       \
+    "ORDER BY m.lane, m.tx, m.seq LIMIT :limit) q UNION ALL (SELECT m.seq FROM {messages} m WHERE m.lane = " lane " AND "\
+    "m.tx >= pg_snapshot_xmax(" snap ") AND m.tx < " bound " AND m.seq <= " pos " AND m.seq > " low " "                 \
+    "ORDER BY m.lane, m.tx, m.seq)) o ORDER BY o.seq LIMIT :limit"
 
+#define GATHER                                                                                                          \
+    "WITH c AS MATERIALIZED (SELECT f.*, row_number() OVER () AS n FROM (SELECT l.place, l.lane, " ALONE " AS alone " \
+    FOUND(WORK) "LIMIT :count) f), "                                                            \
+    "t AS MATERIALIZED (SELECT c.place, c.lane FROM c WHERE c.n = 1 OR NOT (c.alone OR (SELECT f.alone FROM c f WHERE " \
+    "f.n = 1))), "                                                                                                      \
+    "u AS (" LEASE "WHERE u.ctid = ANY (ARRAY(SELECT t.place FROM t)) "                                                 \
+    "RETURNING u.lane, u.token, u.pos, u.snap, u.xbound, u.low, u.suspect, "                                            \
+    "(SELECT d.seq FROM {deferred} d WHERE d.lane = u.lane LIMIT 1) AS deferred) "                                      \
+    "SELECT p.text FROM t LEFT JOIN u ON u.lane = t.lane CROSS JOIN LATERAL (SELECT " LANE_TEXT " AS text UNION ALL "   \
+    "SELECT " PACKED_TEXT "FROM ("                                                                                      \
+    BY_POSITION_OF("u.lane", "u.pos", LATE_ROWS_OF("u.lane", "u.pos", "u.low", "u.snap", "u.xbound")) ") m "            \
+    "WHERE " AS_IT_IS ") p"
+
+#define MOVED "snap = :snap::pg_snapshot, xbound = pg_current_xact_id(), "
+#define AS_NUMBERED "pg_relation_filenode(:sequence::bigint::oid)::bigint = :file"
 #define MOVE(row)                                                                                                       \
-    "UPDATE {lanes} SET pos = :pos, snap = :snap::pg_snapshot, xbound = pg_current_xact_id(), owner = :owner, "         \
+    "UPDATE {lanes} SET pos = :pos, " MOVED "owner = :owner, "                                                          \
     "lease_until = {now} + :lease, suspect = :suspect WHERE " row "lane = :lane AND token = :token AND "                \
-    "pg_relation_filenode(:sequence::bigint::oid)::bigint = :file RETURNING xbound::text"
+    AS_NUMBERED " RETURNING xbound::text"
+
+/* Several lanes, in the order in which they are given: as whoever else changes more than one does it in that order, too, nobody
+ * waits for each other. */
+#define MOVE_GATHERED                                                                                                   \
+    "UPDATE {lanes} u SET pos = s.pos, " MOVED "owner = NULL, lease_until = {now}, suspect = 0 "                        \
+    "FROM (SELECT g.*, " NEWEST("n.ctid", "g.lane") " AS place FROM "                                                   \
+    "unnest(:lane::integer[], :token::bigint[], :pos::bigint[]) g(lane, token, pos) OFFSET 0) s "                       \
+    "WHERE u.ctid = s.place AND u.lane = s.lane AND u.token = s.token AND " AS_NUMBERED " RETURNING u.lane"
 
 /* Whether a row of a restored table was written here: a transaction's own xids lie close together, be it the one of a
  * savepoint. What was copied here has an xmin of this cluster and a tx of another. */
@@ -294,6 +338,7 @@ const struct outbox_driver outbox_driver__postgresql = {
         [Q_CLAIM_POSITION] = CLAIM(WORK),
         [Q_CLAIM_NEWEST] = CLAIM_NEWEST(NEW ", " DUE),
         [Q_CLAIM_NEWEST_POSITION] = CLAIM_NEWEST(WORK),
+        [Q_GATHER] = GATHER,
         [Q_LANE] = "SELECT l.lane, l.token, l.pos, l.snap::text, l.xbound::text, l.low, l.suspect, "
                    "(SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane LIMIT 1) FROM {lanes} l WHERE l.lane = :lane",
         [Q_READ] = "SELECT " RAW ", NULL::text, " ANY_DEFERRED " " BOUNDED(NEXT_ROWS),
@@ -314,6 +359,7 @@ const struct outbox_driver outbox_driver__postgresql = {
          * above all that it sees. */
         [Q_SETTLE_READ] = "WITH s AS (" MOVE(THE_NEWEST) ") " PACKED("(SELECT s.xbound FROM s), ", SNAPSHOT,
                           BY_POSITION(LATE_ROWS_BELOW("pg_snapshot_xmax(pg_current_snapshot())"))),
+        [Q_SETTLE_GATHERED] = MOVE_GATHERED,
         [Q_DELETE] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, snap, published_at) SELECT n.lane, n.pos, n.low, n.snap, "
                       "{now} FROM " NEWEST("n.*", ":lane") " n",

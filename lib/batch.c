@@ -149,6 +149,7 @@ void outbox_batch_free(outbox_batch *batch)
     outbox_arena__free(&batch->arena);
     outbox_arena__free(&batch->lane_arena);
     outbox_arena__free(&batch->ahead.arena);
+    free(batch->parts);
     free(batch->items);
     free(batch->aside);
     free(batch);

@@ -41,15 +41,22 @@ struct outbox_item {
     int64_t wait;
 };
 
+/* A lane that is leased, and the token of its lease. */
+struct outbox_held {
+    int lane;
+    int64_t token;
+};
+
 struct outbox_consumer {
     outbox_conn *conn;
     outbox_conf *conf;
     char owner[160];
     struct outbox_signal *signal; /* when it is stopped, nothing more is read; may be NULL */
-    void (*leased)(void *ctx, int lane, int64_t token); /* is told what was leased; may be NULL */
+    void (*leased)(void *ctx, const struct outbox_held *held, size_t count); /* is told all that it holds; may be NULL */
     void *leased_ctx;
     struct outbox_key_memo memo[OUTBOX_KEY_MEMO];
     int by_rows; /* so many reads to come are not tried as texts */
+    size_t spread; /* lanes that the next batch may come from (gather.c) */
     outbox_batch *spare; /* one that is done with, for its memory; or NULL */
 };
 
@@ -62,6 +69,25 @@ struct outbox_packed_batch {
     int64_t last; /* seq of the last text */
     int headless; /* what should have said what the statement saw does not */
     int unfit;    /* that, or a message did not come so, or not in its order */
+};
+
+#define OUTBOX_BY_ROWS 16 /* reads, after one that could not be taken as texts */
+
+/* A lane of a batch that comes from several (gather.c). What is text lies where the texts of the messages are. */
+#define OUTBOX_GATHER_MAX 64
+struct outbox_part {
+    int lane;
+    int64_t token, pos, low, suspect;
+    const char *snap, *xbound;
+    struct outbox_value snapshot; /* NULL: it was not read */
+    int has_deferred;
+    size_t text, rows;    /* its texts begin with that one, and are so many */
+    int64_t last;         /* seq of the last of them */
+    int unfit;            /* one of them cannot be taken as a text */
+    int cut;              /* as of a batch */
+    size_t first, count;  /* its items; */
+    size_t aside_first, aside_count; /* those that are set aside */
+    enum { PART_OPEN, PART_SETTLED, PART_LOST } state;
 };
 
 struct outbox_batch {
@@ -77,6 +103,7 @@ struct outbox_batch {
     int read;                /* messages (not only deferred ones) were read */
     int cut;                 /* the read may have left late rows behind */
     int full;                /* the read took as much as it may: there is probably more */
+    size_t limit;            /* messages that a read may take */
     int open;                /* the lane is ours */
     int refused;             /* the statement that moves the position changed nothing */
     outbox_arena arena;      /* the items' texts */
@@ -86,7 +113,9 @@ struct outbox_batch {
         struct outbox_packed_batch packed;
         outbox_arena arena;
     } ahead;                 /* the next batch, which came when the last one was settled and is not taken apart yet */
-    struct outbox_item *items; /* those that are delivered, in order */
+    struct outbox_part *parts; /* of a batch from several lanes, in their order; lane and token are those of the first */
+    size_t part_count;       /* 0: it is of one lane, which it may keep */
+    struct outbox_item *items; /* those that are delivered, in order: of one lane after the other */
     size_t count, room;
     struct outbox_item *aside; /* those that are not, each with its fate */
     size_t aside_count, aside_room;
@@ -105,8 +134,12 @@ int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, siz
 int outbox_batch__may_read_ahead(const outbox_batch *batch);
 int outbox_batch__read_ahead(outbox_batch *batch, struct outbox_args *args, const char **xbound, outbox_error **err);
 
-/* Writes what became of all items. keep: the lane stays ours. */
+/* How many bytes each of so many messages may have that are read as texts. */
+int64_t outbox_batch__share(int64_t bytes, size_t limit);
+
+/* Writes what became of all items. keep: the lane stays ours, if it is one. */
 int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err);
+int outbox_batch__settle_lane(outbox_batch *batch, int keep, outbox_error **err);
 
 /* It stays as it is and goes again: what failed was not its fault. */
 void outbox_item__spare(struct outbox_item *item);
@@ -126,6 +159,13 @@ int outbox_consumer__dead_blocks(const outbox_consumer *consumer);
 /* For keys, in the open transaction: lets the first held message of each go when nothing is before it. */
 int outbox_conn__promote(outbox_conn *conn, int lane, const int64_t *keys, size_t count, int dead_blocks,
                          outbox_error **err);
+
+/* Leases up to so many lanes, as far as the driver can, and reads. */
+int outbox_consumer__claim(outbox_consumer *consumer, size_t lanes, outbox_batch **out, outbox_error **err);
+
+/* What a lane's row says, once it is leased. */
+void outbox_batch__leased(outbox_batch *batch, int lane, int64_t token, int64_t pos, int64_t low, int64_t suspect,
+                          int has_deferred);
 
 /* The lane, leased anew, as a batch without items. */
 int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **batch, outbox_error **err);

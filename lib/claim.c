@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Claim: lease one free lane that has work. The lease raises the lane's token; whatever is written back depends on it. */
+/* Claim: lease a free lane that has work, or several (gather.c), and read. The lease raises the lane's token; whatever is written back depends on it. */
 #include "batch_internal.h"
 #include "error_internal.h"
+#include "gather.h"
 #include "thread.h"
 #include "usdt.h"
 #include "uuid.h"
@@ -53,6 +54,7 @@ int outbox_consumer_new(outbox_conn *conn, const outbox_conf *conf, const char *
         return rc;
     }
     consumer->conn = conn;
+    consumer->spread = 1;
     if (conn->driver.claims != NULL && !outbox_odbc__is_borrowed(conn->odbc))
         outbox_odbc__direct(conn->odbc, conn->driver.claims, NULL);
     if (owner != NULL)
@@ -102,6 +104,20 @@ int outbox_consumer__dead_blocks(const outbox_consumer *consumer)
     return outbox_consumer__ordered(consumer) && outbox_conf__number(consumer->conf, CONF_ORDERING_DEAD) == DEAD_BLOCK;
 }
 
+void outbox_batch__leased(outbox_batch *batch, int lane, int64_t token, int64_t pos, int64_t low, int64_t suspect,
+                          int has_deferred)
+{
+    batch->lane = lane;
+    batch->token = token;
+    batch->pos = pos;
+    batch->low = low;
+    /* No batch is larger; whatever else stands there was never written by a relay. */
+    batch->suspect = suspect < -BATCH_MAX ? -BATCH_MAX : suspect > BATCH_MAX ? BATCH_MAX : (int)suspect;
+    batch->taken_over = batch->suspect < 0;
+    batch->has_deferred = has_deferred;
+    batch->open = 1;
+}
+
 static int take_lease(void *ctx, const struct outbox_value *c, outbox_error **err)
 {
     outbox_batch *batch = ctx;
@@ -109,17 +125,10 @@ static int take_lease(void *ctx, const struct outbox_value *c, outbox_error **er
     (void)err;
     if (c[0].type == OUTBOX_T_NULL_INT)
         return OUTBOX_OK;
-    batch->lane = (int)c[0].number;
-    batch->token = c[1].number;
-    batch->pos = c[2].number;
+    outbox_batch__leased(batch, (int)c[0].number, c[1].number, c[2].number, c[5].number, c[6].number,
+                         c[7].type == OUTBOX_T_INT);
     batch->snap = (char *)(uintptr_t)c[3].data;
     batch->xbound = (char *)(uintptr_t)c[4].data;
-    batch->low = c[5].number;
-    /* No batch is larger; whatever else stands there was never written by a relay. */
-    batch->suspect = c[6].number < -BATCH_MAX ? -BATCH_MAX : c[6].number > BATCH_MAX ? BATCH_MAX : (int)c[6].number;
-    batch->taken_over = batch->suspect < 0;
-    batch->has_deferred = c[7].type == OUTBOX_T_INT;
-    batch->open = 1;
     return OUTBOX_OK;
 }
 
@@ -217,13 +226,16 @@ static outbox_batch *batch_new(outbox_consumer *consumer)
         batch->room = was.room;
         batch->aside = was.aside;
         batch->aside_room = was.aside_room;
+        batch->parts = was.parts;
         outbox_arena__reset(&batch->arena);
         outbox_arena__reset(&batch->lane_arena);
         outbox_arena__reset(&batch->ahead.arena);
     }
     consumer->spare = NULL;
-    if (batch != NULL)
+    if (batch != NULL) {
         batch->consumer = consumer;
+        batch->limit = (size_t)outbox_conf__number(consumer->conf, CONF_RELAY_BATCH_SIZE);
+    }
     return batch;
 }
 
@@ -246,8 +258,10 @@ static int lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **e
     else
         rc = take_portably(batch, &args, err);
     if (rc == OUTBOX_OK && batch->open) {
+        const struct outbox_held held = { batch->lane, batch->token };
+
         if (consumer->leased != NULL)
-            consumer->leased(consumer->leased_ctx, batch->lane, batch->token);
+            consumer->leased(consumer->leased_ctx, &held, 1);
         *out = batch;
         return OUTBOX_OK;
     }
@@ -255,20 +269,42 @@ static int lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **e
     return rc == OUTBOX_OK ? OUTBOX_NONE : rc;
 }
 
-int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
+static int gather(outbox_consumer *consumer, size_t lanes, outbox_batch **out, outbox_error **err)
 {
-    int rc, lanes = consumer->conn->lanes;
+    outbox_batch *batch = batch_new(consumer);
+    int rc = batch != NULL ? outbox_batch__gather(batch, lanes, err) : outbox_error__nomem(err);
 
-    PROBE1(claim__start, lanes);
-    rc = lease(consumer, out, err);
+    if (rc == OUTBOX_OK)
+        *out = batch;
+    else if (batch != NULL)
+        outbox_batch__recycle(batch);
+    return rc;
+}
+
+static int lease_some(outbox_consumer *consumer, size_t most, outbox_batch **out, outbox_error **err)
+{
+    size_t lanes = outbox_consumer__gathers(consumer, most);
+    int rc = OUTBOX_GATHER_RACED;
+
+    *out = NULL;
+    PROBE1(claim__start, consumer->conn->lanes);
+    if (lanes > 0)
+        rc = gather(consumer, lanes, out, err);
+    if (rc == OUTBOX_GATHER_RACED)
+        rc = lease(consumer, out, err);
     PROBE4(claim__done, *out != NULL ? (*out)->lane : -1, *out != NULL ? (*out)->token : 0,
            *out != NULL ? (*out)->taken_over : 0, rc);
     return rc;
 }
 
+int outbox_consumer__lease(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
+{
+    return lease_some(consumer, 0, out, err);
+}
+
 /* A lane whose work went away between the look and the read is let go, and the next one tried; each try changes the
  * order in which lanes are looked at, so this ends. */
-int outbox_consumer_claim(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
+int outbox_consumer__claim(outbox_consumer *consumer, size_t lanes, outbox_batch **out, outbox_error **err)
 {
     outbox_batch *batch;
     int tries, rc = OUTBOX_NONE;
@@ -281,7 +317,7 @@ int outbox_consumer_claim(outbox_consumer *consumer, outbox_batch **out, outbox_
         rc = OUTBOX_NONE;
     }
     for (tries = 0; tries < consumer->conn->lanes + 1 && !outbox_consumer__stopped(consumer); tries++) {
-        rc = outbox_consumer__lease(consumer, &batch, err);
+        rc = lease_some(consumer, lanes, &batch, err);
         if (rc != OUTBOX_OK)
             return rc;
         rc = outbox_batch__read(batch, err);
@@ -300,6 +336,11 @@ int outbox_consumer_claim(outbox_consumer *consumer, outbox_batch **out, outbox_
             return rc;
     }
     return rc == OUTBOX_OK ? OUTBOX_NONE : rc;
+}
+
+int outbox_consumer_claim(outbox_consumer *consumer, outbox_batch **out, outbox_error **err)
+{
+    return outbox_consumer__claim(consumer, 1, out, err);
 }
 
 int outbox_consumer_renew(outbox_consumer *consumer, size_t *lanes, outbox_error **err)

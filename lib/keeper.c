@@ -5,6 +5,7 @@
 #include "relay_internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* What was written behind the positions, after numbers began again, no worker finds by itself. OUTBOX_NONE: they could not
  * be set right now, for a lock. */
@@ -29,23 +30,16 @@ static int look_at_numbers(outbox_relay *relay, outbox_conn *conn, outbox_error 
     return rc;
 }
 
-/* The lane that a worker holds. Whoever keeps its row locked, be it the worker itself that settles, does not keep the
- * others waiting. 1 in *locked: not renewed for that. */
-static int renew_one(outbox_relay *relay, int index, outbox_conn *conn, int *locked, outbox_error **err)
+/* Whoever keeps a lane's row locked, be it the worker itself that settles, does not keep the others waiting. 1 in *locked: not
+ * renewed for that. */
+static int renew_lane(outbox_relay *relay, const struct outbox_held *held, outbox_conn *conn, int *locked, outbox_error **err)
 {
-    struct outbox_worker *worker = &relay->workers[index];
     struct outbox_args args = { .set = 0 };
     outbox_error *why = NULL;
-    int holds, rc;
+    int rc;
 
-    *locked = 0;
-    pthread_mutex_lock(&relay->lock);
-    holds = worker->holds && !worker->stuck;
-    outbox_args__int(&args, P_LANE, worker->held);
-    outbox_args__int(&args, P_TOKEN, worker->token);
-    pthread_mutex_unlock(&relay->lock);
-    if (!holds)
-        return OUTBOX_OK;
+    outbox_args__int(&args, P_LANE, held->lane);
+    outbox_args__int(&args, P_TOKEN, held->token);
     outbox_args__int(&args, P_LEASE, outbox_conf__number(relay->conf, CONF_RELAY_LEASE));
     rc = outbox_conn__run(conn, Q_RENEW, &args, 0, "renew a lease", NULL, &why);
     if (rc != OUTBOX_ERR_CONFLICT) {
@@ -57,6 +51,24 @@ static int renew_one(outbox_relay *relay, int index, outbox_conn *conn, int *loc
     outbox_log__write(relay->conf, OUTBOX_LOG_DEBUG, "%s", outbox_error_message(why));
     outbox_error_free(why);
     return OUTBOX_OK;
+}
+
+/* The lanes that a worker holds. */
+static int renew_one(outbox_relay *relay, int index, outbox_conn *conn, int *locked, outbox_error **err)
+{
+    struct outbox_worker *worker = &relay->workers[index];
+    struct outbox_held held[OUTBOX_GATHER_MAX];
+    size_t count, i;
+    int rc = OUTBOX_OK;
+
+    *locked = 0;
+    pthread_mutex_lock(&relay->lock);
+    count = worker->stuck ? 0 : worker->holds;
+    memcpy(held, worker->held, count * sizeof(*held));
+    pthread_mutex_unlock(&relay->lock);
+    for (i = 0; i < count && rc == OUTBOX_OK; i++)
+        rc = renew_lane(relay, &held[i], conn, locked, err);
+    return rc;
 }
 
 /* Those that were locked the last time come last: each may take a moment. OUTBOX_NONE: some are, and are to be tried again

@@ -30,6 +30,7 @@ noinst_LTLIBRARIES += %D%/liboutbox-core.la
 	%D%/breaker.c \
 	%D%/broker_url.c \
 	%D%/claim.c \
+	%D%/gather.c %D%/gather.h \
 	%D%/clean.c \
 	%D%/codec.c \
 	%D%/conf.c \

@@ -130,22 +130,47 @@ static int take_hex(const char *from, size_t size, unsigned char *to)
     return 1;
 }
 
-int outbox_packed__head(char *text, char *end, struct outbox_value head[OUTBOX_PACKED_HEAD])
+/* Texts with a semicolon behind each, in place; NULL when there are fewer. */
+static char *take_words(char *text, const char *end, struct outbox_value *words, int count)
 {
     int i;
 
-    for (i = 0; i < OUTBOX_PACKED_DEFERRED; i++) {
+    for (i = 0; i < count; i++) {
         char *stop = memchr(text, ';', (size_t)(end - text));
 
         if (stop == NULL)
-            return OUTBOX_NONE;
+            return NULL;
         *stop = '\0';
-        head[i] = (struct outbox_value){ OUTBOX_T_NULL_TEXT, 0, NULL, 0 };
+        words[i] = (struct outbox_value){ OUTBOX_T_NULL_TEXT, 0, NULL, 0 };
         if (stop > text)
-            head[i] = (struct outbox_value){ OUTBOX_T_TEXT, 0, text, (size_t)(stop - text) };
+            words[i] = (struct outbox_value){ OUTBOX_T_TEXT, 0, text, (size_t)(stop - text) };
         text = stop + 1;
     }
-    return take_number(text, &head[OUTBOX_PACKED_DEFERRED]) == end ? OUTBOX_OK : OUTBOX_NONE;
+    return text;
+}
+
+int outbox_packed__head(char *text, char *end, struct outbox_value head[OUTBOX_PACKED_HEAD])
+{
+    text = take_words(text, end, head, OUTBOX_PACKED_DEFERRED);
+    return text != NULL && take_number(text, &head[OUTBOX_PACKED_DEFERRED]) == end ? OUTBOX_OK : OUTBOX_NONE;
+}
+
+int outbox_packed__lane(char *text, char *end, struct outbox_value lane[OUTBOX_PACKED_LANE_CELLS])
+{
+    struct outbox_value found[NUMBERS];
+    int i;
+
+    if (text == end || *text != 'L' || (text = take_numbers(text + 1, found)) == NULL)
+        return OUTBOX_NONE;
+    for (i = 0; i < OUTBOX_PACKED_SNAP; i++) {
+        if (found[i].type != OUTBOX_T_INT)
+            return OUTBOX_NONE;
+        lane[i] = found[i];
+    }
+    text = take_words(text, end, &lane[OUTBOX_PACKED_SNAP], OUTBOX_PACKED_LANE_DEFERRED - OUTBOX_PACKED_SNAP);
+    return text != NULL && lane[OUTBOX_PACKED_SNAP].type == OUTBOX_T_TEXT &&
+                   lane[OUTBOX_PACKED_LANE_XBOUND].type == OUTBOX_T_TEXT &&
+                   take_number(text, &lane[OUTBOX_PACKED_LANE_DEFERRED]) == end ? OUTBOX_OK : OUTBOX_NONE;
 }
 
 /* The NULs find room where numbers and id were. */

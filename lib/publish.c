@@ -249,26 +249,27 @@ static enum course after_outage(struct outbox_course *c, struct outbox_item **it
 /* The publisher still has it, so nothing can be sent again now. */
 static enum course after_timeout(struct outbox_course *c, struct outbox_item **items, size_t n, const char *why)
 {
-    char within[OUTBOX_LOG_SECONDS];
+    char within[OUTBOX_LOG_SECONDS], lanes[OUTBOX_BATCH_LANES];
     size_t i;
 
+    outbox_batch__lanes(c->batch, lanes);
     if (n == 0)
         return HALT_LATE; /* all that is owed was passed over */
     if (time_left(c->worker->relay) == 0) {
         for (i = 0; i < n; i++)
             outbox_item__spare(items[i]);
         outbox_log__write(c->worker->relay->conf, OUTBOX_LOG_WARNING,
-                          "the publisher %s did not answer for %zu message%s of lane %d before the relay had to stop: they "
+                          "the publisher %s did not answer for %zu message%s of %s before the relay had to stop: they "
                           "are sent again, and no attempts are charged",
-                          outbox_publisher_name(c->worker->relay->publisher), n, n == 1 ? "" : "s", c->batch->lane);
+                          outbox_publisher_name(c->worker->relay->publisher), n, n == 1 ? "" : "s", lanes);
     } else if (n == 1) {
         blame(c, items[0], why);
     } else if (c->batch->suspect < (int)n) {
         c->batch->suspect = (int)n;
         outbox_log__write(c->worker->relay->conf, OUTBOX_LOG_WARNING,
-                          "the publisher %s did not answer for %zu messages of lane %d within %s (relay.publish_timeout): they go "
+                          "the publisher %s did not answer for %zu messages of %s within %s (relay.publish_timeout): they go "
                           "one at a time",
-                          outbox_publisher_name(c->worker->relay->publisher), n, c->batch->lane,
+                          outbox_publisher_name(c->worker->relay->publisher), n, lanes,
                           outbox_log__seconds(outbox_conf__number(c->worker->relay->conf, CONF_RELAY_PUBLISH_TIMEOUT),
                                               within));
     }
@@ -293,7 +294,7 @@ static enum course deliver(struct outbox_course *c, struct outbox_item **items, 
         return HALT;
     }
     outbox_breaker__is_open(&relay->breaker, &epoch);
-    outbox_relay__watch(worker, d, c->batch->lane, timeout);
+    outbox_relay__watch(worker, d, c->batch, timeout);
     PROBE3(publish__start, c->batch->lane, c->batch->token, n);
     outcome = outbox_delivery__run(d, timeout, &relay->hurry, why, sizeof(why));
     PROBE4(publish__done, c->batch->lane, c->batch->token, n, outcome);

@@ -16,6 +16,7 @@
  * away, does so under the lane's lock and then promotes: the first held message with no head before it becomes one. */
 #include "batch_internal.h"
 #include "error_internal.h"
+#include "gather.h"
 #include "keys.h"
 #include "lane.h"
 #include "text.h"
@@ -553,19 +554,21 @@ static int read_some(outbox_batch *batch, int *again, outbox_error **err)
     if (rc != OUTBOX_OK)
         return rc;
     PROBE3(read__start, batch->lane, batch->token, batch->pos);
-    r.limit = batch->suspect > 0 ? 1 : (size_t)outbox_conf__number(conf, CONF_RELAY_BATCH_SIZE);
+    r.limit = batch->suspect > 0 ? 1 : batch->limit;
     r.bytes = outbox_conf__number(conf, CONF_RELAY_BATCH_BYTES);
     if (batch->has_deferred)
         rc = read_deferred(&r, err);
     if (rc == OUTBOX_OK && batch->count < r.limit && r.used < r.bytes)
         rc = read_new(&r, err);
-    batch->full = r.planned.count + r.rows >= r.limit || r.used >= r.bytes;
+    batch->full = batch->part_count == 0 && (r.planned.count + r.rows >= r.limit || r.used >= r.bytes);
     *again = rc == OUTBOX_OK && !batch->has_deferred && r.any_deferred;
     batch->has_deferred |= r.any_deferred;
     if (rc == OUTBOX_OK && batch->has_deferred && !*again)
         rc = find_waiting(&r, err);
     if (rc == OUTBOX_OK && !*again)
         rc = hold_back(&r, err);
+    if (rc == OUTBOX_OK)
+        outbox_batch__divide(batch);
     reader_free(&r);
     PROBE5(read__done, batch->lane, batch->token, batch->count, r.used, rc);
     return rc;
@@ -589,7 +592,7 @@ int outbox_batch__read(outbox_batch *batch, outbox_error **err)
             return rc;
         if (batch->count + batch->aside_count == 0)
             return OUTBOX_NONE;
-        if (batch->count > 0)
+        if (batch->count > 0 || batch->part_count > 0)
             return batch->suspect > 0 ? outbox_batch__charge(batch, err) : OUTBOX_OK;
         /* Only things to set aside: that is written, and more is read. */
         rc = outbox_batch__settle(batch, 1, err);

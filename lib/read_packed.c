@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define MOST ((int64_t)16 * 1024 * 1024) /* bytes of a batch that is read so; twice as many characters */
-#define BY_ROWS 16
 
 static int no_message(const outbox_batch *batch, outbox_error **err)
 {
@@ -65,19 +64,20 @@ static int read_texts(outbox_batch *batch, enum outbox_query query, const struct
     return rc == OUTBOX_OK && !packed->has_head ? no_message(batch, err) : rc;
 }
 
-static int take_texts(outbox_batch *batch, const struct outbox_packed_batch *packed, outbox_row_fn take, void *ctx,
-                      outbox_error **err)
+/* Some of them, which are of the batch's lane. */
+static int take_texts(outbox_batch *batch, const struct outbox_packed_batch *packed, const struct outbox_value *texts,
+                      size_t count, outbox_row_fn take, void *ctx, outbox_error **err)
 {
     struct outbox_value cells[24];
     char id[OUTBOX_PACKED_ID + 1];
     size_t i;
     int rc = OUTBOX_OK;
 
-    for (i = 0; i < packed->count && rc == OUTBOX_OK; i++) {
-        char *text = (char *)(uintptr_t)packed->texts[i].data;
+    for (i = 0; i < count && rc == OUTBOX_OK; i++) {
+        char *text = (char *)(uintptr_t)texts[i].data;
 
-        if (outbox_packed__take(text, text + packed->texts[i].size, id, cells) != OUTBOX_OK) {
-            batch->consumer->by_rows = BY_ROWS;
+        if (outbox_packed__take(text, text + texts[i].size, id, cells) != OUTBOX_OK) {
+            batch->consumer->by_rows = OUTBOX_BY_ROWS;
             return no_message(batch, err);
         }
         cells[0] = (struct outbox_value){ OUTBOX_T_INT, batch->lane, NULL, 0 };
@@ -88,8 +88,28 @@ static int take_texts(outbox_batch *batch, const struct outbox_packed_batch *pac
     return rc;
 }
 
-/* Bytes of a message that is read so. */
-static int64_t share(int64_t bytes, size_t limit)
+/* Of one lane after the other, if there are several. */
+static int take_all(outbox_batch *batch, const struct outbox_packed_batch *packed, outbox_row_fn take, void *ctx,
+                    outbox_error **err)
+{
+    size_t i;
+    int rc = OUTBOX_OK;
+
+    if (batch->part_count == 0)
+        return take_texts(batch, packed, packed->texts, packed->count, take, ctx, err);
+    for (i = 0; i < batch->part_count && rc == OUTBOX_OK; i++) {
+        const struct outbox_part *part = &batch->parts[i];
+
+        batch->lane = part->lane;
+        batch->token = part->token;
+        rc = take_texts(batch, packed, packed->texts + part->text, part->rows, take, ctx, err);
+    }
+    batch->lane = batch->parts[0].lane;
+    batch->token = batch->parts[0].token;
+    return rc;
+}
+
+int64_t outbox_batch__share(int64_t bytes, size_t limit)
 {
     return (bytes < MOST ? bytes : MOST) / (int64_t)limit;
 }
@@ -111,14 +131,14 @@ int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, siz
         consumer->by_rows--;
         return OUTBOX_NONE;
     } else {
-        outbox_args__int(args, P_BYTES, share(bytes, limit));
+        outbox_args__int(args, P_BYTES, outbox_batch__share(bytes, limit));
         rc = read_texts(batch, query, args, limit, "read messages", &packed, &batch->arena, err);
     }
     if (rc != OUTBOX_OK)
         return rc;
     if (!packed.unfit)
-        return take_texts(batch, &packed, take, ctx, err);
-    consumer->by_rows = BY_ROWS;
+        return take_all(batch, &packed, take, ctx, err);
+    consumer->by_rows = OUTBOX_BY_ROWS;
     return OUTBOX_NONE;
 }
 
@@ -140,21 +160,21 @@ int outbox_batch__read_ahead(outbox_batch *batch, struct outbox_args *args, cons
     const outbox_conf *conf = batch->consumer->conf;
     struct outbox_packed_batch *packed = &batch->ahead.packed;
     const struct outbox_value *moved = &packed->head[OUTBOX_PACKED_XBOUND];
-    size_t limit = (size_t)outbox_conf__number(conf, CONF_RELAY_BATCH_SIZE);
+    size_t limit = batch->limit;
     int rc;
 
     batch->ahead.there = 0;
     outbox_arena__reset(&batch->ahead.arena);
     outbox_args__int(args, P_LOW, batch->low);
     outbox_args__int(args, P_LIMIT, (int64_t)limit);
-    outbox_args__int(args, P_BYTES, share(outbox_conf__number(conf, CONF_RELAY_BATCH_BYTES), limit));
+    outbox_args__int(args, P_BYTES, outbox_batch__share(outbox_conf__number(conf, CONF_RELAY_BATCH_BYTES), limit));
     rc = read_texts(batch, Q_SETTLE_READ, args, limit, "settle a batch, and read the next", packed, &batch->ahead.arena, err);
     if (rc != OUTBOX_OK) {
-        batch->consumer->by_rows = BY_ROWS;
+        batch->consumer->by_rows = OUTBOX_BY_ROWS;
         return rc; /* what came does not count: the commit failed */
     }
     if (packed->headless) {
-        batch->consumer->by_rows = BY_ROWS;
+        batch->consumer->by_rows = OUTBOX_BY_ROWS;
         return no_message(batch, err);
     }
     if (moved->type != OUTBOX_T_TEXT)

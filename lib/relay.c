@@ -311,7 +311,7 @@ void outbox_relay__view(outbox_relay *relay, struct outbox_relay_view *view)
     view->stopping = relay->stop_at != 0;
     view->silent = relay->silent;
     for (i = 0; i < relay->count; i++) {
-        view->lanes_held += relay->workers[i].holds;
+        view->lanes_held += (int)relay->workers[i].holds;
         view->stuck += relay->workers[i].stuck;
     }
     pthread_mutex_unlock(&relay->lock);

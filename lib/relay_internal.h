@@ -13,6 +13,7 @@
 #include "breaker.h"
 #include "clean.h"
 #include "delivery.h"
+#include "gather.h"
 #include "histogram.h"
 #include "idle.h"
 #include "log.h"
@@ -30,15 +31,14 @@ struct outbox_worker {
     int index, started;
     unsigned generation;    /* a new name for each connection, so that what an old one leased can be let go */
     char owner[160];
-    int holds;              /* a lane is leased: this one, with this token */
-    int held;
-    int64_t token;
+    size_t holds;           /* so many lanes are leased: these */
+    struct outbox_held held[OUTBOX_GATHER_MAX];
     int streak;             /* so many looks in a row found something */
     int restarts;           /* of the relay's, those that this worker knows of */
     int probe;              /* let in to try one message; the worker's own */
     int in_trouble;         /* see trouble.h; the worker's own */
-    int locked, tried;      /* the keeper's own: its lane's row was locked the last time; it had its turn this time */
-    int lane;               /* of the delivery */
+    int locked, tried;      /* the keeper's own: a row of its lanes was locked the last time; it had its turn this time */
+    char lanes[OUTBOX_BATCH_LANES]; /* of the delivery */
     outbox_delivery *delivery; /* in the publisher's hands now */
     int64_t clock_offset, clock_at; /* the database's clock less the monotonic one, as it was then; 0: not asked */
     int64_t deadline;       /* when the watcher looks at it, monotonic microseconds */
@@ -108,7 +108,7 @@ void *outbox_relay__watcher(void *arg);
 
 /* The worker's delivery is going to the publisher, and has so much time; it is back, and the worker's again. */
 #define OUTBOX_WATCH_MAX INT64_C(3600000000)
-void outbox_relay__watch(struct outbox_worker *worker, outbox_delivery *d, int lane, int64_t timeout);
+void outbox_relay__watch(struct outbox_worker *worker, outbox_delivery *d, const outbox_batch *batch, int64_t timeout);
 void outbox_relay__unwatch(struct outbox_worker *worker);
 
 #endif

@@ -4,6 +4,7 @@
 #include "backoff.h"
 #include "batch_internal.h"
 #include "error_internal.h"
+#include "gather.h"
 #include "keys.h"
 #include "log.h"
 #include "usdt.h"
@@ -62,6 +63,8 @@ int outbox_batch__fence(outbox_batch *batch, int keep, outbox_error **err)
     struct outbox_args args = { .set = 0 };
     int rc;
 
+    if (batch->part_count > 0)
+        return outbox_batch__release_gathered(batch, err);
     fence_args(batch, keep, &args);
     rc = write_lane(batch->consumer->conn, Q_SETTLE, Q_SETTLE_NEWEST, &args, keep ? "keep a lane" : "release a lane",
                     &result, err);
@@ -497,7 +500,7 @@ static int why_refused(outbox_batch *batch, outbox_error **err)
                              "the batch that are left go again", batch->lane);
 }
 
-static int settle(outbox_batch *batch, int keep, outbox_error **err)
+int outbox_batch__settle_lane(outbox_batch *batch, int keep, outbox_error **err)
 {
     int retain = outbox_conf__number(batch->consumer->conf, CONF_CLEAN_RETENTION) != 0;
     struct move move;
@@ -526,7 +529,7 @@ int outbox_batch__settle(outbox_batch *batch, int keep, outbox_error **err)
     int rc;
 
     PROBE3(settle__start, batch->lane, batch->token, total(batch));
-    rc = settle(batch, keep, err);
+    rc = batch->part_count > 0 ? outbox_batch__settle_gathered(batch, err) : outbox_batch__settle_lane(batch, keep, err);
     for (i = 0; i < batch->count; i++)
         published += batch->items[i].fate == FATE_PUBLISHED;
     PROBE5(settle__done, batch->lane, batch->token, total(batch), published, rc);

@@ -6,6 +6,8 @@
  * delivery until the watcher is done with it. */
 #include "relay_internal.h"
 
+#include <string.h>
+
 /* A worker whose delivery is late, pinned; or NULL, and *until says when one may be. What begins meanwhile and is late
  * before that pokes. */
 static struct outbox_worker *pin_late(outbox_relay *relay, int64_t *until)
@@ -41,7 +43,8 @@ static struct outbox_worker *pin_late(outbox_relay *relay, int64_t *until)
 static void see_to(outbox_relay *relay, struct outbox_worker *worker)
 {
     int64_t limit = outbox_conf__number(relay->conf, CONF_RELAY_PUBLISH_TIMEOUT) + OUTBOX_DELIVERY_PATIENCE, since, now;
-    int lane, stuck, news;
+    char lanes[OUTBOX_BATCH_LANES];
+    int stuck, news;
 
     outbox_delivery__warn(worker->delivery);
     since = outbox_delivery__stuck_since(worker->delivery);
@@ -51,15 +54,15 @@ static void see_to(outbox_relay *relay, struct outbox_worker *worker)
     worker->deadline = since == INT64_MAX ? INT64_MAX : stuck ? now + limit : since + limit;
     news = stuck && !worker->stuck;
     worker->stuck = stuck;
-    lane = worker->lane;
+    memcpy(lanes, worker->lanes, sizeof(lanes));
     worker->pinned = 0;
     pthread_cond_broadcast(&relay->unpinned);
     pthread_mutex_unlock(&relay->lock);
     if (news)
         outbox_log__write(relay->conf, OUTBOX_LOG_WARNING,
-                          "the publisher %s has not returned for %lld ms, with messages of lane %d in hand: the lease is not "
-                          "renewed any more, so that another relay takes the lane over",
-                          outbox_publisher_name(relay->publisher), (long long)(now - since) / 1000, lane);
+                          "the publisher %s has not returned for %lld ms, with messages of %s in hand: leases are not "
+                          "renewed any more, so that another relay takes over",
+                          outbox_publisher_name(relay->publisher), (long long)(now - since) / 1000, lanes);
 }
 
 void *outbox_relay__watcher(void *arg)
@@ -83,7 +86,7 @@ void *outbox_relay__watcher(void *arg)
     return NULL;
 }
 
-void outbox_relay__watch(struct outbox_worker *worker, outbox_delivery *d, int lane, int64_t timeout)
+void outbox_relay__watch(struct outbox_worker *worker, outbox_delivery *d, const outbox_batch *batch, int64_t timeout)
 {
     outbox_relay *relay = worker->relay;
     int poke;
@@ -91,7 +94,7 @@ void outbox_relay__watch(struct outbox_worker *worker, outbox_delivery *d, int l
     pthread_mutex_lock(&relay->lock);
     worker->delivery = d;
     worker->deadline = outbox_thread__clock() + timeout;
-    worker->lane = lane;
+    outbox_batch__lanes(batch, worker->lanes);
     worker->warned = 0;
     poke = worker->deadline < relay->watch_until || relay->hurry;
     pthread_mutex_unlock(&relay->lock);

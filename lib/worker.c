@@ -15,15 +15,14 @@
 #define KEPT_MAX 64 /* deliveries without an answer, each with its batch */
 #define KEPT_LOOK_US 100000
 
-/* The consumer has leased a lane. */
-static void hold(void *ctx, int lane, int64_t token)
+/* The consumer has leased lanes, and holds no others. */
+static void hold(void *ctx, const struct outbox_held *held, size_t count)
 {
     struct outbox_worker *worker = ctx;
 
     pthread_mutex_lock(&worker->relay->lock);
-    worker->holds = 1;
-    worker->held = lane;
-    worker->token = token;
+    worker->holds = count;
+    memcpy(worker->held, held, count * sizeof(*held));
     pthread_mutex_unlock(&worker->relay->lock);
 }
 
@@ -144,12 +143,13 @@ static void count_latency(struct outbox_worker *worker, const outbox_batch *batc
 }
 
 /* What the application wants to know, once the database has it. */
-static void tell(struct outbox_worker *worker, const outbox_batch *batch)
+static void tell_settled(struct outbox_worker *worker, const outbox_batch *batch)
 {
     outbox_relay *relay = worker->relay;
     const outbox_hooks *hooks = &relay->hooks;
     const struct outbox_item *first = NULL;
     uint64_t published = 0, failed = 0, dead = 0, held = 0;
+    char lanes[OUTBOX_BATCH_LANES];
     size_t i;
 
     for (i = 0; i < batch->count + batch->aside_count; i++) {
@@ -179,8 +179,8 @@ static void tell(struct outbox_worker *worker, const outbox_batch *batch)
     }
     tell_failures(relay, first, failed);
     outbox_log__write(relay->conf, OUTBOX_LOG_DEBUG,
-                      "lane %d, batch of %zu: %llu published, %llu failed, %llu dead, %llu held", batch->lane, batch->count,
-                      (unsigned long long)published, (unsigned long long)failed, (unsigned long long)dead,
+                      "%s, batch of %zu: %llu published, %llu failed, %llu dead, %llu held",
+                      outbox_batch__lanes(batch, lanes), batch->count, (unsigned long long)published, (unsigned long long)failed, (unsigned long long)dead,
                       (unsigned long long)held);
     COUNT(relay, batches, 1);
     COUNT(relay, published, published);
@@ -188,6 +188,23 @@ static void tell(struct outbox_worker *worker, const outbox_batch *batch)
     COUNT(relay, dead, dead);
     COUNT(relay, held, held);
     count_latency(worker, batch);
+}
+
+/* Of several lanes some may be settled, and of others the lease lost. */
+static void tell(struct outbox_worker *worker, const outbox_batch *batch, int rc)
+{
+    outbox_batch view;
+    size_t i;
+
+    if (rc == OUTBOX_OK) {
+        tell_settled(worker, batch);
+        return;
+    }
+    for (i = 0; i < batch->part_count; i++)
+        if (batch->parts[i].state == PART_SETTLED) {
+            outbox_batch__view(batch, i, &view);
+            tell_settled(worker, &view);
+        }
 }
 
 /* A conflict rolled everything back and the verdicts are still here: once more. */
@@ -207,8 +224,7 @@ static int settle(struct outbox_worker *worker, outbox_batch *batch, int keep, o
         outbox_error_free(why);
         outbox_signal__wait(&worker->relay->keeping, outbox_backoff__random(INT64_C(10000) << tries));
     }
-    if (rc == OUTBOX_OK)
-        tell(worker, batch);
+    tell(worker, batch, rc);
     return rc;
 }
 
@@ -252,12 +268,22 @@ static void tell_leases(struct outbox_worker *worker)
     outbox_arena__free(&arena);
 }
 
-/* One lane: publish, settle, read on, for as many batches as a worker may keep it and while they are full. */
-static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_error **err)
+static int all_published(const outbox_batch *batch)
+{
+    size_t i = 0;
+
+    while (i < batch->count && batch->items[i].fate == FATE_PUBLISHED)
+        i++;
+    return i == batch->count;
+}
+
+/* Publish, settle; one lane is read on, for as many batches as a worker may keep it and while they are full. */
+static int work_batch(struct outbox_worker *worker, outbox_batch *batch, outbox_error **err)
 {
     outbox_relay *relay = worker->relay;
     int64_t left = outbox_conf__number(relay->conf, CONF_RELAY_LANE_BATCHES);
     outbox_delivery *given_up = NULL;
+    char lanes[OUTBOX_BATCH_LANES];
     int rc = OUTBOX_OK;
 
     if (batch->taken_over) {
@@ -268,10 +294,12 @@ static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_e
     for (;;) {
         int published, keep;
 
-        outbox_log__write(relay->conf, OUTBOX_LOG_DEBUG, "lane %d: a batch of %zu goes to the publisher", batch->lane,
-                          batch->count);
+        outbox_log__write(relay->conf, OUTBOX_LOG_DEBUG, "%s: a batch of %zu goes to the publisher",
+                          outbox_batch__lanes(batch, lanes), batch->count);
         COUNT(relay, messages, batch->count);
-        published = outbox_relay__publish(worker, batch, &given_up);
+        published = batch->count > 0 ? outbox_relay__publish(worker, batch, &given_up) : OUTBOX_OK;
+        if (!all_published(batch))
+            outbox_consumer__shrink(worker->consumer);
         keep = --left > 0 && batch->full && published == OUTBOX_OK && given_up == NULL &&
                !outbox_breaker__is_open(&relay->breaker, NULL) && !outbox_signal__stopped(&relay->signal);
         rc = settle(worker, batch, keep, err);
@@ -291,19 +319,42 @@ static int work_lane(struct outbox_worker *worker, outbox_batch *batch, outbox_e
     return rc;
 }
 
+/* While something comes all the time, and little each time, it is better to take more of it less often: a statement costs as
+ * much for one message as for many, and so does a commit. One worker is enough then, and the others look seldom, in case it is
+ * kept. What comes after a pause is taken at once. */
+#define LINGER_STREAK 4
+#define LINGER_OTHERS 8
+static void linger(struct outbox_worker *worker, int64_t since, int small)
+{
+    outbox_relay *relay = worker->relay;
+    int64_t time = outbox_conf__number(relay->conf, CONF_RELAY_LINGER), left;
+    int64_t poll = outbox_conf__number(relay->conf, CONF_RELAY_POLL_INTERVAL);
+
+    if (!small || worker->streak <= LINGER_STREAK || relay->once)
+        return;
+    if (worker->index > 0 && time < poll)
+        time = time * LINGER_OTHERS < poll ? time * LINGER_OTHERS : poll;
+    left = since + time - outbox_thread__clock();
+    if (left > 0)
+        outbox_signal__wait(&relay->signal, left);
+}
+
 static int work_once(struct outbox_worker *worker, outbox_error **err)
 {
     outbox_relay *relay = worker->relay;
     outbox_batch *batch;
-    int rc, restarts = atomic_load(&relay->restarts);
+    int rc, restarts = atomic_load(&relay->restarts), small = 0;
+    int64_t since = outbox_thread__clock();
 
     worker->conn->numbers.doubted |= restarts != worker->restarts;
     worker->restarts = restarts;
-    rc = outbox_consumer_claim(worker->consumer, &batch, err);
+    rc = outbox_consumer__claim(worker->consumer, worker->probe ? 1 : OUTBOX_GATHER_MAX, &batch, err);
     if (rc == OUTBOX_OK) {
-        COUNT(relay, claims, 1);
-        outbox_idle__found(&relay->idle, outbox_batch_count(batch) > 1 || worker->streak++ > 0);
-        rc = work_lane(worker, batch, err);
+        COUNT(relay, claims, batch->part_count > 0 ? batch->part_count : 1);
+        outbox_idle__found(&relay->idle, outbox_batch_count(batch) > 1 || worker->streak > 0);
+        worker->streak++;
+        small = outbox_batch_count(batch) * 2 < (size_t)outbox_conf__number(relay->conf, CONF_RELAY_BATCH_SIZE);
+        rc = work_batch(worker, batch, err);
         if (rc == OUTBOX_NONE)
             rc = OUTBOX_OK;
     } else if (rc == OUTBOX_NONE) {
@@ -312,6 +363,8 @@ static int work_once(struct outbox_worker *worker, outbox_error **err)
         outbox_idle__nothing(&relay->idle);
     }
     hold_none(worker);
+    if (rc == OUTBOX_OK)
+        linger(worker, since, small);
     return rc;
 }
 

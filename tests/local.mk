@@ -270,6 +270,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/suite_enqueue.c \
 	%D%/suite_fields.c \
 	%D%/suite_hostile.c \
+	%D%/suite_gather.c \
 	%D%/suite_keeper.c \
 	%D%/suite_late.c \
 	%D%/suite_numbers.c \

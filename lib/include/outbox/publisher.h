@@ -2,7 +2,7 @@
 /**
  * @file outbox/publisher.h
  * What stands between the relay and a broker.
- * The relay hands a publisher a delivery: some messages of one lane. The publisher answers each of them with a
+ * The relay hands a publisher a delivery: some messages of one lane or of several. The publisher answers each of them with a
  * verdict, now or later, from any thread. Retries, limits and dead letters are the relay's business.
  *
  * @threads Any.
@@ -42,7 +42,7 @@ typedef struct outbox_publisher_ops {
      * After anything else the relay looks for the message that is to blame: what was not answered is sent again in
      * halves, in order, until a message fails alone, which counts as OUTBOX_UNKNOWN; the others cost nothing. It must
      * return some time: one that neither returns nor takes or answers a message for relay.publish_timeout loses its
-     * lane to another relay, which sends the same messages. Required.
+     * lanes to another relay, which sends the same messages. Required.
      */
     int (*publish)(void *self, outbox_delivery *delivery, outbox_error **err);
     /**

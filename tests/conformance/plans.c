@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "backlog.h"
+#include "batch_internal.h"
 #include "lib-test.h"
 
 enum { SMALL = 8000, BATCHES = 10, BATCH_SIZE = 10, LANES = 64, FEW_LANES = 4 };
@@ -86,6 +87,25 @@ static int settle_each(struct fixture *fx, outbox_consumer *consumer, int batche
     return full;
 }
 
+/* Each from several lanes, which have as much between them. */
+static int settle_gathered(struct fixture *fx, outbox_consumer *consumer, int batches)
+{
+    int full = 0;
+
+    for (; batches > 0; batches--) {
+        outbox_batch *batch = NULL;
+
+        consumer->spread = OUTBOX_GATHER_MAX;
+        if (!OK(outbox_consumer__claim(consumer, 5, &batch, &fx->err)))
+            break;
+        full += outbox_batch_count(batch) == BATCH_SIZE && batch->part_count > 1;
+        answer_all(batch, OUTBOX_PUBLISHED);
+        OK(outbox_batch_settle(batch, &fx->err));
+        outbox_batch_free(batch);
+    }
+    return full;
+}
+
 /* What one batch costs on average, after a first one that prepares statements and fills caches. */
 static struct cost measure_by(struct fixture *fx, int (*settle)(struct fixture *, outbox_consumer *, int))
 {
@@ -105,11 +125,6 @@ static struct cost measure_by(struct fixture *fx, int (*settle)(struct fixture *
     after.rows = (after.rows - before.rows) / BATCHES;
     after.blocks = (after.blocks - before.blocks) / BATCHES;
     return after;
-}
-
-static struct cost measure(struct fixture *fx)
-{
-    return measure_by(fx, settle_each);
 }
 
 /* ---- Loading ---- */
@@ -235,26 +250,28 @@ static void many_held(struct fixture *fx, long backlog)
     load(fx, SMALL, 10);
 }
 
-static struct cost cost_of(const struct target *target, void (*prepare)(struct fixture *, long), long backlog)
+typedef int (*settle_fn)(struct fixture *fx, outbox_consumer *consumer, int batches);
+
+static struct cost cost_of(const struct target *target, void (*prepare)(struct fixture *, long), settle_fn settle, long backlog)
 {
     struct fixture fx;
     struct cost cost = {0, 0};
 
     if (fresh(&fx, target)) {
         prepare(&fx, backlog);
-        cost = measure(&fx);
+        cost = measure_by(&fx, settle);
     }
     fixture_close(&fx);
     return cost;
 }
 
-static void compare(const struct target *target, const char *name, void (*prepare)(struct fixture *, long))
+static void compare(const struct target *target, const char *name, void (*prepare)(struct fixture *, long), settle_fn settle)
 {
     struct cost small, large;
 
-    tap_begin("%s: %s", target->name, name);
-    small = cost_of(target, prepare, SMALL);
-    large = cost_of(target, prepare, large_backlog());
+    tap_begin("%s: %s%s", target->name, name, settle == settle_gathered ? ", several lanes a batch" : "");
+    small = cost_of(target, prepare, settle, SMALL);
+    large = cost_of(target, prepare, settle, large_backlog());
     tap_note("a batch of %d touches %lld rows and %lld blocks with %d pending; %lld rows and %lld blocks with %ld",
              BATCH_SIZE, (long long)small.rows, (long long)small.blocks, SMALL, (long long)large.rows,
              (long long)large.blocks, large_backlog());
@@ -293,8 +310,7 @@ static void leave_versions(struct fixture *fx, struct db *holder)
 
 /* A claim and a settlement meet the rows that live, and not what was there since. By the key each would meet the 3,000
  * versions of its lane, in about 300 blocks; what a new page costs, once in many versions, is in the bound. */
-static void compare_held(const struct target *target, const char *how, int (*settle)(struct fixture *, outbox_consumer *, int),
-                         const char *retention)
+static void compare_held(const struct target *target, const char *how, settle_fn settle, const char *retention)
 {
     struct cost without = {0, 0}, behind = {0, 0};
     struct db holder;
@@ -327,6 +343,8 @@ static void compare_all_held(const struct target *target)
     compare_held(target, "a lane a batch", settle_each, "0");
     compare_held(target, "batch after batch", settle_on, "0");
     compare_held(target, "with a retention", settle_each, "forever");
+    if (strcmp(target->name, "postgresql/position") == 0)
+        compare_held(target, "several lanes a batch", settle_gathered, "0");
 }
 
 /* ---- What metrics ask ---- */
@@ -505,7 +523,10 @@ int main(int argc, char **argv)
     for (size_t t = 0; t < COUNT_OF(targets) - !test_long(); t++)
         for (size_t i = 0; i < COUNT_OF(cases); i++)
             if (argc < 2 || strstr(cases[i].name, argv[1]) != NULL)
-                compare(target_find(targets[t]), cases[i].name, cases[i].prepare);
+                compare(target_find(targets[t]), cases[i].name, cases[i].prepare, settle_each);
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        if (cases[i].prepare != many_held && (argc < 2 || strstr(cases[i].name, argv[1]) != NULL))
+            compare(target_find(targets[0]), cases[i].name, cases[i].prepare, settle_gathered);
     for (size_t t = 0; t < 2; t++)
         if (argc < 2 || strstr("another transaction has a snapshot", argv[1]) != NULL)
             compare_all_held(target_find(targets[t]));

@@ -111,7 +111,8 @@ const struct outbox_driver outbox_driver__generic = {
         [Q_SIZES] = "SELECT m.seq, {bytes} FROM {messages} m WHERE m.lane = :lane ORDER BY m.lane, m.seq {limit}",
         [Q_SUSPECTS] = "SELECT m.seq FROM {messages} m WHERE m.lane = :lane AND m.seq > :pos ORDER BY m.lane, m.seq "
                        "{limit}",
-        [Q_RENEW] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE lane = :lane AND token = :token",
+        [Q_RENEW] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE lane = :lane AND token = :token "
+                    "AND owner IS NOT NULL",
         [Q_RENEW_ALL] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE owner = :owner",
         [Q_RELEASE_ALL] = "UPDATE {lanes} SET owner = NULL, lease_until = {now} WHERE owner = :owner",
         [Q_SETTLE] = OUTBOX_SETTLE(""),

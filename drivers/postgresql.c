@@ -99,23 +99,29 @@
 #define SIZE(is)                                                                                                        \
     "(SELECT pg_relation_size('{lanes}'::regclass) " is " value::bigint * 6400 FROM {meta} WHERE name = 'lanes')"
 
-#define PLACE "n.ctid AS place, n.*"
+#define PLACE "n.ctid AS place, n.xmin AS made, n.*"
 #define FOUND(work)                                                                                                     \
     "FROM (SELECT a.* FROM (SELECT " PLACE " FROM {lanes} n WHERE n.lane >= 0 AND " SIZE("<") " UNION ALL "             \
     "SELECT n.* FROM " LANES(PLACE) " n WHERE " SIZE(">=") ") a WHERE a.owner IS NULL OR a.lease_until < (SELECT {now}) "\
-    "ORDER BY a.lease_until, a.lane OFFSET 0) l CROSS JOIN LATERAL (SELECT k.lane FROM {lanes} k WHERE "                \
-    "k.lane >= l.lane AND k.lane <= l.lane AND k.lane >= 0 AND (k.owner IS NULL OR k.lease_until < {now}) "             \
-    "ORDER BY k.lane DESC LIMIT 1 FOR UPDATE SKIP LOCKED) k WHERE coalesce(" work ") IS NOT NULL "
+    "ORDER BY a.lease_until, a.lane OFFSET 0) l WHERE coalesce(" work ") IS NOT NULL"
+
+#define LOCKED(lane)                                                                                                    \
+    "CROSS JOIN LATERAL (SELECT k.lane FROM {lanes} k WHERE k.lane >= " lane " AND k.lane <= " lane " AND "             \
+    "k.lane >= 0 AND (k.owner IS NULL OR k.lease_until < {now}) ORDER BY k.lane DESC LIMIT 1 FOR UPDATE SKIP LOCKED) k "
 
 #define CLAIM_NEWEST(work)                                                                                              \
-    "WITH c AS MATERIALIZED (SELECT l.place " FOUND(work) "LIMIT 1), "                                              \
+    "WITH c AS MATERIALIZED (SELECT f.place FROM (SELECT l.place, l.lane " FOUND(work) " OFFSET 0) f " LOCKED("f.lane") \
+    "LIMIT 1), "                                              \
     "u AS (" LEASE "WHERE u.ctid = (SELECT c.place FROM c) " LEASED ") SELECT u.* FROM c LEFT JOIN u ON true"
 
 /* So many lanes at once, each with what is new there. One that has anything out of the ordinary (its owner crashed, messages go
- * one at a time, something is deferred) comes alone, when it is its turn: the first that is found.
+ * one at a time, something is deferred) comes alone, when it is its turn: the first that is found. The others of that kind are
+ * not even locked, unless just one lane is asked for.
  *
  * A statement sees what there was when it began. If somebody settled the lane after that and let it go before this one locked
- * it, what was settled then may be read here once more: then it is not read. That can be told by the xid that settled. */
+ * it, what was settled then would be read here once more, and what was deferred not seen. So only the version of the row that
+ * the statement sees is leased: by its xmin, which earlier servers, too, ask again of a row that changed. A position that came
+ * later all the same would show by the xid that settled, and then nothing is read. */
 #define ALONE "l.owner IS NOT NULL OR l.suspect <> 0 OR (SELECT d.seq FROM {deferred} d WHERE d.lane = l.lane LIMIT 1) "\
     "IS NOT NULL"
 #define AS_IT_IS "u.suspect = 0 AND u.deferred IS NULL AND pg_visible_in_snapshot(u.xbound, pg_current_snapshot())"
@@ -173,11 +179,12 @@
     "ORDER BY m.lane, m.tx, m.seq)) o ORDER BY o.seq LIMIT :limit"
 
 #define GATHER                                                                                                          \
-    "WITH c AS MATERIALIZED (SELECT f.*, row_number() OVER () AS n FROM (SELECT l.place, l.lane, " ALONE " AS alone " \
-    FOUND(WORK) "LIMIT :count) f), "                                                            \
-    "t AS MATERIALIZED (SELECT c.place, c.lane FROM c WHERE c.n = 1 OR NOT (c.alone OR (SELECT f.alone FROM c f WHERE " \
+    "WITH c AS MATERIALIZED (SELECT r.*, row_number() OVER () AS n FROM (SELECT f.place, f.made, f.lane, f.alone "  \
+    "FROM (SELECT l.place, l.made, l.lane, " ALONE " AS alone, row_number() OVER () AS n " FOUND(WORK) " OFFSET 0) f "  \
+    LOCKED("f.lane") "WHERE f.n = 1 OR NOT f.alone OR :count = 1 LIMIT :count) r), "                                                            \
+    "t AS MATERIALIZED (SELECT c.place, c.made, c.lane FROM c WHERE c.n = 1 OR NOT (c.alone OR (SELECT f.alone FROM c f WHERE " \
     "f.n = 1))), "                                                                                                      \
-    "u AS (" LEASE "WHERE u.ctid = ANY (ARRAY(SELECT t.place FROM t)) "                                                 \
+    "u AS (" LEASE "WHERE u.ctid = ANY (ARRAY(SELECT t.place FROM t)) AND u.xmin = ANY (ARRAY(SELECT t.made FROM t)) "                                                 \
     "RETURNING u.lane, u.token, u.pos, u.snap, u.xbound, u.low, u.suspect, "                                            \
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = u.lane LIMIT 1) AS deferred) "                                      \
     "SELECT p.text FROM t LEFT JOIN u ON u.lane = t.lane CROSS JOIN LATERAL (SELECT " LANE_TEXT " AS text UNION ALL "   \
@@ -193,12 +200,13 @@
     AS_NUMBERED " RETURNING xbound::text"
 
 /* Several lanes, in the order in which they are given: as whoever else changes more than one does it in that order, too, nobody
- * waits for each other. */
+ * waits for each other. By the place alone, and from a list that the planner believes to be short: by the lane as well, or
+ * beside a whole scan of a table that was small once, it would visit all versions of the row. */
 #define MOVE_GATHERED                                                                                                   \
     "UPDATE {lanes} u SET pos = s.pos, " MOVED "owner = NULL, lease_until = {now}, suspect = 0 "                        \
     "FROM (SELECT g.*, " NEWEST("n.ctid", "g.lane") " AS place FROM "                                                   \
-    "unnest(:lane::integer[], :token::bigint[], :pos::bigint[]) g(lane, token, pos) OFFSET 0) s "                       \
-    "WHERE u.ctid = s.place AND u.lane = s.lane AND u.token = s.token AND " AS_NUMBERED " RETURNING u.lane"
+    "unnest(:lane::integer[], :token::bigint[], :pos::bigint[]) g(lane, token, pos) WHERE g.lane >= 0 AND "             \
+    "g.token >= 0 OFFSET 0) s WHERE u.ctid = s.place AND u.token = s.token AND " AS_NUMBERED " RETURNING u.lane"
 
 /* Whether a row of a restored table was written here: a transaction's own xids lie close together, be it the one of a
  * savepoint. What was copied here has an xmin of this cluster and a tx of another. */
@@ -354,6 +362,8 @@ const struct outbox_driver outbox_driver__postgresql = {
         /* A lane that somebody has locked does not keep the others waiting: whoever settles it renews it, too. */
         [Q_RENEW_ALL] = "UPDATE {lanes} SET lease_until = {now} + :lease WHERE lane = ANY(ARRAY("
                         "SELECT l.lane FROM {lanes} l WHERE l.owner = :owner FOR UPDATE SKIP LOCKED))",
+        [Q_RELEASE_ALL] = "UPDATE {lanes} SET owner = NULL, lease_until = {now} WHERE lane = ANY(ARRAY("
+                          "SELECT l.lane FROM {lanes} l WHERE l.owner = :owner ORDER BY l.lane FOR UPDATE))",
         [Q_SETTLE_POSITION] = MOVE(""),
         [Q_SETTLE_NEWEST] = OUTBOX_SETTLE(THE_NEWEST),
         [Q_SETTLE_NEWEST_POSITION] = MOVE(THE_NEWEST),

@@ -105,6 +105,7 @@ struct outbox_batch {
     int full;                /* the read took as much as it may: there is probably more */
     size_t limit;            /* messages that a read may take */
     int open;                /* the lane is ours */
+    int hasten;              /* let go, it is the first to be leased again */
     int refused;             /* the statement that moves the position changed nothing */
     outbox_arena arena;      /* the items' texts */
     outbox_arena lane_arena;
@@ -133,6 +134,9 @@ int outbox_batch__read_packed(outbox_batch *batch, struct outbox_args *args, siz
  * one, or NULL when nothing was changed. Not when outbox_batch__may_read_ahead() says no. */
 int outbox_batch__may_read_ahead(const outbox_batch *batch);
 int outbox_batch__read_ahead(outbox_batch *batch, struct outbox_args *args, const char **xbound, outbox_error **err);
+
+/* The error of a lease that was lost. */
+int outbox_batch__lost(const outbox_batch *batch, outbox_error **err);
 
 /* How many bytes each of so many messages may have that are read as texts. */
 int64_t outbox_batch__share(int64_t bytes, size_t limit);

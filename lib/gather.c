@@ -4,9 +4,9 @@
  * messages in each of 64 lanes, a relay that takes one lane after the other does nothing else, and writers wait for the same
  * disk.
  *
- * Each lane, a part of the batch, keeps its token and position, and is settled by what became of its own messages: where all
- * were published, all parts by one statement; else one part after the other, as a batch of its own (see settle.c), so that what
- * fails in one lane, or a lease that was lost, touches no other. What is out of the ordinary does not get here: such a lane
+ * Each lane, a part of the batch, keeps its token and position, and is settled by what became of its own messages: parts of
+ * which all were published by one statement; the others one after the other, as batches of their own (see settle.c), so that
+ * what fails in one lane, or a lease that was lost, touches no other. What is out of the ordinary does not get here: such a lane
  * comes alone, or is let go to come alone.
  *
  * How many lanes: one at first, and after a pause, as what comes then is mostly one message, and the look can end with the first
@@ -46,11 +46,15 @@ void outbox_consumer__shrink(outbox_consumer *consumer)
 
 static void adapt(outbox_consumer *consumer, const outbox_batch *batch, size_t lanes, size_t share, size_t rows)
 {
-    size_t i, cut = 0;
+    size_t i, cut = 0, odd = 0;
 
-    for (i = 0; i < batch->part_count; i++)
+    for (i = 0; i < batch->part_count; i++) {
         cut += batch->parts[i].rows >= share;
-    if (cut > 0)
+        odd += batch->parts[i].snapshot.type != OUTBOX_T_TEXT || batch->parts[i].unfit;
+    }
+    if (odd > 0)
+        consumer->spread = 1;
+    else if (cut > 0)
         consumer->spread = batch->part_count > 1 && lanes > 1 ? lanes / 2 : 1;
     else if (rows * 2 <= lanes * share)
         consumer->spread = OUTBOX_GATHER_MAX;
@@ -65,19 +69,21 @@ struct gathering {
     int raced; /* a lane was changed by somebody else meanwhile */
 };
 
-static int no_lane(outbox_error **err)
+static int no_lane(const struct gathering *g, outbox_error **err)
 {
+    g->batch->consumer->by_rows = OUTBOX_BY_ROWS;
     return outbox_error__set(err, OUTBOX_ERR_DATABASE, "database.error",
                              "cannot lease lanes: the server answered with what are none; does something rewrite its answers?");
 }
 
-static int add_part(outbox_batch *batch, char *text, size_t size, outbox_error **err)
+static int add_part(const struct gathering *g, char *text, size_t size, outbox_error **err)
 {
+    outbox_batch *batch = g->batch;
     struct outbox_value cells[OUTBOX_PACKED_LANE_CELLS];
     struct outbox_part *part = &batch->parts[batch->part_count];
 
     if (batch->part_count == OUTBOX_GATHER_MAX || outbox_packed__lane(text, text + size, cells) != OUTBOX_OK)
-        return no_lane(err);
+        return no_lane(g, err);
     memset(part, 0, sizeof(*part));
     part->lane = (int)cells[OUTBOX_PACKED_LANE].number;
     part->token = cells[OUTBOX_PACKED_TOKEN].number;
@@ -107,9 +113,9 @@ static int take_text(void *ctx, const struct outbox_value *row, outbox_error **e
         return OUTBOX_OK;
     }
     if (row->size > 0 && text[0] == 'L')
-        return add_part(g->batch, text, row->size, err);
+        return add_part(g, text, row->size, err);
     if (g->batch->part_count == 0 || packed->count == packed->room)
-        return no_lane(err);
+        return no_lane(g, err);
     part = &g->batch->parts[g->batch->part_count - 1];
     part->unfit |= !outbox_packed__fits(text, text + row->size, &seq) || seq < part->last;
     part->last = seq;
@@ -166,7 +172,8 @@ static int be_one(outbox_batch *batch, outbox_error **err)
     return OUTBOX_OK;
 }
 
-/* Those that were read as they are stay; the others are let go, and come alone. */
+/* Those that were read as they are stay; the others are let go, and come first, and alone: at the end of the line, where there
+ * is always work in all lanes, they would be let go for ever. */
 static int keep_ordinary(outbox_batch *batch, outbox_error **err)
 {
     size_t i, kept = 0;
@@ -184,6 +191,8 @@ static int keep_ordinary(outbox_batch *batch, outbox_error **err)
         if (part->unfit)
             batch->consumer->by_rows = OUTBOX_BY_ROWS;
         outbox_batch__view(batch, i, &view);
+        view.suspect = (int)part->suspect;
+        view.hasten = 1;
         rc = outbox_batch__fence(&view, 0, err);
         if (rc == OUTBOX_ERR_FENCED)
             rc = OUTBOX_OK;
@@ -224,12 +233,14 @@ int outbox_batch__gather(outbox_batch *batch, size_t lanes, outbox_error **err)
     if (batch->part_count == 0)
         return g.raced ? OUTBOX_GATHER_RACED : OUTBOX_NONE;
     adapt(consumer, batch, lanes, share, g.packed->count);
-    tell_leases(batch);
     batch->limit = share;
-    if (batch->part_count == 1)
+    if (batch->part_count == 1) {
+        tell_leases(batch);
         return be_one(batch, err);
+    }
     qsort(batch->parts, batch->part_count, sizeof(*batch->parts), by_lane);
     rc = keep_ordinary(batch, err);
+    tell_leases(batch);
     return rc == OUTBOX_OK && batch->part_count == 0 ? OUTBOX_GATHER_RACED : rc;
 }
 
@@ -296,30 +307,37 @@ void outbox_batch__view(const outbox_batch *batch, size_t index, outbox_batch *v
 
 /* ---- Settle ---- */
 
-/* Whether all that is left was published, and the position says it. */
-static int is_plain(const outbox_batch *batch)
+/* Whether all of it was published, and the position says it. */
+static int is_plain(const outbox_batch *batch, const struct outbox_part *part)
 {
     size_t i;
 
-    if (batch->aside_count > 0 || outbox_conf__number(batch->consumer->conf, CONF_CLEAN_RETENTION) != 0)
+    if (part->state != PART_OPEN || part->cut || part->count == 0 || part->aside_count > 0)
         return 0;
-    for (i = 0; i < batch->part_count; i++)
-        if (batch->parts[i].cut || batch->parts[i].count == 0)
-            return 0;
-    for (i = 0; i < batch->count; i++)
-        if (batch->items[i].fate != FATE_PUBLISHED)
+    for (i = 0; i < part->count; i++)
+        if (batch->items[part->first + i].fate != FATE_PUBLISHED)
             return 0;
     return 1;
 }
 
-/* "{1,2}", of the parts that are open. */
+static int any_plain(const outbox_batch *batch)
+{
+    size_t i;
+
+    for (i = 0; i < batch->part_count; i++)
+        if (is_plain(batch, &batch->parts[i]))
+            return outbox_conf__number(batch->consumer->conf, CONF_CLEAN_RETENTION) == 0;
+    return 0;
+}
+
+/* "{1,2}", of the plain parts. */
 static const char *array_of(outbox_batch *batch, int64_t (*value)(const struct outbox_part *))
 {
     size_t size = batch->part_count * 22 + 3, at = 0, i;
     char *text = outbox_arena__alloc(&batch->arena, size);
 
     for (i = 0; i < batch->part_count && text != NULL; i++)
-        if (batch->parts[i].state == PART_OPEN)
+        if (is_plain(batch, &batch->parts[i]))
             at += (size_t)snprintf(text + at, size - at, "%c%lld", at == 0 ? '{' : ',', (long long)value(&batch->parts[i]));
     if (text != NULL)
         memcpy(text + at, "}", 2);
@@ -385,6 +403,26 @@ static int settle_part(outbox_batch *batch, size_t index, outbox_error **err)
     return rc;
 }
 
+/* Of a lease that was lost, now or in an earlier try. */
+static int tell_lost(const outbox_batch *batch, outbox_error *why, outbox_error **err)
+{
+    outbox_batch view;
+    size_t i = 0;
+
+    while (i < batch->part_count && batch->parts[i].state != PART_LOST)
+        i++;
+    if (i == batch->part_count)
+        return OUTBOX_OK;
+    outbox_batch__view(batch, i, &view);
+    if (why == NULL)
+        return outbox_batch__lost(&view, err);
+    if (err != NULL && *err == NULL)
+        *err = why;
+    else
+        outbox_error_free(why);
+    return OUTBOX_ERR_FENCED;
+}
+
 /* Does it for each part that is open. A lease that was lost keeps no other from being settled. */
 static int each_part(outbox_batch *batch, int (*settle)(outbox_batch *, size_t, outbox_error **), outbox_error **err)
 {
@@ -413,18 +451,12 @@ static int each_part(outbox_batch *batch, int (*settle)(outbox_batch *, size_t, 
             outbox_error_free(why);
     }
     batch->open = 0;
-    if (lost == NULL)
-        return OUTBOX_OK;
-    if (err != NULL && *err == NULL)
-        *err = lost;
-    else
-        outbox_error_free(lost);
-    return OUTBOX_ERR_FENCED;
+    return tell_lost(batch, lost, err);
 }
 
 int outbox_batch__settle_gathered(outbox_batch *batch, outbox_error **err)
 {
-    int rc = is_plain(batch) ? settle_at_once(batch, err) : OUTBOX_OK;
+    int rc = any_plain(batch) ? settle_at_once(batch, err) : OUTBOX_OK;
 
     return rc == OUTBOX_OK ? each_part(batch, settle_part, err) : rc;
 }
@@ -440,6 +472,17 @@ static int release_part(outbox_batch *batch, size_t index, outbox_error **err)
 int outbox_batch__release_gathered(outbox_batch *batch, outbox_error **err)
 {
     return each_part(batch, release_part, err);
+}
+
+int outbox_batch__is_small(const outbox_batch *batch)
+{
+    size_t i;
+
+    for (i = 0; i < batch->part_count; i++)
+        if (batch->parts[i].rows >= batch->limit)
+            return 0;
+    return !batch->full && !batch->single && batch->suspect == 0 && (batch->part_count > 0 || batch->count < batch->limit) &&
+           batch->count * 2 < (size_t)outbox_conf__number(batch->consumer->conf, CONF_RELAY_BATCH_SIZE);
 }
 
 const char *outbox_batch__lanes(const outbox_batch *batch, char text[OUTBOX_BATCH_LANES])

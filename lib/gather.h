@@ -27,6 +27,9 @@ void outbox_batch__view(const outbox_batch *batch, size_t index, outbox_batch *v
 int outbox_batch__settle_gathered(outbox_batch *batch, outbox_error **err);
 int outbox_batch__release_gathered(outbox_batch *batch, outbox_error **err);
 
+/* 1 when there was little: no lane has more, and nothing goes one at a time. */
+int outbox_batch__is_small(const outbox_batch *batch);
+
 /* "lane 3", or "12 lanes". */
 #define OUTBOX_BATCH_LANES 32
 const char *outbox_batch__lanes(const outbox_batch *batch, char text[OUTBOX_BATCH_LANES]);

@@ -53,7 +53,8 @@ static int renew_lane(outbox_relay *relay, const struct outbox_held *held, outbo
     return OUTBOX_OK;
 }
 
-/* The lanes that a worker holds. */
+/* The lanes that a worker holds, up to one that is locked: if the worker settles, they all are, and each would cost the others
+ * as long a wait. The next try begins behind that one. */
 static int renew_one(outbox_relay *relay, int index, outbox_conn *conn, int *locked, outbox_error **err)
 {
     struct outbox_worker *worker = &relay->workers[index];
@@ -66,8 +67,8 @@ static int renew_one(outbox_relay *relay, int index, outbox_conn *conn, int *loc
     count = worker->stuck ? 0 : worker->holds;
     memcpy(held, worker->held, count * sizeof(*held));
     pthread_mutex_unlock(&relay->lock);
-    for (i = 0; i < count && rc == OUTBOX_OK; i++)
-        rc = renew_lane(relay, &held[i], conn, locked, err);
+    for (i = 0; i < count && rc == OUTBOX_OK && !*locked; i++)
+        rc = renew_lane(relay, &held[worker->turn++ % count], conn, locked, err);
     return rc;
 }
 

@@ -38,6 +38,7 @@ struct outbox_worker {
     int probe;              /* let in to try one message; the worker's own */
     int in_trouble;         /* see trouble.h; the worker's own */
     int locked, tried;      /* the keeper's own: a row of its lanes was locked the last time; it had its turn this time */
+    size_t turn;            /* the keeper's own: the lane that it begins with */
     char lanes[OUTBOX_BATCH_LANES]; /* of the delivery */
     outbox_delivery *delivery; /* in the publisher's hands now */
     int64_t clock_offset, clock_at; /* the database's clock less the monotonic one, as it was then; 0: not asked */

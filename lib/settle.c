@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#define HOUR_US INT64_C(3600000000)
 #define IN_DELIVERY "the relay crashed or lost its lease while this message was in delivery"
 
 /* Where the position may go. */
@@ -24,7 +25,7 @@ struct seqs {
     size_t count;
 };
 
-static int lost(const outbox_batch *batch, outbox_error **err)
+int outbox_batch__lost(const outbox_batch *batch, outbox_error **err)
 {
     return outbox_error__set(err, OUTBOX_ERR_FENCED, "lease.lost",
                              "the lease of lane %d was lost to another relay (token %lld): nothing was written, and the "
@@ -36,7 +37,7 @@ static void fence_args(const outbox_batch *batch, int keep, struct outbox_args *
     outbox_args__int(args, P_LANE, batch->lane);
     outbox_args__int(args, P_TOKEN, batch->token);
     outbox_args__text(args, P_OWNER, keep ? batch->consumer->owner : NULL);
-    outbox_args__int(args, P_LEASE, keep ? outbox_consumer__lease_us(batch->consumer) : 0);
+    outbox_args__int(args, P_LEASE, keep ? outbox_consumer__lease_us(batch->consumer) : batch->hasten ? -HOUR_US : 0);
     outbox_args__int(args, P_SUSPECT, batch->suspect);
 }
 
@@ -70,7 +71,7 @@ int outbox_batch__fence(outbox_batch *batch, int keep, outbox_error **err)
                     &result, err);
     if (rc == OUTBOX_OK && result.rows != 1) {
         batch->open = 0;
-        return lost(batch, err);
+        return outbox_batch__lost(batch, err);
     }
     if (rc == OUTBOX_OK && !keep && !batch->consumer->conn->in_transaction)
         batch->open = 0;
@@ -488,7 +489,7 @@ static int why_refused(outbox_batch *batch, outbox_error **err)
     batch->refused = 0;
     if (conn->numbers.file == 0) {
         batch->open = 0;
-        return lost(batch, err);
+        return outbox_batch__lost(batch, err);
     }
     rc = outbox_batch__fence(batch, 0, err);
     if (rc != OUTBOX_OK)

@@ -343,17 +343,19 @@ static int work_once(struct outbox_worker *worker, outbox_error **err)
 {
     outbox_relay *relay = worker->relay;
     outbox_batch *batch;
-    int rc, restarts = atomic_load(&relay->restarts), small = 0;
+    int rc, restarts = atomic_load(&relay->restarts), probing = worker->probe, small = 0;
+    /* What ends by itself ends when no lane has work, whatever is to come alone. */
+    size_t lanes = relay->once || probing ? 1 : OUTBOX_GATHER_MAX;
     int64_t since = outbox_thread__clock();
 
     worker->conn->numbers.doubted |= restarts != worker->restarts;
     worker->restarts = restarts;
-    rc = outbox_consumer__claim(worker->consumer, worker->probe ? 1 : OUTBOX_GATHER_MAX, &batch, err);
+    rc = outbox_consumer__claim(worker->consumer, lanes, &batch, err);
     if (rc == OUTBOX_OK) {
         COUNT(relay, claims, batch->part_count > 0 ? batch->part_count : 1);
         outbox_idle__found(&relay->idle, outbox_batch_count(batch) > 1 || worker->streak > 0);
         worker->streak++;
-        small = outbox_batch_count(batch) * 2 < (size_t)outbox_conf__number(relay->conf, CONF_RELAY_BATCH_SIZE);
+        small = !probing && outbox_batch__is_small(batch);
         rc = work_batch(worker, batch, err);
         if (rc == OUTBOX_NONE)
             rc = OUTBOX_OK;

@@ -151,6 +151,39 @@ static void test_lost(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 1);
 }
 
+/* A conflict after a lease that was lost: what is left is settled by the next try, which still tells of that one. */
+static void test_lost_then_locked(struct fixture *fx)
+{
+    struct many m;
+    struct db other;
+    outbox_batch *batch = NULL;
+    outbox_error *err = NULL;
+
+    REQUIRE(many_open(fx, &m, "1") && (batch = claim_many(fx, &m)) != NULL && db_open(&other, fx->dsn, 0) == 0, "no batch");
+    REQUIRE_INT(batch->part_count, KEYS);
+    OK(outbox_conn__be_impatient(m.consumer->conn, &fx->err));
+    answer_all(batch, OUTBOX_PUBLISHED);
+    /* Not plain, so that each is settled by itself. */
+    outbox_batch_answer(batch, 2, OUTBOX_RETRY, 3600000, "no");
+    outbox_batch_answer(batch, 5, OUTBOX_RETRY, 3600000, "no");
+    CHECK_INT(db_exec(&fx->db, "UPDATE %slanes SET token = token + 1, owner = 'other' WHERE lane = %d", fx->prefix,
+                      batch->parts[2].lane), 0);
+    CHECK_INT(db_exec(&other, "UPDATE %slanes SET low = low WHERE lane = %d", fx->prefix, batch->parts[5].lane), 0);
+    CHECK_INT(outbox_batch_settle(batch, NULL), OUTBOX_ERR_CONFLICT);
+    CHECK_INT(batch->parts[2].state, PART_LOST);
+    CHECK_INT(batch->parts[5].state, PART_OPEN);
+    CHECK_INT(batch->parts[7].state, PART_SETTLED);
+    CHECK_INT(db_rollback(&other), 0);
+    CHECK_INT(outbox_batch_settle(batch, &err), OUTBOX_ERR_FENCED);
+    CHECK_STR(outbox_error_name(err), "lease.lost");
+    CHECK_INT(batch->parts[5].state, PART_SETTLED);
+    outbox_error_free(err);
+    outbox_batch_free(batch);
+    CHECK_INT(held(fx), 1);
+    CHECK_INT(count_state(fx, OUTBOX_RETRYING), 1);
+    db_close(&other);
+}
+
 /* Given back, nothing is settled. */
 static void test_released(struct fixture *fx)
 {
@@ -246,6 +279,36 @@ static void test_unfit(struct fixture *fx)
     free(payload);
 }
 
+/* A message that does not come as a text, in a lane among many that always have work: it has its turn all the same. */
+static void test_unfit_among_busy(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_message large = text_message("t", NULL, "");
+    char *payload = calloc(1, 300000);
+    int rounds = 0;
+
+    fixture_set(fx, "relay.batch_bytes", "100KiB");
+    fixture_set(fx, "relay.workers", "1");
+    REQUIRE(payload != NULL && (consumer = fixture_consumer(fx, NULL)) != NULL, "no outbox");
+    memset(payload, 'x', 299999);
+    large.partition_key = "large";
+    large.payload = payload;
+    large.payload_size = 299999;
+    OK(outbox_enqueue(fx->conn, &large, 1, NULL, &fx->err));
+    while (rounds++ < 150 && db_int(&fx->db, "SELECT count(*) FROM %smessages m JOIN %slanes l ON l.lane = m.lane WHERE "
+                                    "m.partition_key = 'large' AND m.seq > l.pos", fx->prefix, fx->prefix) > 0) {
+        outbox_batch *batch = NULL;
+
+        REQUIRE(send_numbered(fx, "t", 300, 300), "not sent");
+        REQUIRE(OK(outbox_consumer__claim(consumer, OUTBOX_GATHER_MAX, &batch, &fx->err)), "no batch");
+        answer_all(batch, OUTBOX_PUBLISHED);
+        OK(outbox_batch_settle(batch, &fx->err));
+        outbox_batch_free(batch);
+    }
+    CHECK(rounds <= 60, "%d batches until it came", rounds);
+    free(payload);
+}
+
 /* Messages of transactions that were open when later numbers were settled. */
 static void test_late_ones(struct fixture *fx)
 {
@@ -273,6 +336,46 @@ static void test_late_ones(struct fixture *fx)
         if (round == 0)
             CHECK_INT(db_commit(&other), 0);
     }
+    CHECK_INT(count_waiting(fx), 0);
+    expect_drained(fx, m.consumer, "");
+    outbox_conn_close(conn);
+    db_close(&other);
+}
+
+/* More late messages than a lane's share: the position says nothing of those that are left. */
+static void test_late_cut(struct fixture *fx)
+{
+    enum { LATE = 5 };
+    struct many m;
+    struct db other;
+    outbox_conn *conn = NULL;
+    outbox_batch *batch;
+    size_t came = 0;
+
+    fixture_set(fx, "relay.workers", "1");
+    fixture_set(fx, "relay.batch_size", "16");
+    fixture_set(fx, "relay.batch_lanes", "8");
+    REQUIRE(many_open(fx, &m, "0") && db_open(&other, fx->dsn, 0) == 0 &&
+            OK(outbox_conn_borrow(other.dbc, fx->conf, &conn, &fx->err)), "no connection");
+    for (int i = 0; i < 2 * LATE; i++) {
+        outbox_message late = text_message("t", m.keys[i % 2], "late");
+
+        OK(outbox_enqueue(conn, &late, 1, NULL, &fx->err));
+    }
+    for (int i = 0; i < KEYS; i++)
+        REQUIRE(send_words(fx, "t", m.keys[i], "1"), "not sent");
+    CHECK_INT(drain(fx, m.consumer, NULL), KEYS * 2);
+    CHECK_INT(db_commit(&other), 0);
+    for (int round = 0; round < 2 * LATE && came < 2 * LATE; round++) {
+        REQUIRE((batch = claim_many(fx, &m)) != NULL, "no batch");
+        CHECK(round > 0 || (batch->part_count == 2 && batch->parts[0].cut && batch->count == 4), "%zu parts, %zu messages",
+              batch->part_count, batch->count);
+        came += batch->count;
+        answer_all(batch, OUTBOX_PUBLISHED);
+        OK(outbox_batch_settle(batch, &fx->err));
+        outbox_batch_free(batch);
+    }
+    CHECK_INT(came, 2 * LATE);
     CHECK_INT(count_waiting(fx), 0);
     expect_drained(fx, m.consumer, "");
     outbox_conn_close(conn);
@@ -366,8 +469,9 @@ static void test_renewed(struct fixture *fx)
     outbox_publisher *publisher = NULL;
     struct act a;
     struct many m;
+    outbox_batch *batch = NULL;
     int64_t until;
-    int done;
+    int done, taken = 0;
 
     fixture_set(fx, "relay.lease", "1s");
     fixture_set(fx, "relay.workers", "1");
@@ -382,9 +486,10 @@ static void test_renewed(struct fixture *fx)
     WAIT_FOR(held(fx) > 1, done);
     CHECK(done, "no batch of several lanes: %lld", (long long)held(fx));
     until = db_int(&fx->db, "SELECT max(lease_until) FROM %slanes WHERE owner IS NOT NULL", fx->prefix);
-    WAIT_FOR(db_int(&fx->db, "SELECT min(lease_until) FROM %slanes WHERE owner IS NOT NULL", fx->prefix) >
-             until + 2 * SECOND_US, done);
-    CHECK(done, "not all leases are renewed");
+    WAIT_FOR((taken |= outbox_consumer_claim(m.consumer, &batch, NULL) == OUTBOX_OK,
+              db_int(&fx->db, "SELECT min(lease_until) FROM %slanes WHERE owner IS NOT NULL", fx->prefix) >
+              until + 2 * SECOND_US), done);
+    CHECK(done && !taken, "not all leases are renewed");
     CHECK(held(fx) > 1, "%lld lanes are leased", (long long)held(fx));
     let_go(&a, 1000);
     WAIT_FOR(count_waiting(fx) == 0, done);
@@ -396,21 +501,50 @@ static void test_renewed(struct fixture *fx)
     act_close(fx, &a);
 }
 
+/* A publisher that hangs with one message of several lanes: all others come, and what was answered comes once. */
+static void test_hangs(struct fixture *fx)
+{
+    struct act a;
+    char keys[KEYS][12];
+    int lanes[KEYS], done;
+
+    choose_keys(keys, lanes);
+    fixture_set(fx, "relay.publish_timeout", "300ms");
+    fixture_set(fx, "relay.workers", "1");
+    fixture_set(fx, "retry.max_attempts", "2");
+    REQUIRE(act_open(fx, &a, POISON_HANGS, OUTBOX_PUBLISHER_IN_ORDER), "no relay");
+    send_words(fx, "t", "first", "0");
+    OK(outbox_relay_start(a.relay, &fx->err));
+    WAIT_FOR(script_get(&a.script, &a.script.published) == 1, done);
+    CHECK(done, "nothing comes");
+    db_exec(&fx->db, "UPDATE %slanes SET lease_until = 1", fx->prefix);
+    for (int i = 0; i < KEYS; i++)
+        REQUIRE(send_words(fx, "t", keys[i], i == 3 ? "1 poison2 3" : "1 2 3"), "not sent");
+    WAIT_FOR(script_get(&a.script, &a.script.published) == KEYS * 3 - 1 && script_get(&a.script, &a.script.dead) == 1, done);
+    CHECK(done, "%d published, %d dead", script_get(&a.script, &a.script.published), script_get(&a.script, &a.script.dead));
+    outbox_relay_stop(a.relay);
+    OK(outbox_relay_join(a.relay, &fx->err));
+    CHECK_INT(a.script.attempts_of_dead, 2);
+    CHECK(a.script.cancelled <= 4, "%d cancelled", a.script.cancelled);
+    act_close(fx, &a);
+}
+
 /* While messages keep coming, they are waited for a little, and come in fewer batches; in order all the same. */
 static void test_linger(struct fixture *fx)
 {
-    enum { SENT = 300 };
+    enum { SENT = 1000 };
     struct act a;
     int done;
 
     fixture_set(fx, "relay.linger", "1s");
+    fixture_set(fx, "relay.workers", "1");
     REQUIRE(act_open(fx, &a, FINE, OUTBOX_PUBLISHER_IN_ORDER), "no relay");
     OK(outbox_relay_start(a.relay, &fx->err));
-    for (int i = 0; i < SENT; i += 3)
-        REQUIRE(send_numbered(fx, "t", 1, 3), "not sent");
+    for (int i = 0; i < SENT; i++)
+        REQUIRE(send_words(fx, "t", "k", "1"), "not sent");
     WAIT_FOR(script_get(&a.script, &a.script.published) == SENT, done);
     CHECK(done, "%d published", script_get(&a.script, &a.script.published));
-    CHECK(a.script.calls < SENT / 6, "%d calls", a.script.calls);
+    CHECK(a.script.calls < SENT / 8, "%d calls", a.script.calls);
     act_close(fx, &a);
 }
 
@@ -420,13 +554,17 @@ void suite_gather(const struct target *target, const char *only)
         {"gather: several lanes are one batch", test_many, 0},
         {"gather: what fails in a lane is set aside there", test_failed, 0},
         {"gather: a lane that was lost", test_lost, 0},
+        {"gather: a lane that was lost, and then one that is locked", test_lost_then_locked, 0},
         {"gather: given back", test_released, 0},
         {"gather: lanes that come alone", test_alone, 0},
         {"gather: messages that do not come as texts, and that wait", test_unfit, 0},
+        {"gather: a message that does not come as a text, among busy lanes", test_unfit_among_busy, 0},
         {"gather: late messages", test_late_ones, 0},
+        {"gather: more late messages than a lane's share", test_late_cut, 0},
         {"gather: a lane that was settled meanwhile", test_settled_meanwhile, 0},
         {"gather: a lane with more than its share", test_more_than_its_share, 0},
         {"gather: all leases are renewed", test_renewed, 0},
+        {"gather: a publisher that hangs", test_hangs, 0},
         {"gather: a relay lingers while messages keep coming", test_linger, 0},
     };
 

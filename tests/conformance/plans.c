@@ -287,57 +287,6 @@ static void compare(const struct target *target, const char *name, void (*prepar
     tap_end();
 }
 
-/* ---- Planned while there was next to nothing ---- */
-
-static void settle_small(struct fixture *fx, outbox_consumer *consumer, settle_fn settle)
-{
-    load(fx, BATCH_SIZE * 2, 1);
-    settle(fx, consumer, 1);
-    while (settle_one(fx, consumer, OUTBOX_PUBLISHED, NULL) > 0)
-        ;
-}
-
-/* As for a relay that is there before the backlog: a connection keeps its plans until the next ANALYZE. */
-static struct cost cost_planned(const struct target *target, settle_fn settle, long backlog)
-{
-    struct cost before = {0, 0}, after = {0, 0};
-    outbox_consumer *consumer;
-    struct fixture fx;
-
-    if (fresh(&fx, target) && (consumer = fixture_consumer(&fx, NULL)) != NULL) {
-        settle_small(&fx, consumer, settle);
-        load(&fx, backlog, 10);
-        others = 1;
-        wait_until_alone(&fx);
-        before = read_counters(&fx);
-        CHECK_INT(settle(&fx, consumer, BATCHES), BATCHES);
-        others = 0;
-        fixture_disconnect(&fx);
-        wait_until_alone(&fx);
-        after = read_counters(&fx);
-        after.rows = (after.rows - before.rows) / BATCHES;
-        after.blocks = (after.blocks - before.blocks) / BATCHES;
-    }
-    fixture_close(&fx);
-    return after;
-}
-
-static void compare_planned(const struct target *target, const char *how, settle_fn settle)
-{
-    struct cost small, large;
-
-    tap_begin("%s: planned while the tables were empty, %s", target->name, how);
-    small = cost_planned(target, settle, SMALL);
-    large = cost_planned(target, settle, large_backlog());
-    tap_note("a batch of %d touches %lld rows and %lld blocks with %d pending; %lld rows and %lld blocks with %ld",
-             BATCH_SIZE, (long long)small.rows, (long long)small.blocks, SMALL, (long long)large.rows,
-             (long long)large.blocks, large_backlog());
-    CHECK(small.rows > 0 && large.rows <= 2 * small.rows + 200, "%lld rows instead of %lld", (long long)large.rows,
-          (long long)small.rows);
-    CHECK(large.rows <= 2000, "%lld rows for a batch of %d", (long long)large.rows, BATCH_SIZE);
-    tap_end();
-}
-
 /* ---- While another transaction has a snapshot ---- */
 
 enum { VERSIONS = 12000 };
@@ -396,6 +345,81 @@ static void compare_all_held(const struct target *target)
     compare_held(target, "with a retention", settle_each, "forever");
     if (strcmp(target->name, "postgresql/position") == 0)
         compare_held(target, "several lanes a batch", settle_gathered, "0");
+}
+
+/* ---- Planned while there was next to nothing ---- */
+
+static void settle_small(struct fixture *fx, outbox_consumer *consumer, settle_fn settle)
+{
+    load(fx, BATCH_SIZE * 2, 1);
+    settle(fx, consumer, 1);
+    while (settle_one(fx, consumer, OUTBOX_PUBLISHED, NULL) > 0)
+        ;
+}
+
+/* As for a relay that is there before the backlog: a connection keeps its plans until the next ANALYZE. */
+static struct cost cost_planned(const struct target *target, settle_fn settle, long backlog, struct db *holder)
+{
+    struct cost before = {0, 0}, after = {0, 0};
+    outbox_consumer *consumer;
+    struct fixture fx;
+
+    if (fresh(&fx, target) && (consumer = fixture_consumer(&fx, NULL)) != NULL) {
+        settle_small(&fx, consumer, settle);
+        load(&fx, backlog, 10);
+        if (holder != NULL)
+            leave_versions(&fx, holder);
+        others = holder != NULL ? 2 : 1;
+        wait_until_alone(&fx);
+        before = read_counters(&fx);
+        CHECK_INT(settle(&fx, consumer, BATCHES), BATCHES);
+        others--;
+        fixture_disconnect(&fx);
+        wait_until_alone(&fx);
+        after = read_counters(&fx);
+        after.rows = (after.rows - before.rows) / BATCHES;
+        after.blocks = (after.blocks - before.blocks) / BATCHES;
+    }
+    if (holder != NULL)
+        db_close(holder);
+    others = 0;
+    fixture_close(&fx);
+    return after;
+}
+
+static void compare_planned(const struct target *target, const char *how, settle_fn settle)
+{
+    struct cost small, large;
+
+    tap_begin("%s: planned while the tables were empty, %s", target->name, how);
+    small = cost_planned(target, settle, SMALL, NULL);
+    large = cost_planned(target, settle, large_backlog(), NULL);
+    tap_note("a batch of %d touches %lld rows and %lld blocks with %d pending; %lld rows and %lld blocks with %ld",
+             BATCH_SIZE, (long long)small.rows, (long long)small.blocks, SMALL, (long long)large.rows,
+             (long long)large.blocks, large_backlog());
+    CHECK(small.rows > 0 && large.rows <= 2 * small.rows + 200, "%lld rows instead of %lld", (long long)large.rows,
+          (long long)small.rows);
+    CHECK(large.rows <= 2000, "%lld rows for a batch of %d", (long long)large.rows, BATCH_SIZE);
+    tap_end();
+}
+
+/* And behind versions that came later. */
+static void compare_planned_held(const struct target *target, const char *how, settle_fn settle)
+{
+    struct cost without, behind;
+    struct db holder;
+
+    tap_begin("%s: planned while the tables were empty, then a snapshot is held, %s", target->name, how);
+    memset(&holder, 0, sizeof holder);
+    lanes = FEW_LANES;
+    without = cost_planned(target, settle, SMALL, NULL);
+    behind = cost_planned(target, settle, SMALL, &holder);
+    lanes = LANES;
+    tap_note("a batch touches %lld blocks; %lld behind %d versions of lanes", (long long)without.blocks,
+             (long long)behind.blocks, VERSIONS);
+    CHECK(without.blocks > 0 && behind.blocks <= without.blocks + 150, "%lld blocks instead of %lld", (long long)behind.blocks,
+          (long long)without.blocks);
+    tap_end();
 }
 
 /* ---- What metrics ask ---- */
@@ -582,9 +606,13 @@ int main(int argc, char **argv)
         if (argc < 2 || strstr("planned", argv[1]) != NULL) {
             compare_planned(target_find(targets[t]), "a lane a batch", settle_each);
             compare_planned(target_find(targets[t]), "batch after batch", settle_on);
+            if (t < 2)
+                compare_planned_held(target_find(targets[t]), "batch after batch", settle_on);
         }
-    if (argc < 2 || strstr("planned", argv[1]) != NULL)
+    if (argc < 2 || strstr("planned", argv[1]) != NULL) {
         compare_planned(target_find(targets[0]), "several lanes a batch", settle_gathered);
+        compare_planned_held(target_find(targets[0]), "several lanes a batch", settle_gathered);
+    }
     for (size_t t = 0; t < 2; t++)
         if (argc < 2 || strstr("another transaction has a snapshot", argv[1]) != NULL)
             compare_all_held(target_find(targets[t]));

@@ -4,7 +4,7 @@
  * Claims lanes of an outbox, for programs that publish by themselves.
  * The pull interface: claim a batch, renew, settle with verdicts, release. For programs with an event loop
  * of their own. The relay claims and answers by it too, and settles in the same way; what it does beside is that it takes
- * a charged attempt back, makes a lane suspect when a publisher hangs, and renews from another thread.
+ * several lanes at once where it can, takes a charged attempt back, makes a lane suspect when a publisher hangs, and renews from another thread.
  *
  *     while ((rc = outbox_consumer_claim(consumer, &batch, &err)) == OUTBOX_OK) {
  *         for (i = 0; i < outbox_batch_count(batch); i++)

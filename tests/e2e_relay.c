@@ -119,6 +119,17 @@ static int open_log(const struct e2e *run, const char *name)
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
 }
 
+/* The server may be away just then: whoever watches a relay starts it again. */
+static int start(outbox_relay *relay, outbox_error **err)
+{
+    int rc, started;
+
+    WAIT_FOR((outbox_error_free(*err), *err = NULL, rc = outbox_relay_start(relay, err),
+              rc != OUTBOX_ERR_LOST && rc != OUTBOX_ERR_CONNECT), started);
+    (void)started;
+    return rc;
+}
+
 /* Runs a relay until SIGTERM, or once. */
 static int relay_run(const struct e2e *run, int index, int once)
 {
@@ -141,7 +152,7 @@ static int relay_run(const struct e2e *run, int index, int once)
         rc = outbox_relay_new(run->fx->dsn, conf, publisher, NULL, &relay, &err);
     sink.relay = relay;
     if (rc == OUTBOX_OK)
-        rc = once ? outbox_relay_run_once(relay, &err) : outbox_relay_start(relay, &err);
+        rc = once ? outbox_relay_run_once(relay, &err) : start(relay, &err);
     if (rc == OUTBOX_OK && !once) {
         sigwait(&stop, &number);
         outbox_relay_stop(relay);

@@ -105,12 +105,12 @@
     "SELECT n.* FROM " LANES(PLACE) " n WHERE " SIZE(">=") ") a WHERE a.owner IS NULL OR a.lease_until < (SELECT {now}) "\
     "ORDER BY a.lease_until, a.lane OFFSET 0) l WHERE coalesce(" work ") IS NOT NULL"
 
-#define LOCKED(lane)                                                                                                    \
-    "CROSS JOIN LATERAL (SELECT k.lane FROM {lanes} k WHERE k.lane >= " lane " AND k.lane <= " lane " AND "             \
-    "k.lane >= 0 AND (k.owner IS NULL OR k.lease_until < {now}) ORDER BY k.lane DESC LIMIT 1 FOR UPDATE SKIP LOCKED) k "
+#define LOCKED                                                                                                          \
+    "CROSS JOIN LATERAL (SELECT k.lane FROM {lanes} k WHERE k.lane >= f.lane AND k.lane <= f.lane AND k.lane >= 0 AND " \
+    "(k.owner IS NULL OR k.lease_until < {now}) ORDER BY k.lane DESC LIMIT 1 FOR UPDATE SKIP LOCKED) k "
 
 #define CLAIM_NEWEST(work)                                                                                              \
-    "WITH c AS MATERIALIZED (SELECT f.place FROM (SELECT l.place, l.lane " FOUND(work) " OFFSET 0) f " LOCKED("f.lane") \
+    "WITH c AS MATERIALIZED (SELECT f.place FROM (SELECT l.place, l.lane " FOUND(work) " OFFSET 0) f " LOCKED \
     "LIMIT 1), "                                              \
     "u AS (" LEASE "WHERE u.ctid = (SELECT c.place FROM c) " LEASED ") SELECT u.* FROM c LEFT JOIN u ON true"
 
@@ -178,10 +178,12 @@
     "m.tx >= pg_snapshot_xmax(" snap ") AND m.tx < " bound " AND m.seq <= " pos " AND m.seq > " low " "                 \
     "ORDER BY m.lane, m.tx, m.seq)) o ORDER BY o.seq LIMIT :limit"
 
+#define OF_U(column) "u." #column
+#define OF_G(column) "g." #column
 #define GATHER                                                                                                          \
     "WITH c AS MATERIALIZED (SELECT r.*, row_number() OVER () AS n FROM (SELECT f.place, f.made, f.lane, f.alone "  \
     "FROM (SELECT l.place, l.made, l.lane, " ALONE " AS alone, row_number() OVER () AS n " FOUND(WORK) " OFFSET 0) f "  \
-    LOCKED("f.lane") "WHERE f.n = 1 OR NOT f.alone OR :count = 1 LIMIT :count) r), "                                                            \
+    LOCKED "WHERE f.n = 1 OR NOT f.alone OR :count = 1 LIMIT :count) r), "                                                            \
     "t AS MATERIALIZED (SELECT c.place, c.made, c.lane FROM c WHERE c.n = 1 OR NOT (c.alone OR (SELECT f.alone FROM c f WHERE " \
     "f.n = 1))), "                                                                                                      \
     "u AS (" LEASE "WHERE u.ctid = ANY (ARRAY(SELECT t.place FROM t)) AND u.xmin = ANY (ARRAY(SELECT t.made FROM t)) "                                                 \
@@ -189,7 +191,8 @@
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = u.lane LIMIT 1) AS deferred) "                                      \
     "SELECT p.text FROM t LEFT JOIN u ON u.lane = t.lane CROSS JOIN LATERAL (SELECT " LANE_TEXT " AS text UNION ALL "   \
     "SELECT " PACKED_TEXT "FROM ("                                                                                      \
-    BY_POSITION_OF("u.lane", "u.pos", LATE_ROWS_OF("u.lane", "u.pos", "u.low", "u.snap", "u.xbound")) ") m "            \
+    BY_POSITION_OF(OF_U(lane), OF_U(pos), LATE_ROWS_OF(OF_U(lane), OF_U(pos), OF_U(low), OF_U(snap), OF_U(xbound)))     \
+    ") m "                                                                                                              \
     "WHERE " AS_IT_IS ") p"
 
 #define MOVED "snap = :snap::pg_snapshot, xbound = pg_current_xact_id(), "
@@ -204,7 +207,7 @@
  * beside a whole scan of a table that was small once, it would visit all versions of the row. */
 #define MOVE_GATHERED                                                                                                   \
     "UPDATE {lanes} u SET pos = s.pos, " MOVED "owner = NULL, lease_until = {now}, suspect = 0 "                        \
-    "FROM (SELECT g.*, " NEWEST("n.ctid", "g.lane") " AS place FROM "                                                   \
+    "FROM (SELECT g.*, " NEWEST("ctid", OF_G(lane)) " AS place FROM "                                                   \
     "unnest(:lane::integer[], :token::bigint[], :pos::bigint[]) g(lane, token, pos) WHERE g.lane >= 0 AND "             \
     "g.token >= 0 OFFSET 0) s WHERE u.ctid = s.place AND u.token = s.token AND " AS_NUMBERED " RETURNING u.lane"
 
@@ -223,7 +226,6 @@ static const char *const setup[] = {
     "SET enable_hashjoin = off",
     "SET enable_mergejoin = off",
     "SET enable_sort = off", /* what an index gives in order, another one would give to sort: all of a lane, for a few */
-    "SET enable_incremental_sort = off",
     "SET jit = off",
     "SET plan_cache_mode = force_generic_plan", /* to plan a read anew costs as much as to read a hundred messages */
     "SET default_transaction_isolation = 'read committed'",

@@ -277,6 +277,22 @@ static int all_published(const outbox_batch *batch)
     return i == batch->count;
 }
 
+/* Lanes of one batch wait for each other's messages, and for this worker alone. That costs nothing where a call takes as long
+ * for many as for one, but where each message takes its time, other workers should have the other lanes. */
+#define SLOW_CALL 10000
+#define SLOW_MESSAGE 5000
+static int publish(struct outbox_worker *worker, outbox_batch *batch, outbox_delivery **given_up)
+{
+    int64_t began = outbox_thread__clock(), took;
+    int rc = outbox_relay__publish(worker, batch, given_up);
+
+    took = outbox_thread__clock() - began;
+    worker->slow = took > SLOW_CALL && took > SLOW_MESSAGE * (int64_t)batch->count;
+    if (!all_published(batch))
+        outbox_consumer__shrink(worker->consumer);
+    return rc;
+}
+
 /* Publish, settle; one lane is read on, for as many batches as a worker may keep it and while they are full. */
 static int work_batch(struct outbox_worker *worker, outbox_batch *batch, outbox_error **err)
 {
@@ -297,9 +313,7 @@ static int work_batch(struct outbox_worker *worker, outbox_batch *batch, outbox_
         outbox_log__write(relay->conf, OUTBOX_LOG_DEBUG, "%s: a batch of %zu goes to the publisher",
                           outbox_batch__lanes(batch, lanes), batch->count);
         COUNT(relay, messages, batch->count);
-        published = batch->count > 0 ? outbox_relay__publish(worker, batch, &given_up) : OUTBOX_OK;
-        if (!all_published(batch))
-            outbox_consumer__shrink(worker->consumer);
+        published = batch->count > 0 ? publish(worker, batch, &given_up) : OUTBOX_OK;
         keep = --left > 0 && batch->full && published == OUTBOX_OK && given_up == NULL &&
                !outbox_breaker__is_open(&relay->breaker, NULL) && !outbox_signal__stopped(&relay->signal);
         rc = settle(worker, batch, keep, err);
@@ -345,7 +359,7 @@ static int work_once(struct outbox_worker *worker, outbox_error **err)
     outbox_batch *batch;
     int rc, restarts = atomic_load(&relay->restarts), probing = worker->probe, small = 0;
     /* What ends by itself ends when no lane has work, whatever is to come alone. */
-    size_t lanes = relay->once || probing ? 1 : OUTBOX_GATHER_MAX;
+    size_t lanes = relay->once || probing || worker->slow ? 1 : OUTBOX_GATHER_MAX;
     int64_t since = outbox_thread__clock();
 
     worker->conn->numbers.doubted |= restarts != worker->restarts;

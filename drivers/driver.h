@@ -60,6 +60,7 @@ enum outbox_query {
     Q_SETTLE_GATHERED,  /* Q_SETTLE_POSITION of several lanes, each let go, from :lane, :token and :pos as arrays: the lanes
                          * that it settled: i; others have the last word, as above; there is one where there is Q_GATHER */
     Q_DELETE,           /* messages by seq */
+    Q_DELETE_MOVED,     /* the same, for when that deleted fewer: somebody changes rows at the same time; or NULL */
     Q_ARCHIVE,          /* copy messages by seq to the published ones */
     Q_ARCHIVE_DEFERRED,
     Q_JOURNAL,          /* note where a lane's position is now */

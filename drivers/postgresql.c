@@ -95,14 +95,16 @@
 
 /* The same behind versions that cannot go away. All lanes at once are found sooner by their table while it is small: their rows
  * fill a page for each six or seven, versions between two vacuums some more. When the row that was found and locked is not
- * where it was, the answer is a row of NULLs. */
-#define SIZE(is)                                                                                                        \
-    "(SELECT pg_relation_size('{lanes}'::regclass) " is " value::bigint * 6400 FROM {meta} WHERE name = 'lanes')"
+ * where it was, the answer is a row of NULLs. The size is asked once: it grows at any time, and asked twice, each lane might be
+ * found in both ways. */
+#define SIZE                                                                                                            \
+    "WITH s AS MATERIALIZED (SELECT pg_relation_size('{lanes}'::regclass) < value::bigint * 6400 AS small FROM {meta} " \
+    "WHERE name = 'lanes'), "
 
 #define PLACE "n.ctid AS place, n.xmin AS made, n.*"
 #define FOUND(work)                                                                                                     \
-    "FROM (SELECT a.* FROM (SELECT " PLACE " FROM {lanes} n WHERE n.lane >= 0 AND " SIZE("<") " UNION ALL "             \
-    "SELECT n.* FROM " LANES(PLACE) " n WHERE " SIZE(">=") ") a WHERE a.owner IS NULL OR a.lease_until < (SELECT {now}) "\
+    "FROM (SELECT a.* FROM (SELECT " PLACE " FROM {lanes} n WHERE n.lane >= 0 AND (SELECT s.small FROM s) UNION ALL "             \
+    "SELECT n.* FROM " LANES(PLACE) " n WHERE NOT (SELECT s.small FROM s)) a WHERE a.owner IS NULL OR a.lease_until < (SELECT {now}) "\
     "ORDER BY a.lease_until, a.lane OFFSET 0) l WHERE coalesce(" work ") IS NOT NULL"
 
 #define LOCKED                                                                                                          \
@@ -110,7 +112,7 @@
     "(k.owner IS NULL OR k.lease_until < {now}) ORDER BY k.lane DESC LIMIT 1 FOR UPDATE SKIP LOCKED) k "
 
 #define CLAIM_NEWEST(work)                                                                                              \
-    "WITH c AS MATERIALIZED (SELECT f.place FROM (SELECT l.place, l.lane " FOUND(work) " OFFSET 0) f " LOCKED \
+    SIZE "c AS MATERIALIZED (SELECT f.place FROM (SELECT l.place, l.lane " FOUND(work) " OFFSET 0) f " LOCKED \
     "LIMIT 1), "                                              \
     "u AS (" LEASE "WHERE u.ctid = (SELECT c.place FROM c) " LEASED ") SELECT u.* FROM c LEFT JOIN u ON true"
 
@@ -181,7 +183,7 @@
 #define OF_U(column) "u." #column
 #define OF_G(column) "g." #column
 #define GATHER                                                                                                          \
-    "WITH c AS MATERIALIZED (SELECT r.*, row_number() OVER () AS n FROM (SELECT f.place, f.made, f.lane, f.alone "  \
+    SIZE "c AS MATERIALIZED (SELECT r.*, row_number() OVER () AS n FROM (SELECT f.place, f.made, f.lane, f.alone "  \
     "FROM (SELECT l.place, l.made, l.lane, " ALONE " AS alone, row_number() OVER () AS n " FOUND(WORK) " OFFSET 0) f "  \
     LOCKED "WHERE f.n = 1 OR NOT f.alone OR :count = 1 LIMIT :count) r), "                                                            \
     "t AS MATERIALIZED (SELECT c.place, c.made, c.lane FROM c WHERE c.n = 1 OR NOT (c.alone OR (SELECT f.alone FROM c f WHERE " \
@@ -375,7 +377,9 @@ const struct outbox_driver outbox_driver__postgresql = {
                           BY_POSITION(LATE_ROWS_BELOW("pg_snapshot_xmax(pg_current_snapshot())"))),
         [Q_SETTLE_GATHERED] = MOVE_GATHERED,
         /* By where they are, which the primary key says: by seq, the planner may take the other index for as good while the
-         * table is all but empty, and keep to that. The lane is locked, so nobody moves them. */
+         * table is all but empty, and keep to that. The lane is locked; a row that an outsider changes at the same time may
+         * be left there, and has to be found by its seq. */
+        [Q_DELETE_MOVED] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_DELETE] = "DELETE FROM {messages} WHERE ctid = ANY (ARRAY(SELECT m.ctid FROM unnest(:seqs::bigint[]) s "
                      "CROSS JOIN LATERAL (SELECT m.ctid FROM {messages} m WHERE m.lane = :lane AND m.seq >= s AND "
                      "m.seq <= s ORDER BY m.lane, m.seq LIMIT 1) m))",

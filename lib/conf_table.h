@@ -53,10 +53,12 @@
       "Batches that a worker reads from one lane before it lets others have it. Eight: twice the speed of one.")        \
     X(RELAY_BATCH_LANES, "relay.batch_lanes", INTEGER, "16", 1, 64, NULL,                                               \
       "Lanes of which the messages may make one batch while each has few, on PostgreSQL by position. More: fewer "      \
-      "commits, less for the other workers; 1: what is slow to publish keeps only its own lane waiting.")               \
+      "commits, less for the other workers, whose share of the lanes stays theirs; 1: what is slow to publish keeps "    \
+      "only its own lane waiting.")                                                                                     \
     X(RELAY_LINGER, "relay.linger", DURATION, "5ms", 0, CONF_US_, NULL,                                                 \
       "While messages keep coming, a worker whose batches are small looks no more often than that, so that more come "  \
-      "together: less work for the database, which writers have too. 0: as soon as it can.")                            \
+      "together: less work for the database, which writers have too. The others of a relay wait eight times as long. "  \
+      "0: as soon as it can.")                                                                                          \
     X(RELAY_CLEANER, "relay.cleaner", CHOICE, "on", 0, 0, "on|off",                                                     \
       "Whether the relay runs a cleaner thread. Only one works at a time, whatever runs.")                              \
     X(RELAY_NAME, "relay.name", TEXT, "", 0, 60, NULL,                                                                  \

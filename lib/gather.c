@@ -81,11 +81,15 @@ static int add_part(const struct gathering *g, char *text, size_t size, outbox_e
     outbox_batch *batch = g->batch;
     struct outbox_value cells[OUTBOX_PACKED_LANE_CELLS];
     struct outbox_part *part = &batch->parts[batch->part_count];
+    size_t i;
 
     if (batch->part_count == OUTBOX_GATHER_MAX || outbox_packed__lane(text, text + size, cells) != OUTBOX_OK)
         return no_lane(g, err);
     memset(part, 0, sizeof(*part));
     part->lane = (int)cells[OUTBOX_PACKED_LANE].number;
+    for (i = 0; i < batch->part_count; i++)
+        if (batch->parts[i].lane == part->lane)
+            return no_lane(g, err); /* its messages would go twice */
     part->token = cells[OUTBOX_PACKED_TOKEN].number;
     part->pos = cells[OUTBOX_PACKED_POS].number;
     part->low = cells[OUTBOX_PACKED_LOW].number;
@@ -228,10 +232,11 @@ int outbox_batch__gather(outbox_batch *batch, size_t lanes, outbox_error **err)
 
     if (rc != OUTBOX_OK)
         return rc;
-    if (batch->part_count == 0 && !g.raced)
+    /* Lanes that come alone are passed over behind one that somebody has locked: among several, nothing is not yet nothing. */
+    if (batch->part_count == 0) {
         consumer->spread = 1;
-    if (batch->part_count == 0)
-        return g.raced ? OUTBOX_GATHER_RACED : OUTBOX_NONE;
+        return g.raced || lanes > 1 ? OUTBOX_GATHER_RACED : OUTBOX_NONE;
+    }
     adapt(consumer, batch, lanes, share, g.packed->count);
     batch->limit = share;
     if (batch->part_count == 1) {
@@ -302,7 +307,7 @@ void outbox_batch__view(const outbox_batch *batch, size_t index, outbox_batch *v
     view->aside_count = view->aside_room = part->aside_count;
     /* The publisher hangs with some of the batch: those go one at a time, and no others. */
     for (i = 0; i < part->count && batch->suspect > 0; i++)
-        view->suspect += view->items[i].unanswered;
+        view->suspect += view->items[i].unanswered && view->items[i].fate == FATE_NONE;
 }
 
 /* ---- Settle ---- */

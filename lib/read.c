@@ -560,7 +560,9 @@ static int read_some(outbox_batch *batch, int *again, outbox_error **err)
         rc = read_deferred(&r, err);
     if (rc == OUTBOX_OK && batch->count < r.limit && r.used < r.bytes)
         rc = read_new(&r, err);
-    batch->full = batch->part_count == 0 && (r.planned.count + r.rows >= r.limit || r.used >= r.bytes);
+    /* What was read of one lane among several is its share, and says little; a read of its own takes all. */
+    batch->full = batch->part_count == 0 && batch->limit == (size_t)outbox_conf__number(conf, CONF_RELAY_BATCH_SIZE) &&
+                  (r.planned.count + r.rows >= r.limit || r.used >= r.bytes);
     *again = rc == OUTBOX_OK && !batch->has_deferred && r.any_deferred;
     batch->has_deferred |= r.any_deferred;
     if (rc == OUTBOX_OK && batch->has_deferred && !*again)

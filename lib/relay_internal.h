@@ -34,7 +34,7 @@ struct outbox_worker {
     size_t holds;           /* so many lanes are leased: these */
     struct outbox_held held[OUTBOX_GATHER_MAX];
     int streak;             /* so many looks in a row found something */
-    int slow;               /* the last batch took its time for each message: lanes are not to wait for each other */
+    unsigned slow;          /* so many batches in a row took their time for each message: lanes are not to wait for each other */
     int restarts;           /* of the relay's, those that this worker knows of */
     int probe;              /* let in to try one message; the worker's own */
     int in_trouble;         /* see trouble.h; the worker's own */

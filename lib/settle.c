@@ -294,12 +294,19 @@ static void collect(const outbox_batch *batch, wanted_fn wanted, const struct mo
 static int write_list(outbox_batch *batch, enum outbox_query query, const struct outbox_args *more, const struct seqs *seqs,
                       outbox_error **err)
 {
+    outbox_conn *conn = batch->consumer->conn;
+    struct outbox_result result = { NULL, NULL, NULL, NULL, 0 };
     struct outbox_args args = { .set = 0 };
+    int rc;
 
     if (more != NULL)
         args = *more;
     outbox_args__int(&args, P_LANE, batch->lane);
-    return outbox_conn__run_list(batch->consumer->conn, query, &args, seqs->list, seqs->count, "settle a batch", NULL, err);
+    rc = outbox_conn__run_list(conn, query, &args, seqs->list, seqs->count, "settle a batch", &result, err);
+    if (rc != OUTBOX_OK || query != Q_DELETE || result.rows >= (int64_t)seqs->count ||
+        outbox_conn__sql(conn, Q_DELETE_MOVED) == NULL)
+        return rc;
+    return outbox_conn__run_list(conn, Q_DELETE_MOVED, &args, seqs->list, seqs->count, "settle a batch", NULL, err);
 }
 
 static struct outbox_value number(int64_t n, int null)

@@ -278,16 +278,18 @@ static int all_published(const outbox_batch *batch)
 }
 
 /* Lanes of one batch wait for each other's messages, and for this worker alone. That costs nothing where a call takes as long
- * for many as for one, but where each message takes its time, other workers should have the other lanes. */
+ * for many as for one, but where each message takes its time, other workers should have the other lanes. A small batch cannot tell
+ * the two apart, so while it looks slow, one look in a few is for several lanes all the same. */
 #define SLOW_CALL 10000
 #define SLOW_MESSAGE 5000
+#define SLOW_TRIES 8
 static int publish(struct outbox_worker *worker, outbox_batch *batch, outbox_delivery **given_up)
 {
     int64_t began = outbox_thread__clock(), took;
     int rc = outbox_relay__publish(worker, batch, given_up);
 
     took = outbox_thread__clock() - began;
-    worker->slow = took > SLOW_CALL && took > SLOW_MESSAGE * (int64_t)batch->count;
+    worker->slow = took > SLOW_CALL && took > SLOW_MESSAGE * (int64_t)batch->count ? worker->slow + 1 : 0;
     if (!all_published(batch))
         outbox_consumer__shrink(worker->consumer);
     return rc;
@@ -359,7 +361,7 @@ static int work_once(struct outbox_worker *worker, outbox_error **err)
     outbox_batch *batch;
     int rc, restarts = atomic_load(&relay->restarts), probing = worker->probe, small = 0;
     /* What ends by itself ends when no lane has work, whatever is to come alone. */
-    size_t lanes = relay->once || probing || worker->slow ? 1 : OUTBOX_GATHER_MAX;
+    size_t lanes = relay->once || probing || worker->slow % SLOW_TRIES > 0 ? 1 : OUTBOX_GATHER_MAX;
     int64_t since = outbox_thread__clock();
 
     worker->conn->numbers.doubted |= restarts != worker->restarts;
@@ -368,7 +370,8 @@ static int work_once(struct outbox_worker *worker, outbox_error **err)
     if (rc == OUTBOX_OK) {
         COUNT(relay, claims, batch->part_count > 0 ? batch->part_count : 1);
         outbox_idle__found(&relay->idle, outbox_batch_count(batch) > 1 || worker->streak > 0);
-        worker->streak++;
+        if (worker->streak <= LINGER_STREAK)
+            worker->streak++;
         small = !probing && outbox_batch__is_small(batch);
         rc = work_batch(worker, batch, err);
         if (rc == OUTBOX_NONE)

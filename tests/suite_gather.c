@@ -436,71 +436,6 @@ static void test_more_than_its_share(struct fixture *fx)
 
 /* ---- By a relay ---- */
 
-/* Each call goes on when so many were let go. */
-static int publish_slowly(void *user, outbox_delivery *d, outbox_error **err)
-{
-    struct script *s = user;
-    size_t index;
-    int call, done;
-
-    (void)err;
-    pthread_mutex_lock(&s->lock);
-    call = ++s->calls;
-    pthread_mutex_unlock(&s->lock);
-    WAIT_FOR(script_get(s, &s->opened) >= call, done);
-    CHECK(done, "call %d was not let go", call);
-    while (outbox_delivery_next(d, &index) != NULL)
-        outbox_delivery_answer(d, index, OUTBOX_PUBLISHED, -1, NULL);
-    return OUTBOX_OK;
-}
-
-static void let_go(struct act *a, int calls)
-{
-    pthread_mutex_lock(&a->script.lock);
-    a->script.opened = calls;
-    pthread_mutex_unlock(&a->script.lock);
-}
-
-/* All lanes that a batch comes from stay leased as long as it is being published. */
-static void test_renewed(struct fixture *fx)
-{
-    static const outbox_publisher_ops ops = {.size = sizeof ops, .abi = OUTBOX_PUBLISHER_ABI, .name = "slow",
-                                             .publish = publish_slowly};
-    outbox_publisher *publisher = NULL;
-    struct act a;
-    struct many m;
-    outbox_batch *batch = NULL;
-    int64_t until;
-    int done, taken = 0;
-
-    fixture_set(fx, "relay.lease", "1s");
-    fixture_set(fx, "relay.workers", "1");
-    REQUIRE(act_open(fx, &a, FINE, 0) && OK(outbox_publisher_new(&ops, &a.script, &publisher, &fx->err)) &&
-            act_swap(fx, &a, publisher), "no relay");
-    /* The first batch, of one lane, is small, so the next one comes from several. */
-    send_words(fx, "t", "k", "1");
-    OK(outbox_relay_start(a.relay, &fx->err));
-    WAIT_FOR(script_get(&a.script, &a.script.calls) == 1, done);
-    REQUIRE(done && many_open(fx, &m, "1 2"), "not sent");
-    let_go(&a, 1);
-    WAIT_FOR(held(fx) > 1, done);
-    CHECK(done, "no batch of several lanes: %lld", (long long)held(fx));
-    until = db_int(&fx->db, "SELECT max(lease_until) FROM %slanes WHERE owner IS NOT NULL", fx->prefix);
-    WAIT_FOR((taken |= outbox_consumer_claim(m.consumer, &batch, NULL) == OUTBOX_OK,
-              db_int(&fx->db, "SELECT min(lease_until) FROM %slanes WHERE owner IS NOT NULL", fx->prefix) >
-              until + 2 * SECOND_US), done);
-    CHECK(done && !taken, "not all leases are renewed");
-    CHECK(held(fx) > 1, "%lld lanes are leased", (long long)held(fx));
-    let_go(&a, 1000);
-    WAIT_FOR(count_waiting(fx) == 0, done);
-    CHECK(done, "not delivered");
-    outbox_relay_stop(a.relay);
-    OK(outbox_relay_join(a.relay, &fx->err));
-    CHECK_INT(stats_of(&a).fenced, 0);
-    CHECK_INT(stats_of(&a).published, KEYS * 2 + 1);
-    act_close(fx, &a);
-}
-
 /* A publisher that hangs with one message of several lanes: all others come, and what was answered comes once. */
 static void test_hangs(struct fixture *fx)
 {
@@ -563,7 +498,6 @@ void suite_gather(const struct target *target, const char *only)
         {"gather: more late messages than a lane's share", test_late_cut, 0},
         {"gather: a lane that was settled meanwhile", test_settled_meanwhile, 0},
         {"gather: a lane with more than its share", test_more_than_its_share, 0},
-        {"gather: all leases are renewed", test_renewed, 0},
         {"gather: a publisher that hangs", test_hangs, 0},
         {"gather: a relay lingers while messages keep coming", test_linger, 0},
     };

@@ -310,6 +310,18 @@ Test(drivers, statements_are_those_that_were_looked_at)
     }
 }
 
+/* It may be another one the next time it is asked: what was chosen by it before would be chosen both ways. */
+Test(drivers, sizes_are_asked_once)
+{
+    int q;
+
+    for (q = 0; q < Q__COUNT; q++) {
+        const char *sql = outbox_driver__postgresql.sql[q], *first = sql != NULL ? strstr(sql, "pg_relation_size") : NULL;
+
+        cr_expect(first == NULL || strstr(first + 1, "pg_relation_size") == NULL, "statement %d", q);
+    }
+}
+
 /* What the library does without, by driver.h; a statement that is only for position settling needs the flag. */
 Test(drivers, nothing_is_missing)
 {
@@ -318,7 +330,7 @@ Test(drivers, nothing_is_missing)
         Q_SIZES,          Q_SYSTEM,        Q_LOW,           Q_REBASE_LATE, Q_INSERT_ARRAYS, Q_READ_PACKED,
         Q_READ_PACKED_POSITION, Q_SETTLE_READ, Q_REBASE_NEW, Q_REBASE_LANE, Q_REBASE_PASSED, Q_REBASE_NUMBERS, Q_FUTURE, Q_BEHIND,
         Q_ADVANCE,        Q_RENUMBER,      Q_WAKE,
-        Q_GATHER,     Q_SETTLE_GATHERED,
+        Q_GATHER,     Q_SETTLE_GATHERED, Q_DELETE_MOVED,
         Q_SEQUENCE,   Q_LOCK_LANES,  Q_CLAIM_NEWEST, Q_CLAIM_NEWEST_POSITION, Q_SETTLE_NEWEST, Q_SETTLE_NEWEST_POSITION,
     };
     size_t d, q, o;

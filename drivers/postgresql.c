@@ -103,18 +103,18 @@
 
 #define PLACE "n.ctid AS place, n.xmin AS made, n.*"
 #define FOUND(work)                                                                                                     \
-    "FROM (SELECT a.* FROM (SELECT " PLACE " FROM {lanes} n WHERE n.lane >= 0 AND (SELECT s.small FROM s) UNION ALL "             \
-    "SELECT n.* FROM " LANES(PLACE) " n WHERE NOT (SELECT s.small FROM s)) a WHERE a.owner IS NULL OR a.lease_until < (SELECT {now}) "\
+    "FROM (SELECT a.* FROM (SELECT " PLACE " FROM {lanes} n WHERE n.lane >= 0 AND (SELECT s.small FROM s) UNION ALL "   \
+    "SELECT n.* FROM " LANES(PLACE) " n WHERE NOT (SELECT s.small FROM s)) a "                                          \
+    "WHERE a.owner IS NULL OR a.lease_until < (SELECT {now}) "                                                          \
     "ORDER BY a.lease_until, a.lane OFFSET 0) l WHERE coalesce(" work ") IS NOT NULL"
 
 #define LOCKED                                                                                                          \
-    "CROSS JOIN LATERAL (SELECT k.lane FROM {lanes} k WHERE k.lane >= f.lane AND k.lane <= f.lane AND k.lane >= 0 AND " \
-    "(k.owner IS NULL OR k.lease_until < {now}) ORDER BY k.lane DESC LIMIT 1 FOR UPDATE SKIP LOCKED) k "
+    "CROSS JOIN LATERAL (SELECT l.lane FROM {lanes} l WHERE l.lane >= f.lane AND l.lane <= f.lane AND " FREE " "        \
+    "ORDER BY l.lane DESC LIMIT 1 FOR UPDATE SKIP LOCKED) k "
 
 #define CLAIM_NEWEST(work)                                                                                              \
-    SIZE "c AS MATERIALIZED (SELECT f.place FROM (SELECT l.place, l.lane " FOUND(work) " OFFSET 0) f " LOCKED \
-    "LIMIT 1), "                                              \
-    "u AS (" LEASE "WHERE u.ctid = (SELECT c.place FROM c) " LEASED ") SELECT u.* FROM c LEFT JOIN u ON true"
+    SIZE "c AS MATERIALIZED (SELECT f.place FROM (SELECT l.place, l.lane " FOUND(work) " OFFSET 0) f " LOCKED           \
+    "LIMIT 1), u AS (" LEASE "WHERE u.ctid = (SELECT c.place FROM c) " LEASED ") SELECT u.* FROM c LEFT JOIN u ON true"
 
 /* So many lanes at once, each with what is new there. One that has anything out of the ordinary (its owner crashed, messages go
  * one at a time, something is deferred) comes alone, when it is its turn: the first that is found. The others of that kind are
@@ -167,8 +167,8 @@
  * lane, for as good, before the tables' first ANALYZE. */
 #define BY_POSITION_OF(lane, pos, late)                                                                                 \
     "(SELECT m.* FROM (" late ") s CROSS JOIN LATERAL (SELECT * FROM {messages} m WHERE m.lane = " lane " AND "         \
-    "m.seq >= s.seq AND m.seq <= s.seq ORDER BY m.lane, m.seq LIMIT 1) m) UNION ALL (SELECT * FROM {messages} WHERE lane = " lane " AND seq > " pos " ORDER BY lane, seq " \
-    "LIMIT :limit) ORDER BY seq LIMIT :limit"
+    "m.seq >= s.seq AND m.seq <= s.seq ORDER BY m.lane, m.seq LIMIT 1) m) UNION ALL (SELECT * FROM {messages} WHERE "   \
+    "lane = " lane " AND seq > " pos " ORDER BY lane, seq LIMIT :limit) ORDER BY seq LIMIT :limit"
 
 /* Below which xid they are: the one that settled, later than all of them. */
 #define LATE_ROWS LATE_ROWS_BELOW(":xbound::xid8")
@@ -183,19 +183,18 @@
 #define OF_U(column) "u." #column
 #define OF_G(column) "g." #column
 #define GATHER                                                                                                          \
-    SIZE "c AS MATERIALIZED (SELECT r.*, row_number() OVER () AS n FROM (SELECT f.place, f.made, f.lane, f.alone "  \
+    SIZE "c AS MATERIALIZED (SELECT r.*, row_number() OVER () AS n FROM (SELECT f.place, f.made, f.lane, f.alone "      \
     "FROM (SELECT l.place, l.made, l.lane, " ALONE " AS alone, row_number() OVER () AS n " FOUND(WORK) " OFFSET 0) f "  \
-    LOCKED "WHERE f.n = 1 OR NOT f.alone OR :count = 1 LIMIT :count) r), "                                                            \
-    "t AS MATERIALIZED (SELECT c.place, c.made, c.lane FROM c WHERE c.n = 1 OR NOT (c.alone OR (SELECT f.alone FROM c f WHERE " \
-    "f.n = 1))), "                                                                                                      \
-    "u AS (" LEASE "WHERE u.ctid = ANY (ARRAY(SELECT t.place FROM t)) AND u.xmin = ANY (ARRAY(SELECT t.made FROM t)) "                                                 \
+    LOCKED "WHERE f.n = 1 OR NOT f.alone OR :count = 1 LIMIT :count) r), "                                              \
+    "t AS MATERIALIZED (SELECT c.place, c.made, c.lane FROM c "                                                         \
+    "WHERE c.n = 1 OR NOT (c.alone OR (SELECT f.alone FROM c f WHERE f.n = 1))), "                                      \
+    "u AS (" LEASE "WHERE u.ctid = ANY (ARRAY(SELECT t.place FROM t)) AND u.xmin = ANY (ARRAY(SELECT t.made FROM t)) "  \
     "RETURNING u.lane, u.token, u.pos, u.snap, u.xbound, u.low, u.suspect, "                                            \
     "(SELECT d.seq FROM {deferred} d WHERE d.lane = u.lane LIMIT 1) AS deferred) "                                      \
     "SELECT p.text FROM t LEFT JOIN u ON u.lane = t.lane CROSS JOIN LATERAL (SELECT " LANE_TEXT " AS text UNION ALL "   \
     "SELECT " PACKED_TEXT "FROM ("                                                                                      \
     BY_POSITION_OF(OF_U(lane), OF_U(pos), LATE_ROWS_OF(OF_U(lane), OF_U(pos), OF_U(low), OF_U(snap), OF_U(xbound)))     \
-    ") m "                                                                                                              \
-    "WHERE " AS_IT_IS ") p"
+    ") m WHERE " AS_IT_IS ") p"
 
 #define MOVED "snap = :snap::pg_snapshot, xbound = pg_current_xact_id(), "
 #define AS_NUMBERED "pg_relation_filenode(:sequence::bigint::oid)::bigint = :file"
@@ -379,10 +378,10 @@ const struct outbox_driver outbox_driver__postgresql = {
         /* By where they are, which the primary key says: by seq, the planner may take the other index for as good while the
          * table is all but empty, and keep to that. The lane is locked; a row that an outsider changes at the same time may
          * be left there, and has to be found by its seq. */
-        [Q_DELETE_MOVED] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_DELETE] = "DELETE FROM {messages} WHERE ctid = ANY (ARRAY(SELECT m.ctid FROM unnest(:seqs::bigint[]) s "
                      "CROSS JOIN LATERAL (SELECT m.ctid FROM {messages} m WHERE m.lane = :lane AND m.seq >= s AND "
                      "m.seq <= s ORDER BY m.lane, m.seq LIMIT 1) m))",
+        [Q_DELETE_MOVED] = "DELETE FROM {messages} WHERE lane = :lane AND seq = ANY (:seqs::bigint[])",
         [Q_JOURNAL] = "INSERT INTO {positions} (lane, pos, low, snap, published_at) SELECT n.lane, n.pos, n.low, n.snap, "
                       "{now} FROM " NEWEST("n.*", ":lane") " n",
         [Q_FAIL] = OUTBOX_FAIL,

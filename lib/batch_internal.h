@@ -85,7 +85,7 @@ struct outbox_part {
     int64_t last;         /* seq of the last of them */
     int unfit;            /* one of them cannot be taken as a text */
     int cut;              /* as of a batch */
-    size_t first, count;  /* its items; */
+    size_t first, count;  /* its items */
     size_t aside_first, aside_count; /* those that are set aside */
     enum { PART_OPEN, PART_SETTLED, PART_LOST } state;
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Claim: lease a free lane that has work, or several (gather.c), and read. The lease raises the lane's token; whatever is written back depends on it. */
+/* Claim: lease a free lane that has work, or several (gather.c), and read. The lease raises the lane's token; whatever is written
+ * back depends on it. */
 #include "batch_internal.h"
 #include "error_internal.h"
 #include "gather.h"
@@ -178,10 +179,7 @@ static int take_portably(outbox_batch *batch, struct outbox_args *args, outbox_e
             return outbox_conn__run(conn, Q_LANE, args, 0, "read a leased lane", &lane, err);
         if (rc == OUTBOX_ERR_CONFLICT && !conn->in_transaction)
             rc = OUTBOX_OK;
-        if (rc != OUTBOX_OK && err != NULL && *err == NULL)
-            *err = why;
-        else
-            outbox_error_free(why);
+        outbox_error__pass(rc != OUTBOX_OK ? err : NULL, why);
     }
     return rc;
 }

@@ -153,10 +153,7 @@ static int set_up(outbox_conn *conn, outbox_error **err)
         rc = outbox_odbc__direct(conn->odbc, *sql, &why);
         if (rc == OUTBOX_ERR_DATABASE && conn->relative[0] != '\0')
             rc = OUTBOX_OK;
-        if (rc != OUTBOX_OK && err != NULL && *err == NULL)
-            *err = why;
-        else
-            outbox_error_free(why);
+        outbox_error__pass(rc != OUTBOX_OK ? err : NULL, why);
     }
     return rc;
 }
@@ -216,7 +213,8 @@ void outbox_conn_close(outbox_conn *conn)
     outbox_odbc__close(conn->odbc);
     outbox_names__free(conn->name_text);
     outbox_conf_free(conn->conf);
-    outbox_buffer__free(&conn->list);
+    for (q = 0; q < OUTBOX_LISTS; q++)
+        outbox_buffer__free(&conn->lists[q]);
     free(conn);
 }
 

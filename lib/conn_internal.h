@@ -14,6 +14,7 @@
 /* Statements with repeated parts are kept in these sizes. */
 #define OUTBOX_SIZES 10
 #define OUTBOX_NAMES 64
+#define OUTBOX_LISTS 3 /* most that a statement is given */
 
 struct outbox_cached {
     outbox_stmt *stmt;
@@ -31,7 +32,7 @@ struct outbox_conn {
     char *name_text[OUTBOX_NAMES];
     struct outbox_cached cache[Q__COUNT][OUTBOX_SIZES];
     struct outbox_key_memo lane_memo[OUTBOX_KEY_MEMO];
-    struct outbox_buffer list; /* the last one that was given to a statement as one value */
+    struct outbox_buffer lists[OUTBOX_LISTS]; /* those that a statement was last given as one value each */
     int lanes;      /* 0: not asked yet */
     int position;   /* settle by position */
     int version;
@@ -57,6 +58,9 @@ struct outbox_args {
 
 void outbox_args__int(struct outbox_args *args, enum outbox_param param, int64_t number);
 void outbox_args__text(struct outbox_args *args, enum outbox_param param, const char *text); /* NULL is NULL */
+/* As PostgreSQL writes arrays, into a buffer that stays until the statement has run. 0: out of memory. */
+int outbox_args__list(struct outbox_args *args, enum outbox_param param, struct outbox_buffer *buffer, const int64_t *list,
+                      size_t count);
 
 /* Receives a row; a negative return ends the statement with that. */
 typedef int (*outbox_row_fn)(void *ctx, const struct outbox_value *cells, outbox_error **err);

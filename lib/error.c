@@ -60,6 +60,14 @@ int outbox_error__set(outbox_error **err, int status, const char *name, const ch
     return status;
 }
 
+void outbox_error__pass(outbox_error **err, outbox_error *why)
+{
+    if (err != NULL && *err == NULL)
+        *err = why;
+    else
+        outbox_error_free(why);
+}
+
 /* In the words of whoever calls. */
 static int error_quote(outbox_error **err, int status, const char *name, const char *format, ...)
 {

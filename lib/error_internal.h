@@ -23,6 +23,9 @@ void outbox_error__database(outbox_error **err, const char *sqlstate, long nativ
 /* Out of memory: the one error that needs none. */
 int outbox_error__nomem(outbox_error **err);
 
+/* Hands an error over to a caller that wants one and has none yet; else frees it. NULL is none. */
+void outbox_error__pass(outbox_error **err, outbox_error *why);
+
 /* The same error once more, for a second reader. */
 outbox_error *outbox_error__copy(const outbox_error *err);
 

@@ -325,46 +325,6 @@ static int is_plain(const outbox_batch *batch, const struct outbox_part *part)
     return 1;
 }
 
-static int any_plain(const outbox_batch *batch)
-{
-    size_t i;
-
-    for (i = 0; i < batch->part_count; i++)
-        if (is_plain(batch, &batch->parts[i]))
-            return outbox_conf__number(batch->consumer->conf, CONF_CLEAN_RETENTION) == 0;
-    return 0;
-}
-
-/* "{1,2}", of the plain parts. */
-static const char *array_of(outbox_batch *batch, int64_t (*value)(const struct outbox_part *))
-{
-    size_t size = batch->part_count * 22 + 3, at = 0, i;
-    char *text = outbox_arena__alloc(&batch->arena, size);
-
-    for (i = 0; i < batch->part_count && text != NULL; i++)
-        if (is_plain(batch, &batch->parts[i]))
-            at += (size_t)snprintf(text + at, size - at, "%c%lld", at == 0 ? '{' : ',', (long long)value(&batch->parts[i]));
-    if (text != NULL)
-        memcpy(text + at, "}", 2);
-    return text;
-}
-
-static int64_t lane_of(const struct outbox_part *part)
-{
-    return part->lane;
-}
-
-static int64_t token_of(const struct outbox_part *part)
-{
-    return part->token;
-}
-
-/* Late ones may be all that there was: it does not go back. */
-static int64_t position_of(const struct outbox_part *part)
-{
-    return part->last > part->pos ? part->last : part->pos;
-}
-
 static int take_settled(void *ctx, const struct outbox_value *cells, outbox_error **err)
 {
     outbox_batch *batch = ctx;
@@ -377,18 +337,32 @@ static int take_settled(void *ctx, const struct outbox_value *cells, outbox_erro
     return OUTBOX_OK;
 }
 
+/* The plain parts, if there are any, by one statement. */
 static int settle_at_once(outbox_batch *batch, outbox_error **err)
 {
     outbox_conn *conn = batch->consumer->conn;
     struct outbox_result result = { "i", NULL, take_settled, batch, 0 };
-    const char *lanes = array_of(batch, lane_of), *tokens = array_of(batch, token_of), *positions = array_of(batch, position_of);
+    int64_t lanes[OUTBOX_GATHER_MAX], tokens[OUTBOX_GATHER_MAX], positions[OUTBOX_GATHER_MAX];
     struct outbox_args args = { .set = 0 };
+    size_t count = 0, i;
 
-    if (lanes == NULL || tokens == NULL || positions == NULL)
+    if (outbox_conf__number(batch->consumer->conf, CONF_CLEAN_RETENTION) != 0)
+        return OUTBOX_OK; /* the journal has to be written with each */
+    for (i = 0; i < batch->part_count; i++) {
+        const struct outbox_part *part = &batch->parts[i];
+
+        if (!is_plain(batch, part))
+            continue;
+        lanes[count] = part->lane;
+        tokens[count] = part->token;
+        positions[count++] = part->last > part->pos ? part->last : part->pos; /* late ones may be all that there was */
+    }
+    if (count == 0)
+        return OUTBOX_OK;
+    if (!outbox_args__list(&args, P_LANE, &conn->lists[0], lanes, count) ||
+        !outbox_args__list(&args, P_TOKEN, &conn->lists[1], tokens, count) ||
+        !outbox_args__list(&args, P_POS, &conn->lists[2], positions, count))
         return outbox_error__nomem(err);
-    outbox_args__text(&args, P_LANE, lanes);
-    outbox_args__text(&args, P_TOKEN, tokens);
-    outbox_args__text(&args, P_POS, positions);
     outbox_args__text(&args, P_SNAP, batch->read_snap);
     outbox_args__int(&args, P_SEQUENCE, conn->numbers.id);
     outbox_args__int(&args, P_FILE, conn->numbers.file);
@@ -421,10 +395,7 @@ static int tell_lost(const outbox_batch *batch, outbox_error *why, outbox_error 
     outbox_batch__view(batch, i, &view);
     if (why == NULL)
         return outbox_batch__lost(&view, err);
-    if (err != NULL && *err == NULL)
-        *err = why;
-    else
-        outbox_error_free(why);
+    outbox_error__pass(err, why);
     return OUTBOX_ERR_FENCED;
 }
 
@@ -443,17 +414,11 @@ static int each_part(outbox_batch *batch, int (*settle)(outbox_batch *, size_t, 
         rc = settle(batch, i, &why);
         if (rc != OUTBOX_OK && rc != OUTBOX_ERR_FENCED) {
             outbox_error_free(lost);
-            if (err != NULL && *err == NULL)
-                *err = why;
-            else
-                outbox_error_free(why);
+            outbox_error__pass(err, why);
             return rc;
         }
         batch->parts[i].state = rc == OUTBOX_OK ? PART_SETTLED : PART_LOST;
-        if (lost == NULL)
-            lost = why;
-        else
-            outbox_error_free(why);
+        outbox_error__pass(&lost, why);
     }
     batch->open = 0;
     return tell_lost(batch, lost, err);
@@ -461,7 +426,7 @@ static int each_part(outbox_batch *batch, int (*settle)(outbox_batch *, size_t, 
 
 int outbox_batch__settle_gathered(outbox_batch *batch, outbox_error **err)
 {
-    int rc = any_plain(batch) ? settle_at_once(batch, err) : OUTBOX_OK;
+    int rc = settle_at_once(batch, err);
 
     return rc == OUTBOX_OK ? each_part(batch, settle_part, err) : rc;
 }

@@ -171,10 +171,7 @@ int outbox_migrate(outbox_conn *conn, int *applied, outbox_error **err)
     if (rc == OUTBOX_OK)
         return check_complete(conn, err);
     if (rc != OUTBOX_ERR_SCHEMA || conn->version > OUTBOX_SCHEMA_VERSION) {
-        if (err != NULL && *err == NULL)
-            *err = first;
-        else
-            outbox_error_free(first);
+        outbox_error__pass(err, first);
         return rc;
     }
     outbox_error_free(first);
@@ -196,10 +193,7 @@ int outbox_migrate(outbox_conn *conn, int *applied, outbox_error **err)
             *applied = count;
         return outbox_conn__load(conn, err);
     }
-    if (err != NULL && *err == NULL)
-        *err = first;
-    else
-        outbox_error_free(first);
+    outbox_error__pass(err, first);
     return rc;
 }
 

@@ -102,10 +102,7 @@ static int move_position(outbox_batch *batch, struct outbox_args *args, int ahea
         return outbox_conn__run(conn, Q_SETTLE_POSITION, args, 0, "settle a batch", result, err); /* as write_lane() */
     if (rc == OUTBOX_OK || rc == OUTBOX_ERR_LOST || rc == OUTBOX_ERR_CONNECT || rc == OUTBOX_ERR_CONFLICT) {
         result->rows = *xbound != NULL;
-        if (err != NULL && *err == NULL)
-            *err = why;
-        else
-            outbox_error_free(why);
+        outbox_error__pass(err, why);
         return rc;
     }
     outbox_log__write(batch->consumer->conf, OUTBOX_LOG_DEBUG, "not read ahead: %s", outbox_error_message(why));

@@ -189,8 +189,9 @@ static void list_row(const void *ctx, size_t row, int param, struct outbox_value
     *value = (struct outbox_value){ OUTBOX_T_INT, ((const int64_t *)ctx)[row], NULL, 0 };
 }
 
-/* "{1,2,3}", as PostgreSQL writes arrays. */
-static int array_text(struct outbox_buffer *buffer, const int64_t *list, size_t count)
+/* "{1,2,3}" */
+int outbox_args__list(struct outbox_args *args, enum outbox_param param, struct outbox_buffer *buffer, const int64_t *list,
+                      size_t count)
 {
     char number[32];
     size_t i;
@@ -202,7 +203,10 @@ static int array_text(struct outbox_buffer *buffer, const int64_t *list, size_t 
         if (!outbox_buffer__add(buffer, number, (size_t)n))
             return 0;
     }
-    return outbox_buffer__add(buffer, "}", 1);
+    if (!outbox_buffer__add(buffer, "}", 1))
+        return 0;
+    outbox_args__text(args, param, buffer->data);
+    return 1;
 }
 
 int outbox_conn__run_list(outbox_conn *conn, enum outbox_query query, const struct outbox_args *given,
@@ -216,9 +220,8 @@ int outbox_conn__run_list(outbox_conn *conn, enum outbox_query query, const stru
     if (count == 0)
         return OUTBOX_OK;
     if (!outbox_sqltext__repeats(outbox_conn__sql(conn, query))) {
-        if (!array_text(&conn->list, list, count))
+        if (!outbox_args__list(&args, P_SEQS, &conn->lists[0], list, count))
             return outbox_error__nomem(err);
-        outbox_args__text(&args, P_SEQS, conn->list.data);
         return outbox_conn__run(conn, query, &args, 0, doing, result, err);
     }
     for (at = 0; at < count && rc == OUTBOX_OK; at += n) {

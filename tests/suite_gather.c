@@ -106,8 +106,6 @@ static void test_failed(struct fixture *fx)
     struct many m;
     outbox_batch *batch;
 
-    fixture_set(fx, "retry.backoff_min", "1h");
-    fixture_set(fx, "retry.backoff_max", "1h");
     REQUIRE(many_open(fx, &m, "1 2 3") && (batch = claim_many(fx, &m)) != NULL, "no batch");
     REQUIRE_INT(batch->part_count, KEYS);
     answer_all(batch, OUTBOX_PUBLISHED);
@@ -207,8 +205,6 @@ static void test_alone(struct fixture *fx)
     outbox_batch *batch;
     int lanes[3];
 
-    fixture_set(fx, "retry.backoff_min", "1h");
-    fixture_set(fx, "retry.backoff_max", "1h");
     REQUIRE(many_open(fx, &m, "1") && (batch = claim_many(fx, &m)) != NULL, "no batch");
     REQUIRE_INT(batch->part_count, KEYS);
     answer_all(batch, OUTBOX_PUBLISHED);
@@ -244,23 +240,29 @@ static void test_alone(struct fixture *fx)
     CHECK_INT(count_state(fx, OUTBOX_PENDING), 0);
 }
 
+/* Larger than its share of 100 KiB. */
+static int send_large(struct fixture *fx, const char *key)
+{
+    static char payload[300000];
+    outbox_message m = text_message("t", key, "");
+
+    memset(payload, 'x', sizeof payload);
+    m.payload = payload;
+    m.payload_size = sizeof payload;
+    return OK(outbox_enqueue(fx->conn, &m, 1, NULL, &fx->err));
+}
+
 /* A message that does not come as a text, and one that is not to be sent yet, or never. */
 static void test_unfit(struct fixture *fx)
 {
     struct many m;
     outbox_batch *batch;
-    outbox_message large = text_message("t", NULL, ""), later = text_message("t", NULL, "later");
-    char *payload = calloc(1, 300000);
+    outbox_message later = text_message("t", NULL, "later");
 
     fixture_set(fx, "relay.batch_bytes", "100KiB");
-    REQUIRE(payload != NULL && many_open(fx, &m, "1"), "no outbox");
-    memset(payload, 'x', 299999);
-    large.partition_key = m.keys[1];
-    large.payload = payload;
-    large.payload_size = 299999;
+    REQUIRE(many_open(fx, &m, "1") && send_large(fx, m.keys[1]), "no outbox");
     later.partition_key = m.keys[2];
     later.delay_ms = 3600000;
-    OK(outbox_enqueue(fx->conn, &large, 1, NULL, &fx->err));
     OK(outbox_enqueue(fx->conn, &later, 1, NULL, &fx->err));
     CHECK_INT(db_exec(&fx->db, "UPDATE %smessages SET headers = '[]' WHERE lane = %d", fx->prefix, m.lanes[3]), 0);
     REQUIRE((batch = claim_many(fx, &m)) != NULL, "no batch");
@@ -276,25 +278,17 @@ static void test_unfit(struct fixture *fx)
     CHECK_INT(count_state(fx, OUTBOX_PENDING), 2);
     CHECK_INT(drain(fx, m.consumer, NULL), 2);
     CHECK_INT(count_waiting(fx), 2);
-    free(payload);
 }
 
 /* A message that does not come as a text, in a lane among many that always have work: it has its turn all the same. */
 static void test_unfit_among_busy(struct fixture *fx)
 {
     outbox_consumer *consumer = NULL;
-    outbox_message large = text_message("t", NULL, "");
-    char *payload = calloc(1, 300000);
     int rounds = 0;
 
     fixture_set(fx, "relay.batch_bytes", "100KiB");
     fixture_set(fx, "relay.workers", "1");
-    REQUIRE(payload != NULL && (consumer = fixture_consumer(fx, NULL)) != NULL, "no outbox");
-    memset(payload, 'x', 299999);
-    large.partition_key = "large";
-    large.payload = payload;
-    large.payload_size = 299999;
-    OK(outbox_enqueue(fx->conn, &large, 1, NULL, &fx->err));
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL && send_large(fx, "large"), "no outbox");
     while (rounds++ < 150 && db_int(&fx->db, "SELECT count(*) FROM %smessages m JOIN %slanes l ON l.lane = m.lane WHERE "
                                     "m.partition_key = 'large' AND m.seq > l.pos", fx->prefix, fx->prefix) > 0) {
         outbox_batch *batch = NULL;
@@ -306,7 +300,6 @@ static void test_unfit_among_busy(struct fixture *fx)
         outbox_batch_free(batch);
     }
     CHECK(rounds <= 60, "%d batches until it came", rounds);
-    free(payload);
 }
 
 /* Messages of transactions that were open when later numbers were settled. */

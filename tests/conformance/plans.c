@@ -106,6 +106,11 @@ static int settle_gathered(struct fixture *fx, outbox_consumer *consumer, int ba
     return full;
 }
 
+static struct cost per_batch(struct cost before, struct cost after)
+{
+    return (struct cost){(after.rows - before.rows) / BATCHES, (after.blocks - before.blocks) / BATCHES};
+}
+
 /* What one batch costs on average, after a first one that prepares statements and fills caches. */
 static struct cost measure_by(struct fixture *fx, int (*settle)(struct fixture *, outbox_consumer *, int))
 {
@@ -122,9 +127,7 @@ static struct cost measure_by(struct fixture *fx, int (*settle)(struct fixture *
     fixture_disconnect(fx);
     wait_until_alone(fx);
     after = read_counters(fx);
-    after.rows = (after.rows - before.rows) / BATCHES;
-    after.blocks = (after.blocks - before.blocks) / BATCHES;
-    return after;
+    return per_batch(before, after);
 }
 
 /* ---- Loading ---- */
@@ -265,6 +268,17 @@ static struct cost cost_of(const struct target *target, void (*prepare)(struct f
     return cost;
 }
 
+static void check_rows(struct cost small, struct cost large)
+{
+    tap_note("a batch of %d touches %lld rows and %lld blocks with %d pending; %lld rows and %lld blocks with %ld",
+             BATCH_SIZE, (long long)small.rows, (long long)small.blocks, SMALL, (long long)large.rows,
+             (long long)large.blocks, large_backlog());
+    CHECK(small.rows > 0 && small.blocks > 0, "nothing was counted");
+    CHECK(large.rows <= 2 * small.rows + 200, "%lld rows instead of %lld", (long long)large.rows, (long long)small.rows);
+    /* Flat and absurd would also be wrong: a small table that is scanned for every batch. */
+    CHECK(large.rows <= 2000, "%lld rows for a batch of %d", (long long)large.rows, BATCH_SIZE);
+}
+
 static void compare(const struct target *target, const char *name, void (*prepare)(struct fixture *, long), settle_fn settle)
 {
     struct cost small, large;
@@ -272,18 +286,12 @@ static void compare(const struct target *target, const char *name, void (*prepar
     tap_begin("%s: %s%s", target->name, name, settle == settle_gathered ? ", several lanes a batch" : "");
     small = cost_of(target, prepare, settle, SMALL);
     large = cost_of(target, prepare, settle, large_backlog());
-    tap_note("a batch of %d touches %lld rows and %lld blocks with %d pending; %lld rows and %lld blocks with %ld",
-             BATCH_SIZE, (long long)small.rows, (long long)small.blocks, SMALL, (long long)large.rows,
-             (long long)large.blocks, large_backlog());
-    CHECK(small.rows > 0 && small.blocks > 0, "nothing was counted");
-    CHECK(large.rows <= 2 * small.rows + 200, "%lld rows instead of %lld", (long long)large.rows, (long long)small.rows);
+    check_rows(small, large);
     /* Settling by delete leaves dead index entries at the head of each lane until a vacuum comes by, and autovacuum is off
      * here: blocks are then not promised to stay flat behind what was published. Rows are. */
     if (strstr(target->name, "/delete") == NULL || strncmp(name, "published", 9) != 0)
         CHECK(large.blocks <= 2 * small.blocks + 400, "%lld blocks instead of %lld", (long long)large.blocks,
               (long long)small.blocks);
-    /* Flat and absurd would also be wrong: a small table that is scanned for every batch. */
-    CHECK(large.rows <= 2000, "%lld rows for a batch of %d", (long long)large.rows, BATCH_SIZE);
     tap_end();
 }
 
@@ -310,6 +318,15 @@ static void leave_versions(struct fixture *fx, struct db *holder)
 
 /* A claim and a settlement meet the rows that live, and not what was there since. By the key each would meet the 3,000
  * versions of its lane, in about 300 blocks; what a new page costs, once in many versions, is in the bound. */
+static void check_held(struct cost without, struct cost behind)
+{
+    tap_note("a batch touches %lld blocks; %lld behind %d versions of lanes", (long long)without.blocks,
+             (long long)behind.blocks, VERSIONS);
+    CHECK(without.blocks > 0, "nothing was counted");
+    CHECK(behind.blocks <= without.blocks + 150, "%lld blocks instead of %lld", (long long)behind.blocks,
+          (long long)without.blocks);
+}
+
 static void compare_held(const struct target *target, const char *how, settle_fn settle, const char *retention)
 {
     struct cost without = {0, 0}, behind = {0, 0};
@@ -330,11 +347,7 @@ static void compare_held(const struct target *target, const char *how, settle_fn
     }
     fixture_close(&fx);
     lanes = LANES;
-    tap_note("a batch touches %lld blocks; %lld behind %d versions of lanes", (long long)without.blocks,
-             (long long)behind.blocks, VERSIONS);
-    CHECK(without.blocks > 0, "nothing was counted");
-    CHECK(behind.blocks <= without.blocks + 150, "%lld blocks instead of %lld", (long long)behind.blocks,
-          (long long)without.blocks);
+    check_held(without, behind);
     tap_end();
 }
 
@@ -377,14 +390,12 @@ static struct cost cost_planned(const struct target *target, settle_fn settle, l
         fixture_disconnect(&fx);
         wait_until_alone(&fx);
         after = read_counters(&fx);
-        after.rows = (after.rows - before.rows) / BATCHES;
-        after.blocks = (after.blocks - before.blocks) / BATCHES;
     }
     if (holder != NULL)
         db_close(holder);
     others = 0;
     fixture_close(&fx);
-    return after;
+    return per_batch(before, after);
 }
 
 static void compare_planned(const struct target *target, const char *how, settle_fn settle)
@@ -394,12 +405,7 @@ static void compare_planned(const struct target *target, const char *how, settle
     tap_begin("%s: planned while the tables were empty, %s", target->name, how);
     small = cost_planned(target, settle, SMALL, NULL);
     large = cost_planned(target, settle, large_backlog(), NULL);
-    tap_note("a batch of %d touches %lld rows and %lld blocks with %d pending; %lld rows and %lld blocks with %ld",
-             BATCH_SIZE, (long long)small.rows, (long long)small.blocks, SMALL, (long long)large.rows,
-             (long long)large.blocks, large_backlog());
-    CHECK(small.rows > 0 && large.rows <= 2 * small.rows + 200, "%lld rows instead of %lld", (long long)large.rows,
-          (long long)small.rows);
-    CHECK(large.rows <= 2000, "%lld rows for a batch of %d", (long long)large.rows, BATCH_SIZE);
+    check_rows(small, large);
     tap_end();
 }
 
@@ -415,10 +421,7 @@ static void compare_planned_held(const struct target *target, const char *how, s
     without = cost_planned(target, settle, SMALL, NULL);
     behind = cost_planned(target, settle, SMALL, &holder);
     lanes = LANES;
-    tap_note("a batch touches %lld blocks; %lld behind %d versions of lanes", (long long)without.blocks,
-             (long long)behind.blocks, VERSIONS);
-    CHECK(without.blocks > 0 && behind.blocks <= without.blocks + 150, "%lld blocks instead of %lld", (long long)behind.blocks,
-          (long long)without.blocks);
+    check_held(without, behind);
     tap_end();
 }
 

@@ -256,7 +256,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/lib-test.c %D%/lib-test.h \
 	%D%/proxy.c %D%/proxy.h \
 	%D%/said.c %D%/said.h \
-	%D%/script.c %D%/script.h \
+	%D%/lanes.h %D%/script.c %D%/script.h \
 	%D%/seen.c \
 	%D%/suite.c %D%/suite.h \
 	%D%/stage.c %D%/stage.h \
@@ -271,6 +271,7 @@ check_LTLIBRARIES += %D%/libtesting.la
 	%D%/suite_fields.c \
 	%D%/suite_hostile.c \
 	%D%/suite_gather.c \
+	%D%/suite_gather_relay.c \
 	%D%/suite_keeper.c \
 	%D%/suite_late.c \
 	%D%/suite_numbers.c \

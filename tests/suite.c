@@ -18,8 +18,10 @@ int conformance_main(const char *name, int argc, char **argv)
         int above;
     } parts[] = {
         {suite_enqueue, 0}, {suite_fields, 0}, {suite_lease, 0}, {suite_verdict, 0}, {suite_order, 0}, {suite_heads, 0},
-        {suite_late, 0}, {suite_numbers, 0}, {suite_keeper, 0}, {suite_gather, 0}, {suite_clean, 0}, {suite_admin, 0},
-        {suite_peek, 0}, {suite_schema, 0}, {suite_relay, 0}, {suite_broker, 1}, {suite_hang, 1}, {suite_answers, 1}, {suite_builtin, 1},
+        {suite_late, 0}, {suite_numbers, 0}, {suite_keeper, 0}, {suite_gather, 0}, {suite_gather_relay, 0},
+        {suite_clean, 0}, {suite_admin, 0},
+        {suite_peek, 0}, {suite_schema, 0}, {suite_relay, 0}, {suite_broker, 1}, {suite_hang, 1}, {suite_answers, 1},
+        {suite_builtin, 1},
         {suite_hostile, 1},
     };
     const struct target *target = target_find(name);

@@ -18,6 +18,7 @@ void suite_late(const struct target *target, const char *only);
 void suite_numbers(const struct target *target, const char *only);
 void suite_keeper(const struct target *target, const char *only);
 void suite_gather(const struct target *target, const char *only);
+void suite_gather_relay(const struct target *target, const char *only);
 void suite_clean(const struct target *target, const char *only);
 void suite_admin(const struct target *target, const char *only);
 void suite_peek(const struct target *target, const char *only);

@@ -5,26 +5,9 @@
 #include <string.h>
 
 #include "gather.h"
-#include "script.h"
+#include "lanes.h"
+#include "stage.h"
 #include "suite.h"
-
-enum { KEYS = 8 };
-
-/* Keys of different lanes, and the lane of each. */
-static void choose_keys(char keys[KEYS][12], int lanes[KEYS])
-{
-    int n = 0;
-
-    for (int i = 0; n < KEYS; i++) {
-        int known = 0;
-
-        snprintf(keys[n], sizeof keys[n], "k%d", i);
-        lanes[n] = outbox_lane_of_key(keys[n], 64);
-        for (int j = 0; j < n; j++)
-            known |= lanes[j] == lanes[n];
-        n += !known;
-    }
-}
 
 struct many {
     outbox_consumer *consumer;
@@ -35,7 +18,7 @@ struct many {
 /* So many words for each of the keys. */
 static int many_open(struct fixture *fx, struct many *m, const char *words)
 {
-    choose_keys(m->keys, m->lanes);
+    lanes_keys(m->keys, m->lanes);
     m->consumer = fixture_consumer(fx, "a");
     if (m->consumer == NULL)
         return 0;
@@ -59,11 +42,6 @@ static int64_t lane_column(struct fixture *fx, const char *column, int lane)
     return db_int(&fx->db, "SELECT %s FROM %slanes WHERE lane = %d", column, fx->prefix, lane);
 }
 
-static int64_t held(struct fixture *fx)
-{
-    return db_int(&fx->db, "SELECT count(*) FROM %slanes WHERE owner IS NOT NULL", fx->prefix);
-}
-
 static size_t index_of(const outbox_batch *batch, int lane)
 {
     size_t i = 0;
@@ -81,7 +59,7 @@ static void test_many(struct fixture *fx)
     REQUIRE(many_open(fx, &m, "1 2 3") && (batch = claim_many(fx, &m)) != NULL, "no batch");
     CHECK_INT(batch->part_count, KEYS);
     CHECK_INT(outbox_batch_count(batch), KEYS * 3);
-    CHECK_INT(held(fx), KEYS);
+    CHECK_INT(lanes_held(fx), KEYS);
     for (size_t i = 0; i < outbox_batch_count(batch); i++) {
         const outbox_record *r = outbox_batch_message(batch, i);
 
@@ -91,7 +69,7 @@ static void test_many(struct fixture *fx)
     answer_all(batch, OUTBOX_PUBLISHED);
     OK(outbox_batch_settle(batch, &fx->err));
     CHECK_INT(outbox_batch_settle(batch, NULL), OUTBOX_ERR_STATE);
-    CHECK_INT(held(fx), 0);
+    CHECK_INT(lanes_held(fx), 0);
     outbox_batch_free(batch);
     for (int i = 0; i < KEYS; i++)
         CHECK_INT(lane_column(fx, "pos", m.lanes[i]),
@@ -115,7 +93,7 @@ static void test_failed(struct fixture *fx)
     outbox_batch__item(batch, 8)->fate = FATE_NONE;
     OK(outbox_batch_settle(batch, &fx->err));
     outbox_batch_free(batch);
-    CHECK_INT(held(fx), 0);
+    CHECK_INT(lanes_held(fx), 0);
     CHECK_INT(count_state(fx, OUTBOX_RETRYING), 1);
     CHECK_INT(count_state(fx, OUTBOX_DEAD), 1);
     CHECK_INT(count_state(fx, OUTBOX_HELD), 3);
@@ -144,7 +122,7 @@ static void test_lost(struct fixture *fx)
     CHECK_INT(batch->parts[1].state, PART_SETTLED);
     CHECK_INT(batch->parts[KEYS - 1].state, PART_SETTLED);
     outbox_batch_free(batch);
-    CHECK_INT(held(fx), 1);
+    CHECK_INT(lanes_held(fx), 1);
     CHECK_INT(lane_column(fx, "pos", lane), 0);
     CHECK_INT(count_waiting(fx), 1);
 }
@@ -177,7 +155,7 @@ static void test_lost_then_locked(struct fixture *fx)
     CHECK_INT(batch->parts[5].state, PART_SETTLED);
     outbox_error_free(err);
     outbox_batch_free(batch);
-    CHECK_INT(held(fx), 1);
+    CHECK_INT(lanes_held(fx), 1);
     CHECK_INT(count_state(fx, OUTBOX_RETRYING), 1);
     db_close(&other);
 }
@@ -192,7 +170,7 @@ static void test_released(struct fixture *fx)
     answer_all(batch, OUTBOX_PUBLISHED);
     OK(outbox_batch_release(batch, &fx->err));
     outbox_batch_free(batch);
-    CHECK_INT(held(fx), 0);
+    CHECK_INT(lanes_held(fx), 0);
     CHECK_INT(count_waiting(fx), KEYS * 2);
     CHECK_INT(drain(fx, m.consumer, NULL), KEYS * 2);
 }
@@ -269,7 +247,7 @@ static void test_unfit(struct fixture *fx)
     CHECK_INT(batch->part_count, KEYS - 1);
     CHECK_INT(index_of(batch, m.lanes[1]), KEYS - 1);
     CHECK_INT(outbox_batch_count(batch), KEYS - 2);
-    CHECK_INT(held(fx), KEYS - 1);
+    CHECK_INT(lanes_held(fx), KEYS - 1);
     answer_all(batch, OUTBOX_PUBLISHED);
     OK(outbox_batch_settle(batch, &fx->err));
     outbox_batch_free(batch);
@@ -389,7 +367,7 @@ static void test_settled_meanwhile(struct fixture *fx)
                       fx->prefix, m.lanes[1], m.lanes[5]), 0);
     REQUIRE((batch = claim_many(fx, &m)) != NULL, "no batch");
     CHECK_INT(batch->part_count, KEYS - 2);
-    CHECK_INT(held(fx), KEYS - 2);
+    CHECK_INT(lanes_held(fx), KEYS - 2);
     CHECK_INT(index_of(batch, m.lanes[1]), KEYS - 2);
     answer_all(batch, OUTBOX_PUBLISHED);
     OK(outbox_batch_settle(batch, &fx->err));
@@ -427,53 +405,52 @@ static void test_more_than_its_share(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 0);
 }
 
-/* ---- By a relay ---- */
-
-/* A publisher that hangs with one message of several lanes: all others come, and what was answered comes once. */
-static void test_hangs(struct fixture *fx)
+/* Positions of a batch that was leased before the numbers began again are none for what has the new ones. */
+static void test_numbers(struct fixture *fx)
 {
-    struct act a;
-    char keys[KEYS][12];
-    int lanes[KEYS], done;
+    struct many m;
+    outbox_batch *batch;
+    struct seen seen = {0};
 
-    choose_keys(keys, lanes);
-    fixture_set(fx, "relay.publish_timeout", "300ms");
-    fixture_set(fx, "relay.workers", "1");
-    fixture_set(fx, "retry.max_attempts", "2");
-    REQUIRE(act_open(fx, &a, POISON_HANGS, OUTBOX_PUBLISHER_IN_ORDER), "no relay");
-    send_words(fx, "t", "first", "0");
-    OK(outbox_relay_start(a.relay, &fx->err));
-    WAIT_FOR(script_get(&a.script, &a.script.published) == 1, done);
-    CHECK(done, "nothing comes");
-    db_exec(&fx->db, "UPDATE %slanes SET lease_until = 1", fx->prefix);
+    REQUIRE(many_open(fx, &m, "1 2 3 4 5") && drain(fx, m.consumer, NULL) == KEYS * 5, "no outbox");
     for (int i = 0; i < KEYS; i++)
-        REQUIRE(send_words(fx, "t", keys[i], i == 3 ? "1 poison2 3" : "1 2 3"), "not sent");
-    WAIT_FOR(script_get(&a.script, &a.script.published) == KEYS * 3 - 1 && script_get(&a.script, &a.script.dead) == 1, done);
-    CHECK(done, "%d published, %d dead", script_get(&a.script, &a.script.published), script_get(&a.script, &a.script.dead));
-    outbox_relay_stop(a.relay);
-    OK(outbox_relay_join(a.relay, &fx->err));
-    CHECK_INT(a.script.attempts_of_dead, 2);
-    CHECK(a.script.cancelled <= 4, "%d cancelled", a.script.cancelled);
-    act_close(fx, &a);
+        send_words(fx, "t", m.keys[i], "old");
+    REQUIRE((batch = claim_many(fx, &m)) != NULL, "no batch");
+    CHECK_INT(batch->part_count, KEYS);
+    CHECK_INT(db_exec(&fx->db, "TRUNCATE %smessages RESTART IDENTITY", fx->prefix), 0);
+    for (int i = 0; i < KEYS; i++)
+        send_words(fx, "t", m.keys[i], "a b");
+    answer_all(batch, OUTBOX_PUBLISHED);
+    outbox_batch_settle(batch, NULL);
+    outbox_batch_free(batch);
+    expire_leases(fx);
+    m.consumer->spread = OUTBOX_GATHER_MAX;
+    drain(fx, m.consumer, &seen);
+    CHECK_INT(seen.count, KEYS * 2);
+    CHECK_INT(count_waiting(fx), 0);
+    seen_clear(&seen);
 }
 
-/* While messages keep coming, they are waited for a little, and come in fewer batches; in order all the same. */
-static void test_linger(struct fixture *fx)
+/* Each lane has its positions written with their time. */
+static void test_retention(struct fixture *fx)
 {
-    enum { SENT = 1000 };
-    struct act a;
-    int done;
+    struct many m;
+    outbox_batch *batch;
 
-    fixture_set(fx, "relay.linger", "1s");
-    fixture_set(fx, "relay.workers", "1");
-    REQUIRE(act_open(fx, &a, FINE, OUTBOX_PUBLISHER_IN_ORDER), "no relay");
-    OK(outbox_relay_start(a.relay, &fx->err));
-    for (int i = 0; i < SENT; i++)
-        REQUIRE(send_words(fx, "t", "k", "1"), "not sent");
-    WAIT_FOR(script_get(&a.script, &a.script.published) == SENT, done);
-    CHECK(done, "%d published", script_get(&a.script, &a.script.published));
-    CHECK(a.script.calls < SENT / 8, "%d calls", a.script.calls);
-    act_close(fx, &a);
+    fixture_set(fx, "clean.retention", "1h");
+    REQUIRE(many_open(fx, &m, "1 2 3") && (batch = claim_many(fx, &m)) != NULL, "no batch");
+    CHECK_INT(batch->part_count, KEYS);
+    answer_all(batch, OUTBOX_PUBLISHED);
+    OK(outbox_batch_settle(batch, &fx->err));
+    outbox_batch_free(batch);
+    CHECK_INT(count_waiting(fx), 0);
+    CHECK_INT(lanes_held(fx), 0);
+    CHECK_INT(db_int(&fx->db, "SELECT count(DISTINCT lane) FROM %spositions", fx->prefix), KEYS);
+    clean_once(fx);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %sstatus WHERE state = 'published'", fx->prefix), KEYS * 3);
+    CHECK_INT(db_exec(&fx->db, "UPDATE %spositions SET published_at = 1", fx->prefix), 0);
+    clean_once(fx);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
 }
 
 void suite_gather(const struct target *target, const char *only)
@@ -491,8 +468,8 @@ void suite_gather(const struct target *target, const char *only)
         {"gather: more late messages than a lane's share", test_late_cut, 0},
         {"gather: a lane that was settled meanwhile", test_settled_meanwhile, 0},
         {"gather: a lane with more than its share", test_more_than_its_share, 0},
-        {"gather: a publisher that hangs", test_hangs, 0},
-        {"gather: a relay lingers while messages keep coming", test_linger, 0},
+        {"gather: the numbers begin again under a batch", test_numbers, 0},
+        {"gather: what was published is kept", test_retention, 0},
     };
 
     /* No other driver leases several lanes at once. */

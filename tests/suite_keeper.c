@@ -181,8 +181,9 @@ static void *settle_run(void *ctx)
     return NULL;
 }
 
-/* Its statement waits for the row, and then the row is not where it was. */
-static void settle_behind_a_change(struct fixture *fx, outbox_batch *batch, int (*settle)(outbox_batch *, outbox_error **))
+/* Its statement waits for the row that the change is of, and then the row is not where it was. */
+static void settle_behind_a_change(struct fixture *fx, outbox_batch *batch, int (*settle)(outbox_batch *, outbox_error **),
+                                   const char *change, const char *waiting)
 {
     struct settling s = {batch, settle, NULL, OUTBOX_OK};
     struct db other;
@@ -191,10 +192,10 @@ static void settle_behind_a_change(struct fixture *fx, outbox_batch *batch, int 
 
     answer_all(batch, OUTBOX_PUBLISHED);
     REQUIRE(db_open(&other, fx->dsn, 0) == 0, "no connection");
-    CHECK_INT(db_exec(&other, "UPDATE %slanes SET cleaned = cleaned WHERE lane = 0", fx->prefix), 0);
+    CHECK_INT(db_exec(&other, change, fx->prefix), 0);
     REQUIRE(pthread_create(&thread, NULL, settle_run, &s) == 0, "no thread");
     WAIT_FOR(db_int(&fx->db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
-                             "'%%UPDATE %%%slanes%%'", fx->prefix) > 0, waits);
+                             "'%%%s%%'", waiting) > 0, waits);
     CHECK(waits, "nobody waits for the row");
     CHECK_INT(db_commit(&other), 0);
     pthread_join(thread, NULL);
@@ -203,6 +204,7 @@ static void settle_behind_a_change(struct fixture *fx, outbox_batch *batch, int 
     outbox_error_free(s.err);
 }
 
+#define CHANGE_LANE "UPDATE %slanes SET cleaned = cleaned WHERE lane = 0"
 static void test_changed_lane(struct fixture *fx)
 {
     outbox_consumer *consumer = NULL;
@@ -217,12 +219,34 @@ static void test_changed_lane(struct fixture *fx)
         REQUIRE(send_text(fx, "t", "k", "word"), "cannot enqueue");
     REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
     REQUIRE(OK(outbox_consumer_claim(consumer, &batch, &fx->err)), "nothing was claimed");
-    settle_behind_a_change(fx, batch, outbox_batch_next);
+    settle_behind_a_change(fx, batch, outbox_batch_next, CHANGE_LANE, "UPDATE ");
     CHECK_INT(outbox_batch_count(batch), 1);
-    settle_behind_a_change(fx, batch, outbox_batch_next);
-    settle_behind_a_change(fx, batch, outbox_batch_settle);
+    settle_behind_a_change(fx, batch, outbox_batch_next, CHANGE_LANE, "UPDATE ");
+    settle_behind_a_change(fx, batch, outbox_batch_settle, CHANGE_LANE, "UPDATE ");
     outbox_batch_free(batch);
     CHECK_INT(drain(fx, consumer, NULL), 1);
+}
+
+/* Somebody touches a message that is being published. It is gone with its batch all the same. */
+static void test_changed_message(struct fixture *fx)
+{
+    outbox_consumer *consumer = NULL;
+    outbox_batch *batch = NULL;
+
+    if (strcmp(fx->target->name, "postgresql/delete") != 0) {
+        tap_skip("elsewhere no message is found by where it is");
+        return;
+    }
+    fixture_set(fx, "schema.lanes", "1");
+    REQUIRE(fixture_migrate(fx) == 0 && send_words(fx, "t", "k", "1 2 3 4"), "no outbox");
+    REQUIRE((consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    REQUIRE(OK(outbox_consumer_claim(consumer, &batch, &fx->err)), "nothing was claimed");
+    CHECK_INT(outbox_batch_count(batch), 4);
+    settle_behind_a_change(fx, batch, outbox_batch_settle,
+                           "UPDATE %smessages SET topic = topic WHERE payload IN ('2', '3')", "DELETE ");
+    outbox_batch_free(batch);
+    CHECK_INT(db_int(&fx->db, "SELECT count(*) FROM %smessages", fx->prefix), 0);
+    CHECK_INT(drain(fx, consumer, NULL), 0);
 }
 
 void suite_keeper(const struct target *target, const char *only)
@@ -231,6 +255,7 @@ void suite_keeper(const struct target *target, const char *only)
         {"leases: one lane's row is locked for longer than a lease", test_locked_lane, 1},
         {"leases: the lanes' rows change all the time", test_restless_lanes, 1},
         {"leases: a lane's row is changed while its batch is settled", test_changed_lane, 1},
+        {"leases: a message's row is changed while its batch is settled", test_changed_message, 1},
     };
 
     suite_run(tests, COUNT_OF(tests), target, only);

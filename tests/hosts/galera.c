@@ -37,15 +37,20 @@ static void node_dsn(char *dsn, size_t size, int node, int follow, const char *m
 /* Who asks whether a commit of another node's is there has to wait for what the cluster has ordered before. */
 #define CAUSAL "InitStmt={SET SESSION wsrep_sync_wait = 7}"
 
-static void take_place(struct fixture *fx, int is_relay, int index)
+/* The tables were made on another node. */
+static void wait_for_tables(const char *dsn, const char *prefix)
 {
     struct db db;
 
-    /* The tables were made on another node: wait for them. */
-    node_dsn(fx->dsn, sizeof fx->dsn, index % NODES, 1, CAUSAL);
-    if (db_open(&db, fx->dsn, 1) == 0)
-        db_int(&db, "SELECT count(*) FROM %slanes", fx->prefix);
+    if (db_open(&db, dsn, 1) == 0)
+        db_int(&db, "SELECT count(*) FROM %slanes", prefix);
     db_close(&db);
+}
+
+static void take_place(struct fixture *fx, int is_relay, int index)
+{
+    node_dsn(fx->dsn, sizeof fx->dsn, index % NODES, 1, CAUSAL);
+    wait_for_tables(fx->dsn, fx->prefix);
     /* Relays need no causal reads: what follows a claim sees all that the claim was certified against. */
     node_dsn(fx->dsn, sizeof fx->dsn, index % NODES, 1, is_relay ? "" : CAUSAL);
 }
@@ -236,10 +241,14 @@ static void *race_on(void *arg)
     outbox_consumer *consumer = NULL;
     outbox_conn *conn = NULL;
     char dsn[256];
+    int node;
 
     pthread_mutex_lock(&race->lock);
-    node_dsn(dsn, sizeof dsn, race->node++ % NODES, 0, "");
+    node = race->node++ % NODES;
     pthread_mutex_unlock(&race->lock);
+    node_dsn(dsn, sizeof dsn, node, 0, CAUSAL);
+    wait_for_tables(dsn, race->fx->prefix);
+    node_dsn(dsn, sizeof dsn, node, 0, "");
     if (CHECK_INT(outbox_conn_open(dsn, race->fx->conf, &conn, NULL), OUTBOX_OK) &&
         CHECK_INT(outbox_consumer_new(conn, race->fx->conf, NULL, &consumer, NULL), OUTBOX_OK))
         while (!race_over(race))

@@ -37,7 +37,7 @@
  * for a name server. */
 #define PURGE_US INT64_C(5000000)
 
-enum progress { NOT_SENT, SENT, IN_DOUBT, ANSWERED };
+enum progress { NOT_SENT, SENT, IN_DOUBT, DROPPED, ANSWERED };
 
 /* One call of publish(). */
 struct kafka_call {
@@ -49,6 +49,8 @@ struct kafka_call {
     int sending;           /* send_ready() runs: it sends what becomes ready meanwhile */
     size_t doubts;         /* refused, perhaps for another's sake */
     int singly;            /* whatever is refused now was alone */
+    size_t dropped;        /* unsent, by librdkafka */
+    char topic_why[3 * KAFKA_WHY]; /* what became of a topic, if any */
     int stopped;           /* the producer was purged; nothing more is sent */
     int64_t waits_since;   /* monotonic µs */
     char stop_why[KAFKA_WHY + 64];
@@ -116,6 +118,27 @@ static void answer_lost(struct kafka_call *c, size_t index, int maybe_sent, cons
         answer(c, index, OUTBOX_RETRY, why);
 }
 
+/* A topic that fails in one partition is given up in all, and what waited for another says no more than that: the reason is
+ * what some other message of it failed for, whose report may yet come. */
+static int was_dropped(const struct kafka_call *c, const rd_kafka_message_t *m)
+{
+    return m->err == RD_KAFKA_RESP_ERR__DESTROY && !c->stopped &&
+           rd_kafka_message_status(m) == RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+}
+
+static void answer_dropped(struct kafka_call *c)
+{
+    char why[4 * KAFKA_WHY];
+
+    snprintf(why, sizeof(why), "librdkafka gave it up unsent (%s)%s%s", rd_kafka_err2name(RD_KAFKA_RESP_ERR__DESTROY),
+             c->topic_why[0] != '\0' ? " after a failure of the topic " : "", c->topic_why);
+    for (size_t i = 0; i < c->count && c->dropped > 0; i++)
+        if (c->progress[i] == DROPPED) {
+            answer(c, i, OUTBOX_RETRY, why);
+            c->dropped--;
+        }
+}
+
 static void answer_failure(struct kafka_call *c, size_t index, const rd_kafka_message_t *m)
 {
     const char *words = rd_kafka_err2str(m->err);
@@ -137,6 +160,8 @@ static void answer_failure(struct kafka_call *c, size_t index, const rd_kafka_me
             give_up(c, "the producer failed: ", c->link->why);
         snprintf(why, sizeof(why), "%s (%s)%s%s", words, rd_kafka_err2name(m->err), c->stopped ? ": " : "",
                  c->stopped ? c->stop_why : "");
+        if (!c->stopped)
+            snprintf(c->topic_why, sizeof(c->topic_why), "%s: %s", rd_kafka_topic_name(m->rkt), why);
         answer_lost(c, index, rd_kafka_message_status(m) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED, why);
     }
 }
@@ -152,7 +177,10 @@ static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 
     (void)rk;
     c->owed--;
-    if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (was_dropped(c, m)) {
+        c->progress[index] = DROPPED;
+        c->dropped++;
+    } else if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         answer_failure(c, index, m);
     } else {
         link->down_since = 0;
@@ -371,6 +399,7 @@ static void send_all(struct kafka_call *c)
     do {
         send_ready(c);
         wait_for_all(c);
+        answer_dropped(c);
         if (c->doubts > 0)
             send_doubtful(c);
         else

@@ -165,6 +165,8 @@ struct outbox_connect {
     const struct outbox_word *words;     /* ends with a NULL name */
 };
 
+#define OUTBOX_LANES 64
+
 struct outbox_driver {
     const char *name;
     const char *dialect;        /* folder of migrations */
@@ -180,6 +182,7 @@ struct outbox_driver {
     const char *text;           /* type for CAST of an error text */
     const char *number;         /* type for CAST of a number of 64 bits */
     const char *id;             /* how the parameter :id is written into the column id */
+    int lanes;                  /* of an outbox, where nobody says how many; 0: OUTBOX_LANES */
     size_t params;              /* most that a statement may have; 0: more than are used */
     /* ODBC's types for parameters, where they are not SQL_VARCHAR and SQL_VARBINARY; the long ones above so many bytes. */
     struct outbox_bindings bindings;

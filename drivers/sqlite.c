@@ -92,6 +92,9 @@ const struct outbox_driver outbox_driver__sqlite = {
     .text = "VARCHAR(1000)",
     .number = "INTEGER",
     .id = ":id",
+    /* One connection writes at a time, so lanes keep no writers apart; and a transaction of many messages writes a page of their
+     * index for each lane that it meets. */
+    .lanes = 16,
     .sequence = "INTEGER PRIMARY KEY AUTOINCREMENT",
     .uuid = "CHAR(36)",
     .long_text = "TEXT",

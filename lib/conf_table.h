@@ -17,8 +17,9 @@
       "Schema that holds the tables; empty: the connection's own.")                                                     \
     X(SCHEMA_PREFIX, "schema.prefix", NAME, "outbox_", 0, 40, NULL,                                                     \
       "What the names of all tables start with. Several outboxes in one schema need different ones.")                   \
-    X(SCHEMA_LANES, "schema.lanes", INTEGER, "64", 1, 1024, NULL,                                                       \
-      "Number of lanes. Only used when the outbox is created; more lanes let more workers run side by side.")           \
+    X(SCHEMA_LANES, "schema.lanes", INTEGER, "0", 0, 1024, NULL,                                                        \
+      "Number of lanes. Only used when the outbox is created; more lanes let more workers run side by side. 0: as many "\
+      "as the database has a use for, 64, and on SQLite, which has one writer at a time, 16.")                          \
     X(SCHEMA_SETTLE, "schema.settle", CHOICE, "auto", 0, 0, "auto|position|delete",                                     \
       "How published messages are noted. Only chosen when the outbox is created; auto: position where the database can "\
       "prove what is behind (PostgreSQL, SQLite), delete elsewhere.")                                                   \

@@ -115,7 +115,8 @@ int outbox_names__make(const outbox_conf *conf, const struct outbox_driver *driv
                        char **texts, outbox_error **err)
 {
     const char *schema = outbox_conf__text(conf, CONF_SCHEMA_NAME), *prefix = outbox_conf__text(conf, CONF_SCHEMA_PREFIX);
-    int lanes = (int)outbox_conf__number(conf, CONF_SCHEMA_LANES);
+    int asked = (int)outbox_conf__number(conf, CONF_SCHEMA_LANES);
+    int lanes = asked > 0 ? asked : driver->lanes > 0 ? driver->lanes : OUTBOX_LANES;
     int settle = (int)outbox_conf__number(conf, CONF_SCHEMA_SETTLE);
     int position = settle == SETTLE_POSITION || (settle == SETTLE_AUTO && (driver->flags & OUTBOX_DRIVER_POSITION) != 0);
     struct names n = { names, texts, 0, 0 };

@@ -50,6 +50,11 @@ int target_is_sqlite(const struct target *target)
     return strcmp(target->database, "sqlite") == 0;
 }
 
+int target_lanes(const struct target *target)
+{
+    return target_is_sqlite(target) ? 16 : 64;
+}
+
 int target_is_mariadb(const struct target *target)
 {
     return strcmp(target->database, "mariadb") == 0;

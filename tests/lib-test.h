@@ -32,6 +32,8 @@ struct target {
 const struct target *target_find(const char *name);
 int target_is_postgresql(const struct target *target);
 int target_is_sqlite(const struct target *target);
+/* Where no setting says how many. */
+int target_lanes(const struct target *target);
 int target_is_mariadb(const struct target *target);
 int target_is_firebird(const struct target *target);
 /* 1 on Firebird, after the test was skipped. */

@@ -40,7 +40,7 @@ static void test_claim(struct fixture *fx)
 {
     outbox_consumer *a = fixture_consumer(fx, "a"), *b = fixture_consumer(fx, NULL);
     outbox_batch *batch;
-    int lane = outbox_lane_of_key("k", 64);
+    int lane = outbox_lane_of_key("k", target_lanes(fx->target));
 
     REQUIRE(a != NULL && b != NULL, "no consumer");
     CHECK(strncmp(outbox_consumer_owner(a), "a", 1) == 0, "owner %s", outbox_consumer_owner(a));

@@ -366,7 +366,7 @@ Test(conf, ranges_read_well)
         const char *range;
     } cases[] = {
         { CONF_SCHEMA_NAME, "letters, digits and _, not starting with a digit, up to 63" },
-        { CONF_SCHEMA_LANES, "1 to 1024" },
+        { CONF_SCHEMA_LANES, "0 to 1024" },
         { CONF_SCHEMA_SETTLE, "auto|position|delete" },
         { CONF_ENQUEUE_MAX_PAYLOAD, "0 to 1024MiB bytes" },
         { CONF_RELAY_BATCH_BYTES, "1 to 4096MiB bytes" },

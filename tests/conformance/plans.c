@@ -11,177 +11,11 @@
 #include <string.h>
 
 #include "backlog.h"
-#include "batch_internal.h"
-#include "lib-test.h"
-
-enum { SMALL = 8000, BATCHES = 10, BATCH_SIZE = 10, LANES = 64, FEW_LANES = 4 };
-
-static int lanes = LANES;
+#include "plans.h"
 
 static long large_backlog(void)
 {
     return env_number("OUTBOX_TEST_BACKLOG", test_long() ? 1000000 : test_all() ? 200000 : 40000);
-}
-
-/* ---- Measuring ---- */
-
-struct cost {
-    int64_t rows, blocks;
-};
-
-static struct cost read_counters(struct fixture *fx)
-{
-    struct cost c;
-    struct db db;
-
-    memset(&c, 0, sizeof c);
-    if (!CHECK_INT(db_open(&db, fx->dsn, 1), 0))
-        return c;
-    c.rows = db_int(&db, "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM "
-                    "pg_stat_user_tables WHERE starts_with(relname, '%s')", fx->prefix);
-    c.blocks = db_int(&db, "SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0) + "
-                      "coalesce(toast_blks_read + toast_blks_hit, 0))::bigint FROM pg_statio_user_tables WHERE "
-                      "starts_with(relname, '%s')", fx->prefix);
-    db_close(&db);
-    return c;
-}
-
-static int others; /* who are connected for longer, and do nothing */
-
-/* Nobody but us is connected: whoever was has left its counters behind. */
-static void wait_until_alone(struct fixture *fx)
-{
-    struct db db;
-    int alone;
-
-    if (!CHECK_INT(db_open(&db, fx->dsn, 1), 0))
-        return;
-    WAIT_FOR(db_int(&db, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = "
-                    "current_database() AND pid <> pg_backend_pid()") == others, alone);
-    CHECK(alone, "others are still connected");
-    db_close(&db);
-}
-
-/* So many, each settled by what reads the next. Those that were. */
-static int settle_on(struct fixture *fx, outbox_consumer *consumer, int batches)
-{
-    outbox_batch *batch = NULL;
-    int full = 0, rc = outbox_consumer_claim(consumer, &batch, &fx->err);
-
-    for (; rc == OUTBOX_OK && batches > 0; batches--) {
-        full += outbox_batch_count(batch) == BATCH_SIZE;
-        answer_all(batch, OUTBOX_PUBLISHED);
-        rc = batches > 1 ? outbox_batch_next(batch, &fx->err) : outbox_batch_settle(batch, &fx->err);
-    }
-    CHECK_INT(rc, OUTBOX_OK);
-    outbox_batch_free(batch);
-    return full;
-}
-
-static int settle_each(struct fixture *fx, outbox_consumer *consumer, int batches)
-{
-    int full = 0;
-
-    for (; batches > 0; batches--)
-        full += settle_one(fx, consumer, OUTBOX_PUBLISHED, NULL) == BATCH_SIZE;
-    return full;
-}
-
-/* Each from several lanes, which have as much between them. */
-static int settle_gathered(struct fixture *fx, outbox_consumer *consumer, int batches)
-{
-    int full = 0;
-
-    for (; batches > 0; batches--) {
-        outbox_batch *batch = NULL;
-
-        consumer->spread = OUTBOX_GATHER_MAX;
-        if (!OK(outbox_consumer__claim(consumer, 5, &batch, &fx->err)))
-            break;
-        full += outbox_batch_count(batch) == BATCH_SIZE && batch->part_count > 1;
-        answer_all(batch, OUTBOX_PUBLISHED);
-        OK(outbox_batch_settle(batch, &fx->err));
-        outbox_batch_free(batch);
-    }
-    return full;
-}
-
-static struct cost per_batch(struct cost before, struct cost after)
-{
-    return (struct cost){(after.rows - before.rows) / BATCHES, (after.blocks - before.blocks) / BATCHES};
-}
-
-/* What one batch costs on average, after a first one that prepares statements and fills caches. */
-static struct cost measure_by(struct fixture *fx, int (*settle)(struct fixture *, outbox_consumer *, int))
-{
-    struct cost before, after;
-    outbox_consumer *consumer = fixture_consumer(fx, NULL);
-
-    CHECK_INT(settle_one(fx, consumer, OUTBOX_PUBLISHED, NULL), BATCH_SIZE);
-    fixture_disconnect(fx);
-    wait_until_alone(fx);
-    before = read_counters(fx);
-    wait_until_alone(fx);
-    consumer = fixture_consumer(fx, NULL);
-    CHECK_INT(settle(fx, consumer, BATCHES), BATCHES);
-    fixture_disconnect(fx);
-    wait_until_alone(fx);
-    after = read_counters(fx);
-    return per_batch(before, after);
-}
-
-/* ---- Loading ---- */
-
-/* count messages, spread evenly, in so many transactions. */
-static void load(struct fixture *fx, long count, int transactions)
-{
-    struct db db;
-
-    if (!CHECK_INT(db_open(&db, fx->dsn, 1), 0))
-        return;
-    for (int i = 0; i < transactions; i++)
-        CHECK_INT(db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) SELECT i %% %d, "
-                          "gen_random_uuid(), 't', 'key ' || i %% 10000, convert_to(repeat('x', 200), 'UTF8') FROM "
-                          "generate_series(1, %ld) i", fx->prefix, lanes, count / transactions), 0);
-    db_close(&db);
-}
-
-static void analyze(struct fixture *fx)
-{
-    struct db db;
-
-    if (!CHECK_INT(db_open(&db, fx->dsn, 1), 0))
-        return;
-    CHECK_INT(db_exec(&db, "ANALYZE"), 0);
-    db_close(&db);
-}
-
-/* A fresh outbox that autovacuum leaves alone: statistics are what the test makes of them. */
-static int fresh(struct fixture *fx, const struct target *target)
-{
-    char text[20];
-
-    if (fixture_prepare(fx, target) != 0)
-        return 0;
-    snprintf(text, sizeof text, "%d", lanes);
-    fixture_set(fx, "schema.lanes", text);
-    fixture_set(fx, "relay.batch_size", "10");
-    if (fixture_migrate(fx) != 0)
-        return 0;
-    CHECK_INT(db_exec(&fx->db, "ALTER TABLE %smessages SET (autovacuum_enabled = off)", fx->prefix), 0);
-    CHECK_INT(db_exec(&fx->db, "ALTER TABLE %sdeferred SET (autovacuum_enabled = off)", fx->prefix), 0);
-    CHECK_INT(db_exec(&fx->db, "ALTER TABLE %slanes SET (autovacuum_enabled = off)", fx->prefix), 0);
-    fixture_disconnect(fx);
-    return 1;
-}
-
-/* Publishes everything, which stays readable. */
-static void publish_all(struct fixture *fx)
-{
-    fixture_set(fx, "relay.batch_size", "10000");
-    CHECK(drain(fx, fixture_consumer(fx, NULL), NULL) > 0, "nothing was published");
-    fixture_set(fx, "relay.batch_size", "10");
-    fixture_disconnect(fx);
 }
 
 /* ---- The cases ---- */
@@ -252,8 +86,6 @@ static void many_held(struct fixture *fx, long backlog)
     fixture_disconnect(fx);
     load(fx, SMALL, 10);
 }
-
-typedef int (*settle_fn)(struct fixture *fx, outbox_consumer *consumer, int batches);
 
 static struct cost cost_of(const struct target *target, void (*prepare)(struct fixture *, long), settle_fn settle, long backlog)
 {
@@ -422,6 +254,57 @@ static void compare_planned_held(const struct target *target, const char *how, s
     behind = cost_planned(target, settle, SMALL, &holder);
     lanes = LANES;
     check_held(without, behind);
+    tap_end();
+}
+
+static int removed(struct fixture *fx)
+{
+    int gone = 0;
+    struct db db;
+
+    if (CHECK_INT(db_open(&db, fx->dsn, 1), 0))
+        WAIT_FOR(db_int(&db, "SELECT count(*) FROM %smessages", fx->prefix) == 0, gone);
+    db_close(&db);
+    return CHECK(gone, "not all is removed");
+}
+
+/* A cleaner that is there from the beginning, and what it touches for each message of a backlog, with its delivery. */
+static double cost_cleaned(const struct target *target, long backlog)
+{
+    struct cost before = {0, 0}, after = {0, 0};
+    outbox_cleaner *cleaner = NULL;
+    struct fixture fx, *f = &fx;
+
+    if (fresh(f, target) && (fixture_set(f, "clean.interval", "20ms"), 1) &&
+        status_check(__FILE__, __LINE__, f, outbox_cleaner_new(f->dsn, f->conf, NULL, &cleaner, &f->err), OUTBOX_OK, "new") &&
+        status_check(__FILE__, __LINE__, f, outbox_cleaner_start(cleaner, &f->err), OUTBOX_OK, "start")) {
+        load(f, lanes, 1);
+        publish_all(f);
+        if (removed(f)) {
+            before = read_counters(f);
+            load(f, backlog, 10);
+            publish_all(f);
+            removed(f);
+        }
+        outbox_cleaner_stop(cleaner);
+        outbox_cleaner_join(cleaner, NULL);
+        wait_until_alone(f);
+        after = read_counters(f);
+    }
+    outbox_cleaner_free(cleaner);
+    fixture_close(f);
+    return (double)(after.rows - before.rows) / (double)backlog;
+}
+
+static void compare_cleaned(const struct target *target)
+{
+    double small, large;
+
+    tap_begin("%s: planned while the tables were empty, by a cleaner", target->name);
+    small = cost_cleaned(target, SMALL);
+    large = cost_cleaned(target, large_backlog());
+    tap_note("%.1f rows are touched for a message of %d, and %.1f of %ld", small, SMALL, large, large_backlog());
+    CHECK(small > 0 && large < 2 * small, "not flat");
     tap_end();
 }
 
@@ -609,11 +492,13 @@ int main(int argc, char **argv)
         if (argc < 2 || strstr("planned", argv[1]) != NULL) {
             compare_planned(target_find(targets[t]), "a lane a batch", settle_each);
             compare_planned(target_find(targets[t]), "batch after batch", settle_on);
+            compare_planned(target_find(targets[t]), "with failures", settle_failing);
             if (t < 2)
                 compare_planned_held(target_find(targets[t]), "batch after batch", settle_on);
         }
     if (argc < 2 || strstr("planned", argv[1]) != NULL) {
         compare_planned(target_find(targets[0]), "several lanes a batch", settle_gathered);
+        compare_cleaned(target_find(targets[0]));
         compare_planned_held(target_find(targets[0]), "several lanes a batch", settle_gathered);
     }
     for (size_t t = 0; t < 2; t++)

@@ -300,7 +300,7 @@ static int insert(struct fixture *fx, const char *database)
 
     snprintf(command, sizeof command,
              "sqlite3 -cmd '.timeout 20000' '%s' \"INSERT INTO %smessages (lane, id, topic, payload) VALUES "
-             "(abs(random()) %% 64, '0190b6a0-0000-7000-8000-0000000000' || (10 + abs(random()) %% 90), 't', x'78')\"",
+             "(abs(random()) %% 16, '0190b6a0-0000-7000-8000-0000000000' || (10 + abs(random()) %% 90), 't', x'78')\"",
              database, fx->prefix);
     return CHECK(system(command) == 0, "sqlite3 fails");
 }

@@ -118,7 +118,8 @@
 
 /* So many lanes at once, each with what is new there. One that has anything out of the ordinary (its owner crashed, messages go
  * one at a time, something is deferred) comes alone, when it is its turn: the first that is found. The others of that kind are
- * not even locked, unless just one lane is asked for.
+ * not even locked, unless just one lane is asked for; so when several were asked for, some found and none leased, the answer is
+ * a NULL: one of the others may be there to be taken. (What is found is read no further than it is asked for.)
  *
  * A statement sees what there was when it began. If somebody settled the lane after that and let it go before this one locked
  * it, what was settled then would be read here once more, and what was deferred not seen. So only the version of the row that
@@ -183,9 +184,9 @@
 #define OF_U(column) "u." #column
 #define OF_G(column) "g." #column
 #define GATHER                                                                                                          \
-    SIZE "c AS MATERIALIZED (SELECT r.*, row_number() OVER () AS n FROM (SELECT f.place, f.made, f.lane, f.alone "      \
-    "FROM (SELECT l.place, l.made, l.lane, " ALONE " AS alone, row_number() OVER () AS n " FOUND(WORK) " OFFSET 0) f "  \
-    LOCKED "WHERE f.n = 1 OR NOT f.alone OR :count = 1 LIMIT :count) r), "                                              \
+    SIZE "f AS MATERIALIZED (SELECT l.place, l.made, l.lane, " ALONE " AS alone, row_number() OVER () AS n "            \
+    FOUND(WORK) "), c AS MATERIALIZED (SELECT r.*, row_number() OVER () AS n FROM (SELECT f.place, f.made, f.lane, "    \
+    "f.alone FROM f " LOCKED "WHERE f.n = 1 OR NOT f.alone OR :count = 1 LIMIT :count) r), "                            \
     "t AS MATERIALIZED (SELECT c.place, c.made, c.lane FROM c "                                                         \
     "WHERE c.n = 1 OR NOT (c.alone OR (SELECT f.alone FROM c f WHERE f.n = 1))), "                                      \
     "u AS (" LEASE "WHERE u.ctid = ANY (ARRAY(SELECT t.place FROM t)) AND u.xmin = ANY (ARRAY(SELECT t.made FROM t)) "  \
@@ -194,7 +195,9 @@
     "SELECT p.text FROM t LEFT JOIN u ON u.lane = t.lane CROSS JOIN LATERAL (SELECT " LANE_TEXT " AS text UNION ALL "   \
     "SELECT " PACKED_TEXT "FROM ("                                                                                      \
     BY_POSITION_OF(OF_U(lane), OF_U(pos), LATE_ROWS_OF(OF_U(lane), OF_U(pos), OF_U(low), OF_U(snap), OF_U(xbound)))     \
-    ") m WHERE " AS_IT_IS ") p"
+    ") m WHERE " AS_IT_IS ") p "                                                                                        \
+    "UNION ALL SELECT NULL FROM (SELECT f.lane FROM f LIMIT 1) f WHERE :count > 1 AND "                                 \
+    "(SELECT c.lane FROM c LIMIT 1) IS NULL"
 
 #define MOVED "snap = :snap::pg_snapshot, xbound = pg_current_xact_id(), "
 #define AS_NUMBERED "pg_relation_filenode(:sequence::bigint::oid)::bigint = :file"

@@ -66,7 +66,7 @@ struct gathering {
     outbox_batch *batch;
     struct outbox_packed_batch *packed;
     size_t share;
-    int raced; /* a lane was changed by somebody else meanwhile */
+    int raced; /* a lane with work was not leased, as somebody else had it or changed it meanwhile */
 };
 
 static int no_lane(const struct gathering *g, outbox_error **err)
@@ -232,10 +232,10 @@ int outbox_batch__gather(outbox_batch *batch, size_t lanes, outbox_error **err)
 
     if (rc != OUTBOX_OK)
         return rc;
-    /* Lanes that come alone are passed over behind one that somebody has locked: among several, nothing is not yet nothing. */
+    /* Lanes that come alone are passed over behind one that somebody has locked. */
     if (batch->part_count == 0) {
         consumer->spread = 1;
-        return g.raced || lanes > 1 ? OUTBOX_GATHER_RACED : OUTBOX_NONE;
+        return g.raced ? OUTBOX_GATHER_RACED : OUTBOX_NONE;
     }
     adapt(consumer, batch, lanes, share, g.packed->count);
     batch->limit = share;

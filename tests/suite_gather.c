@@ -405,6 +405,43 @@ static void test_more_than_its_share(struct fixture *fx)
     CHECK_INT(count_waiting(fx), 0);
 }
 
+/* Whether a consumer has ever looked for a single lane. */
+static int looked_for_one(const outbox_consumer *consumer)
+{
+    int looked = 0;
+
+    for (size_t i = 0; i < OUTBOX_SIZES; i++)
+        looked |= consumer->conn->cache[Q_CLAIM_NEWEST_POSITION][i].stmt != NULL;
+    return looked;
+}
+
+/* They are passed over behind one that somebody has locked, and found all the same. With nothing there, one look is enough. */
+static void test_alone_behind(struct fixture *fx)
+{
+    struct many m;
+    struct db other;
+    outbox_batch *batch;
+
+    REQUIRE(many_open(fx, &m, "1") && db_open(&other, fx->dsn, 0) == 0, "no outbox");
+    CHECK_INT(db_exec(&fx->db, "UPDATE %slanes SET suspect = 1", fx->prefix), 0);
+    CHECK_INT(db_exec(&fx->db, "UPDATE %slanes SET lease_until = 0 WHERE lane = %d", fx->prefix, m.lanes[4]), 0);
+    CHECK_INT(db_exec(&fx->db, "UPDATE %slanes SET lease_until = 1 WHERE lane <> %d", fx->prefix, m.lanes[4]), 0);
+    CHECK_INT(db_exec(&other, "UPDATE %slanes SET low = low WHERE lane = %d", fx->prefix, m.lanes[4]), 0);
+    REQUIRE((batch = claim_many(fx, &m)) != NULL, "the others are not found");
+    CHECK(batch->part_count == 0 && batch->lane != m.lanes[4], "%zu lanes", batch->part_count);
+    answer_all(batch, OUTBOX_PUBLISHED);
+    OK(outbox_batch_settle(batch, &fx->err));
+    outbox_batch_free(batch);
+    CHECK_INT(db_rollback(&other), 0);
+    CHECK(looked_for_one(m.consumer), "not found by a look for one");
+    CHECK_INT(drain(fx, m.consumer, NULL), KEYS - 1);
+    REQUIRE((m.consumer = fixture_consumer(fx, NULL)) != NULL, "no consumer");
+    m.consumer->spread = OUTBOX_GATHER_MAX;
+    CHECK_INT(outbox_consumer__claim(m.consumer, OUTBOX_GATHER_MAX, &batch, &fx->err), OUTBOX_NONE);
+    CHECK(!looked_for_one(m.consumer), "nothing was looked for once more");
+    db_close(&other);
+}
+
 /* Positions of a batch that was leased before the numbers began again are none for what has the new ones. */
 static void test_numbers(struct fixture *fx)
 {
@@ -462,6 +499,7 @@ void suite_gather(const struct target *target, const char *only)
         {"gather: a lane that was lost, and then one that is locked", test_lost_then_locked, 0},
         {"gather: given back", test_released, 0},
         {"gather: lanes that come alone", test_alone, 0},
+        {"gather: lanes that come alone, behind one that is locked", test_alone_behind, 0},
         {"gather: messages that do not come as texts, and that wait", test_unfit, 0},
         {"gather: a message that does not come as a text, among busy lanes", test_unfit_among_busy, 0},
         {"gather: late messages", test_late_ones, 0},

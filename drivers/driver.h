@@ -165,6 +165,7 @@ struct outbox_connect {
     const struct outbox_word *words;     /* ends with a NULL name */
 };
 
+/* Of an outbox, where neither a setting nor the driver says how many. build-aux/embed-migrations reads it. */
 #define OUTBOX_LANES 64
 
 struct outbox_driver {

@@ -18,7 +18,7 @@ CLEANFILES += %D%/migrations_data.c
 # Rendered beside nothing else, so that a build in the source tree does not overwrite templates.
 noinst_DATA = %D%/rendered.stamp
 CLEANFILES += %D%/rendered.stamp
-%D%/rendered.stamp: $(migrations) $(driver_sources) $(srcdir)/%D%/local.mk $(srcdir)/drivers/local.mk $(srcdir)/build-aux/embed-migrations
+%D%/rendered.stamp: $(migrations) $(driver_sources) $(srcdir)/drivers/driver.h $(srcdir)/%D%/local.mk $(srcdir)/drivers/local.mk $(srcdir)/build-aux/embed-migrations
 	$(AM_V_GEN)rm -rf %D%/rendered && $(MKDIR_P) %D%/rendered && \
 	AWK='$(AWK)' $(SHELL) $(srcdir)/build-aux/embed-migrations render $(srcdir) %D%/rendered $(migrations) && \
 	: >$@

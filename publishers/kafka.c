@@ -50,7 +50,7 @@ struct kafka_call {
     size_t doubts;         /* refused, perhaps for another's sake */
     int singly;            /* whatever is refused now was alone */
     size_t dropped;        /* unsent, by librdkafka */
-    char topic_why[3 * KAFKA_WHY]; /* what became of a topic, if any */
+    char topic_why[2 * KAFKA_WHY]; /* the first topic of which a message failed, and why */
     int stopped;           /* the producer was purged; nothing more is sent */
     int64_t waits_since;   /* monotonic µs */
     char stop_why[KAFKA_WHY + 64];
@@ -128,7 +128,7 @@ static int was_dropped(const struct kafka_call *c, const rd_kafka_message_t *m)
 
 static void answer_dropped(struct kafka_call *c)
 {
-    char why[4 * KAFKA_WHY];
+    char why[3 * KAFKA_WHY];
 
     snprintf(why, sizeof(why), "librdkafka gave it up unsent (%s)%s%s", rd_kafka_err2name(RD_KAFKA_RESP_ERR__DESTROY),
              c->topic_why[0] != '\0' ? " after a failure of the topic " : "", c->topic_why);
@@ -146,6 +146,8 @@ static void answer_failure(struct kafka_call *c, size_t index, const rd_kafka_me
 
     enum meaning meaning = c->stopped ? FOR_NOW : meaning_of(m->err);
 
+    if (c->topic_why[0] == '\0' && !c->stopped && m->err != RD_KAFKA_RESP_ERR__DESTROY)
+        snprintf(c->topic_why, sizeof(c->topic_why), "%s: %s (%s)", rd_kafka_topic_name(m->rkt), words, rd_kafka_err2name(m->err));
     switch (meaning == OF_THE_BATCH && c->singly ? FOR_GOOD : meaning) {
     case OF_THE_BATCH:
         c->progress[index] = IN_DOUBT;
@@ -160,8 +162,6 @@ static void answer_failure(struct kafka_call *c, size_t index, const rd_kafka_me
             give_up(c, "the producer failed: ", c->link->why);
         snprintf(why, sizeof(why), "%s (%s)%s%s", words, rd_kafka_err2name(m->err), c->stopped ? ": " : "",
                  c->stopped ? c->stop_why : "");
-        if (!c->stopped)
-            snprintf(c->topic_why, sizeof(c->topic_why), "%s: %s", rd_kafka_topic_name(m->rkt), why);
         answer_lost(c, index, rd_kafka_message_status(m) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED, why);
     }
 }
@@ -405,6 +405,7 @@ static void send_all(struct kafka_call *c)
         else
             break;
     } while (!c->stopped);
+    answer_dropped(c);
     if (c->stopped)
         answer_rest(c);
 }

@@ -503,7 +503,8 @@ static void test_plain_sql(struct fixture *fx)
     else
         CHECK_INT(db_exec(&fx->db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload, created_at) VALUES "
                           "(%d, '01890a5d-ac96-774b-bcce-b302099a8057', 't', 'hello', %s, 1700000000000000)",
-                          fx->prefix, target_lanes(fx->target) == 64 ? 58 : 10, target_is_postgresql(fx->target) ? "'\\x32'" : "x'32'"), 0);
+                          fx->prefix, target_lanes(fx->target) == 64 ? 58 : 10,
+                          target_is_postgresql(fx->target) ? "'\\x32'" : "x'32'"), 0);
     send_words(fx, "t", "hello", "3");
     CHECK_INT(drain(fx, consumer, &seen), 3);
     CHECK_STR(seen_words(&seen), "1 2 3");

@@ -469,7 +469,8 @@ static void test_lanes(struct fixture *fx)
     char *rows;
 
     REQUIRE(send_numbered(fx, "t", 0, 640), "not sent");
-    CHECK(db_int(&fx->db, "SELECT count(DISTINCT lane) FROM %smessages", fx->prefix) > target_lanes(fx->target) / 2, "keyless: %lld lanes",
+    CHECK(db_int(&fx->db, "SELECT count(DISTINCT lane) FROM %smessages", fx->prefix) > target_lanes(fx->target) / 2,
+          "keyless: %lld lanes",
           (long long)db_int(&fx->db, "SELECT count(DISTINCT lane) FROM %smessages", fx->prefix));
     CHECK_INT(db_exec(&fx->db, "DELETE FROM %smessages", fx->prefix), 0);
     REQUIRE(send_words(fx, "t", "hello", "1 2 3"), "not sent");

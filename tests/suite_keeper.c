@@ -186,16 +186,18 @@ static void settle_behind_a_change(struct fixture *fx, outbox_batch *batch, int 
                                    const char *change, const char *waiting)
 {
     struct settling s = {batch, settle, NULL, OUTBOX_OK};
+    char query[60];
     struct db other;
     pthread_t thread;
     int waits;
 
+    snprintf(query, sizeof query, "%s%%%s", waiting, fx->prefix);
     answer_all(batch, OUTBOX_PUBLISHED);
     REQUIRE(db_open(&other, fx->dsn, 0) == 0, "no connection");
     CHECK_INT(db_exec(&other, change, fx->prefix), 0);
     REQUIRE(pthread_create(&thread, NULL, settle_run, &s) == 0, "no thread");
     WAIT_FOR(db_int(&fx->db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
-                             "'%%%s%%'", waiting) > 0, waits);
+                             "'%%%s%%'", query) > 0, waits);
     CHECK(waits, "nobody waits for the row");
     CHECK_INT(db_commit(&other), 0);
     pthread_join(thread, NULL);

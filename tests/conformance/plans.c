@@ -263,7 +263,7 @@ static int removed(struct fixture *fx)
     struct db db;
 
     if (CHECK_INT(db_open(&db, fx->dsn, 1), 0))
-        WAIT_FOR(db_int(&db, "SELECT count(*) FROM %smessages", fx->prefix) == 0, gone);
+        WAIT_FOR(db_int(&db, "SELECT EXISTS (SELECT 1 FROM %smessages)::integer", fx->prefix) == 0, gone);
     db_close(&db);
     return CHECK(gone, "not all is removed");
 }
@@ -304,7 +304,7 @@ static void compare_cleaned(const struct target *target)
     small = cost_cleaned(target, SMALL);
     large = cost_cleaned(target, large_backlog());
     tap_note("%.1f rows are touched for a message of %d, and %.1f of %ld", small, SMALL, large, large_backlog());
-    CHECK(small > 0 && large < 2 * small, "not flat");
+    CHECK(small > 0 && large < 2 * small && large < 20, "not flat");
     tap_end();
 }
 

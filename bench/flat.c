@@ -18,7 +18,7 @@
 #include "bench.h"
 #include "lib-test.h"
 
-enum { BATCHES = 31 };
+enum { BATCHES = 31, LANES = 64 };
 
 static long largest(void)
 {
@@ -35,16 +35,16 @@ static int load(struct fixture *fx, long count)
     if (good && target_is_postgresql(fx->target))
         good = db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) SELECT i %% %d, "
                        "gen_random_uuid(), 't', 'key ' || i %% 10000, convert_to(repeat('x', 200), 'UTF8') FROM "
-                       "generate_series(1, %ld) i", fx->prefix, target_lanes(fx->target), count) == 0;
+                       "generate_series(1, %ld) i", fx->prefix, LANES, count) == 0;
     else if (good && target_is_mariadb(fx->target))
         good = db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) SELECT seq %% %d, uuid(), 't', "
                        "concat('key ', seq %% 10000), repeat('x', 200) FROM seq_1_to_%ld", fx->prefix,
-                       target_lanes(fx->target), count) == 0;
+                       LANES, count) == 0;
     else if (good)
         good = db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) WITH RECURSIVE s(i) AS "
                        "(SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < %ld) SELECT i %% %d, printf("
                        "'01890a5d-ac96-774b-bcce-%%012x', i), 't', 'key ' || i %% 10000, zeroblob(200) FROM s",
-                       fx->prefix, count, target_lanes(fx->target)) == 0;
+                       fx->prefix, count, LANES) == 0;
     db_close(&db);
     return good;
 }
@@ -60,7 +60,7 @@ static int load_blocked(struct fixture *fx, long count)
         return 0;
     good = db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) SELECT %slane('blocked', %d), "
                    "gen_random_uuid(), 't', 'blocked', convert_to(repeat('x', 200), 'UTF8') FROM generate_series(1, %ld) i",
-                   fx->prefix, fx->prefix, target_lanes(fx->target), count) == 0;
+                   fx->prefix, fx->prefix, LANES, count) == 0;
     db_close(&db);
     return good;
 }
@@ -73,7 +73,7 @@ static int load_dead(struct fixture *fx, long count)
     good = good && db_exec(&db, "INSERT INTO %sdeferred (lane, seq, state, attempts, key_hash, deferred_at, created_at, id, "
                            "topic, payload) SELECT i %% %d, -i, 5, 1, 0, 0, 0, gen_random_uuid(), 't', "
                            "convert_to('x', 'UTF8') FROM generate_series(1, %ld) i", fx->prefix,
-                           target_lanes(fx->target), count) == 0;
+                           LANES, count) == 0;
     db_close(&db);
     return good;
 }
@@ -169,7 +169,8 @@ static struct result measure(const struct target *target, long pending, const st
     struct result r = {0, 0, 0, 0};
     struct fixture fx;
 
-    if (fixture_open(&fx, target) == 0) {
+    /* As many lanes everywhere, and more than batches are measured. */
+    if (fixture_prepare(&fx, target) == 0 && (fixture_set(&fx, "schema.lanes", "64"), fixture_migrate(&fx)) == 0) {
         fixture_set(&fx, "clean.retention", "forever");
         if ((h->published == 0 || (load(&fx, h->published) && drain_memory(&fx, &r.seconds) > 0)) &&
             (h->blocked == 0 || (load_blocked(&fx, h->blocked) && drain_memory(&fx, &r.seconds) > 0)) &&

@@ -38,8 +38,7 @@ static int load(struct fixture *fx, long count)
                        "generate_series(1, %ld) i", fx->prefix, LANES, count) == 0;
     else if (good && target_is_mariadb(fx->target))
         good = db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) SELECT seq %% %d, uuid(), 't', "
-                       "concat('key ', seq %% 10000), repeat('x', 200) FROM seq_1_to_%ld", fx->prefix,
-                       LANES, count) == 0;
+                       "concat('key ', seq %% 10000), repeat('x', 200) FROM seq_1_to_%ld", fx->prefix, LANES, count) == 0;
     else if (good)
         good = db_exec(&db, "INSERT INTO %smessages (lane, id, topic, partition_key, payload) WITH RECURSIVE s(i) AS "
                        "(SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < %ld) SELECT i %% %d, printf("
@@ -72,8 +71,7 @@ static int load_dead(struct fixture *fx, long count)
 
     good = good && db_exec(&db, "INSERT INTO %sdeferred (lane, seq, state, attempts, key_hash, deferred_at, created_at, id, "
                            "topic, payload) SELECT i %% %d, -i, 5, 1, 0, 0, 0, gen_random_uuid(), 't', "
-                           "convert_to('x', 'UTF8') FROM generate_series(1, %ld) i", fx->prefix,
-                           LANES, count) == 0;
+                           "convert_to('x', 'UTF8') FROM generate_series(1, %ld) i", fx->prefix, LANES, count) == 0;
     db_close(&db);
     return good;
 }

@@ -130,6 +130,8 @@ static void answer_dropped(struct kafka_call *c)
 {
     char why[3 * KAFKA_WHY];
 
+    if (c->dropped == 0)
+        return;
     snprintf(why, sizeof(why), "librdkafka gave it up unsent (%s)%s%s", rd_kafka_err2name(RD_KAFKA_RESP_ERR__DESTROY),
              c->topic_why[0] != '\0' ? " after a failure of the topic " : "", c->topic_why);
     for (size_t i = 0; i < c->count && c->dropped > 0; i++)
@@ -399,7 +401,6 @@ static void send_all(struct kafka_call *c)
     do {
         send_ready(c);
         wait_for_all(c);
-        answer_dropped(c);
         if (c->doubts > 0)
             send_doubtful(c);
         else

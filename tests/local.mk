@@ -292,8 +292,9 @@ endif
 %C%_libfirebird_odbc_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere -Wl,-Bsymbolic
 %C%_libfirebird_odbc_la_LIBADD = -lfbclient
 
-# Not in the library above: it puts functions of its own before those of ODBC.
 %C%_conformance_plans_SOURCES = %D%/conformance/plans.c %D%/conformance/plans_cost.c %D%/conformance/plans.h
+
+# Not in the library above: it puts functions of its own before those of ODBC.
 %C%_conformance_defects_SOURCES = \
 	%D%/conformance/defects.c \
 	%D%/defects.h \

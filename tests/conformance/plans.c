@@ -273,26 +273,25 @@ static double cost_cleaned(const struct target *target, long backlog)
 {
     struct cost before = {0, 0}, after = {0, 0};
     outbox_cleaner *cleaner = NULL;
-    struct fixture fx, *f = &fx;
+    struct fixture room, *fx = &room;
 
-    if (fresh(f, target) && (fixture_set(f, "clean.interval", "20ms"), 1) &&
-        status_check(__FILE__, __LINE__, f, outbox_cleaner_new(f->dsn, f->conf, NULL, &cleaner, &f->err), OUTBOX_OK, "new") &&
-        status_check(__FILE__, __LINE__, f, outbox_cleaner_start(cleaner, &f->err), OUTBOX_OK, "start")) {
-        load(f, lanes, 1);
-        publish_all(f);
-        if (removed(f)) {
-            before = read_counters(f);
-            load(f, backlog, 10);
-            publish_all(f);
-            removed(f);
+    if (fresh(fx, target) && (fixture_set(fx, "clean.interval", "20ms"), 1) &&
+        OK(outbox_cleaner_new(fx->dsn, fx->conf, NULL, &cleaner, &fx->err)) && OK(outbox_cleaner_start(cleaner, &fx->err))) {
+        load(fx, lanes, 1);
+        publish_all(fx);
+        if (removed(fx)) {
+            before = read_counters(fx);
+            load(fx, backlog, 10);
+            publish_all(fx);
+            removed(fx);
         }
         outbox_cleaner_stop(cleaner);
         outbox_cleaner_join(cleaner, NULL);
-        wait_until_alone(f);
-        after = read_counters(f);
+        wait_until_alone(fx);
+        after = read_counters(fx);
     }
     outbox_cleaner_free(cleaner);
-    fixture_close(f);
+    fixture_close(fx);
     return (double)(after.rows - before.rows) / (double)backlog;
 }
 
